@@ -1,0 +1,1 @@
+//! What both daemons of TaskMessenger share: configuration, logging, shutdown.

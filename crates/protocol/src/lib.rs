@@ -1,0 +1,1 @@
+//! What goes over a link of TaskMessenger: messages, frames, handshake, tokens, TLS.

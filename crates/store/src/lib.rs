@@ -1,0 +1,1 @@
+//! What must survive: records' bytes, journal, recovery, and a simulated disk for tests.

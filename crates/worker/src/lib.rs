@@ -1,0 +1,1 @@
+//! The worker: event loop, manager link, slots, runners, outbox.
