@@ -1,0 +1,178 @@
+//! Submitting.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::{
+    effect::{Effect, Refusal},
+    ids::{JobNumber, SessionNumber, TemplateNumber},
+    input::Submit,
+    limits::{NAME, RECORD_ITEMS, RECORD_VALUES},
+    record::{Caller, Log, Record},
+    template::Template,
+    time::Now,
+    values::{Values, ValuesBuilder},
+};
+
+/// When a full queue is worth another try.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) fn submit(
+        &mut self,
+        now: Now,
+        session: SessionNumber,
+        request: u64,
+        caller: Caller,
+        submit: &Submit,
+        log: &mut impl Log,
+    ) -> Result<(), Refusal> {
+        let known = self.find_job(now, caller, submit)?;
+        let next_index = known.and_then(|job| self.state.jobs.at(job)).map_or(0, |job| job.next_index);
+        let closed = known.and_then(|job| self.state.jobs.at(job)).is_some_and(|job| job.closed);
+        let Some(skip) = next_index.checked_sub(submit.first_index) else {
+            return Err(Refusal::Precondition(format!(
+                "the tasks from index {next_index} up to {} are missing: send them first",
+                submit.first_index
+            )));
+        };
+        let payloads = submit.payloads.skip(skip);
+        if closed && payloads.count() > 0 {
+            return Err(Refusal::Precondition(format!("the job is closed with {next_index} tasks and gets no more")));
+        }
+        if next_index.checked_add(payloads.count()).is_none() {
+            return Err(Refusal::Invalid(format!("a job has at most {} tasks", u32::MAX)));
+        }
+        if submit.name.len() > NAME {
+            return Err(Refusal::Invalid(format!("a job's name has at most {NAME} bytes")));
+        }
+        self.check_room(submit, &payloads, known.is_none())?;
+
+        let job = match known.and_then(|job| self.state.jobs.at(job)) {
+            Some(job) => job.number,
+            None => self.open_job(now, caller, submit, log),
+        };
+        if payloads.count() > 0 {
+            let template = self.intern(&submit.template, log);
+            self.append_tasks(now, job, next_index, template, &payloads, log);
+        }
+        if submit.last && !closed {
+            self.commit(log, &Record::JobClosed { job });
+            self.follows.job_changed(self.state.jobs.position(job));
+        }
+        self.accept(session, request, job);
+        Ok(())
+    }
+
+    /// The job that the submit belongs to, if it is there already.
+    fn find_job(&self, now: Now, caller: Caller, submit: &Submit) -> Result<Option<u32>, Refusal> {
+        if let Some(idempotency) = submit.idempotency {
+            if !submit.last || submit.first_index != 0 {
+                return Err(Refusal::Invalid("an idempotency key is for a job that is submitted at once".to_owned()));
+            }
+            if let Some(entry) = self.state.keys.get(idempotency.key, now.wall) {
+                if entry.content != idempotency.content {
+                    return Err(Refusal::OtherContent { job: entry.job });
+                }
+                return Ok(self.state.jobs.position(entry.job));
+            }
+        }
+        Ok(self.state.jobs.position_of_key(caller.owner, submit.key))
+    }
+
+    fn check_room(&self, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
+        let exhausted = |what, limit| Err(Refusal::Exhausted { what, limit, retry_after: RETRY_AFTER });
+        if self.state.counts.open() + u64::from(payloads.count()) > self.limits.open_tasks {
+            return exhausted("tasks in the queue", self.limits.open_tasks);
+        }
+        let bytes: u64 = payloads.layout().map(|(_, length)| length).sum();
+        if self.state.open_bytes + bytes > self.limits.open_bytes {
+            return exhausted("bytes of payloads in the queue", self.limits.open_bytes);
+        }
+        if opens && submit.idempotency.is_some() && self.state.keys.len() >= self.limits.idempotency_keys {
+            return exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64);
+        }
+        let known = self.state.templates.find(&submit.template).is_some();
+        if !known && self.state.templates.next().0 >= self.limits.templates {
+            return exhausted("templates", u64::from(self.limits.templates));
+        }
+        Ok(())
+    }
+
+    fn open_job(&mut self, now: Now, caller: Caller, submit: &Submit, log: &mut impl Log) -> JobNumber {
+        self.reserve(0, 0, 1, log);
+        let job = self.state.next.job;
+        self.commit(
+            log,
+            &Record::JobOpened {
+                job,
+                owner: caller.owner,
+                key: submit.key,
+                name: submit.name.clone(),
+                idempotency: submit.idempotency,
+                time: now.wall,
+            },
+        );
+        job
+    }
+
+    fn intern(&mut self, template: &Template, log: &mut impl Log) -> TemplateNumber {
+        if let Some(number) = self.state.templates.find(template) {
+            return number;
+        }
+        let number = self.state.templates.next();
+        self.commit(log, &Record::TemplateAdded { number, template: template.clone() });
+        number
+    }
+
+    fn append_tasks(
+        &mut self,
+        now: Now,
+        job: JobNumber,
+        mut first_index: u32,
+        template: TemplateNumber,
+        payloads: &Values,
+        log: &mut impl Log,
+    ) {
+        self.reserve(0, u64::from(payloads.count()), 0, log);
+        for payloads in split(payloads) {
+            let count = payloads.count();
+            let first_task = self.state.next.task;
+            self.commit(log, &Record::Submitted { job, first_task, first_index, template, payloads, time: now.wall });
+            first_index += count;
+        }
+        self.follows.job_changed(self.state.jobs.position(job));
+    }
+
+    fn accept(&mut self, session: SessionNumber, request: u64, job: JobNumber) {
+        if let Some(job) = self.state.jobs.position(job).and_then(|position| self.state.jobs.at(position)) {
+            let effect = Effect::Accepted {
+                session,
+                request,
+                job: job.number,
+                next_index: job.next_index,
+                digest: job.digest,
+                closed: job.closed,
+            };
+            self.tell(effect);
+        }
+    }
+}
+
+/// Cuts values into runs that fit into a record each.
+pub(super) fn split(values: &Values) -> Vec<Values> {
+    if values.bytes().len() <= RECORD_VALUES && values.count() as usize <= RECORD_ITEMS {
+        return vec![values.clone()];
+    }
+    let mut runs = Vec::new();
+    let mut builder = ValuesBuilder::default();
+    for (_, value) in values.iter() {
+        let full = builder.encoded_len() + value.len().min(crate::digest::INLINE_LIMIT) as usize > RECORD_VALUES;
+        if builder.count() > 0 && (full || builder.count() as usize == RECORD_ITEMS) {
+            runs.push(builder.take());
+        }
+        builder.push_value(&value);
+    }
+    runs.push(builder.take());
+    runs
+}

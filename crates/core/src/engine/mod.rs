@@ -1,0 +1,295 @@
+//! The scheduler: takes what happened, decides, writes records down, and says what to tell whom.
+//!
+//! What must survive is in [`State`] and changes by records alone. What need not (sessions, what workers asked for, who
+//! follows what, timers) is kept here. Every effect carries the number of the last record before it and leaves only once
+//! that record is durable: [`Engine::poll_effect`] is told how far that is.
+//!
+//! The caller's turn: any number of [`Engine::handle`], one [`Engine::settle`], effects out, and again when there is input
+//! or [`Engine::timeout`] has come.
+
+mod admin;
+mod clients;
+mod dispatch;
+mod follows;
+mod invariants;
+mod queries;
+mod workers;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use rustc_hash::FxHashMap;
+
+use self::{follows::Follows, workers::Presence};
+use crate::{
+    effect::{CloseReason, Effect, Gated, Refusal},
+    ids::{LeaseNumber, Place, RecordNumber, SessionNumber, TaskNumber, WorkerNumber},
+    input::Input,
+    limits::{Limits, RECORD_ITEMS},
+    record::{Log, Record, Reservation},
+    state::State,
+    time::Now,
+};
+
+#[cfg(feature = "faults")]
+pub use self::faults::Faults;
+pub use self::invariants::Violation;
+
+/// Leases reserved at a time.
+const LEASE_RANGE: u64 = 1 << 20;
+/// Tasks reserved at a time.
+const TASK_RANGE: u64 = 1 << 16;
+/// Jobs reserved at a time; few, because people see the gap.
+const JOB_RANGE: u64 = 1_000;
+
+/// The scheduler.
+#[derive(Debug)]
+pub struct Engine {
+    state: State,
+    limits: Limits,
+    last: RecordNumber,
+    effects: VecDeque<Gated>,
+    /// Sessions of connected workers.
+    sessions: FxHashMap<SessionNumber, WorkerNumber>,
+    presences: FxHashMap<WorkerNumber, Presence>,
+    /// Connected workers that want more than they hold.
+    roomy: BTreeSet<WorkerNumber>,
+    last_served: WorkerNumber,
+    follows: Follows,
+    /// When a task that failed is tried again.
+    backoffs: BTreeSet<(Duration, TaskNumber)>,
+    /// When to look whether a worker was silent for too long; one entry a worker, moved on when it comes up too early.
+    silences: BTreeSet<(Duration, WorkerNumber)>,
+    #[cfg(feature = "faults")]
+    faults: Faults,
+}
+
+/// Why [`Engine::settle`] wants to be called at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// There is more to do than was done in one turn.
+    MoreToDo,
+    /// A task's backoff ends.
+    Backoff,
+    /// A worker may have been silent for too long.
+    Silence,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet: [`Engine::replay`] what the store has, then [`Engine::start`].
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            state: State::default(),
+            limits,
+            last: RecordNumber(0),
+            effects: VecDeque::new(),
+            sessions: FxHashMap::default(),
+            presences: FxHashMap::default(),
+            roomy: BTreeSet::new(),
+            last_served: WorkerNumber(0),
+            follows: Follows::default(),
+            backoffs: BTreeSet::new(),
+            silences: BTreeSet::new(),
+            #[cfg(feature = "faults")]
+            faults: Faults::default(),
+        }
+    }
+
+    /// What the records say.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Applies a record of the store.
+    pub fn replay(&mut self, number: RecordNumber, record: &Record, values: Place) {
+        self.last = number;
+        self.state.apply(record, values);
+    }
+
+    /// Begins after recovery. `weak` says whether anything may be told before it is synced. Every worker that holds leases
+    /// gets the full grace again, and every backoff starts again.
+    pub fn start(&mut self, now: Now, weak: bool, log: &mut impl Log) {
+        #[cfg(feature = "faults")]
+        self.forget_a_lease();
+        self.commit(log, &Record::Started { time: now.wall, weak });
+        for (task, wait) in &self.state.backing_off {
+            self.backoffs.insert((now.monotonic + Duration::from_millis(*wait), *task));
+        }
+        let leases: Vec<_> = self.state.leases.values().copied().collect();
+        for lease in leases {
+            let slots = self.slots_of(lease.task);
+            let presence = self.presences.entry(lease.worker).or_insert_with(|| Presence::absent(now.monotonic));
+            presence.hold(slots);
+            self.arm_silence(lease.worker);
+        }
+    }
+
+    /// Takes something that happened.
+    pub fn handle(&mut self, now: Now, input: Input, log: &mut impl Log) {
+        match input {
+            Input::SessionClosed { session } => {
+                self.follows.close(session);
+                self.worker_left(session);
+            }
+            Input::Submit { session, request, caller, submit } => {
+                let result = self.submit(now, session, request, caller, &submit, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::Follow { session, request, caller, follow } => {
+                let result = self.follow(session, request, caller, follow);
+                self.answer_refusal(session, request, result);
+            }
+            Input::FollowCredit { session, request, more } => self.follows.credit(session, request, more),
+            Input::Unfollow { session, request } => self.follows.remove(session, request),
+            Input::Query { session, request, caller, query } => {
+                let result = self.query(caller, &query).map(|answer| {
+                    self.tell(Effect::Answer { session, request, answer });
+                });
+                self.answer_refusal(session, request, result);
+            }
+            Input::Enrol { session, request, token, name, hash } => {
+                let result = self.enrol(now, session, request, token, name, hash, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::Resume { session, worker, resume } => self.resume(now, session, worker, resume, log),
+            Input::Heard { session } => self.heard(now, session),
+            Input::Window { session, slots } => self.window(session, slots),
+            Input::Started { session, leases } => self.started(session, &leases),
+            Input::Outcomes { session, number, ends, details } => {
+                self.outcomes(now, session, number, &ends, &details, log);
+            }
+            Input::GivenBack { session, leases } => self.given_back(now, session, &leases, log),
+            Input::CreateToken { session, request, role, label, owner, expires_in, hash } => {
+                let result = self.create_token(now, session, request, role, label, owner, expires_in, hash, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::RevokeToken { session, request, token } => {
+                let result = self.revoke_token(now, session, request, token, log);
+                self.answer_refusal(session, request, result);
+            }
+        }
+    }
+
+    /// Ends a turn: fires what is due, hands out what can be placed, and tells followers.
+    pub fn settle(&mut self, now: Now, log: &mut impl Log) {
+        self.retry_due(now, log);
+        self.end_silent(now, log);
+        self.dispatch(now, log);
+        self.tell_followers();
+    }
+
+    /// The next effect whose records are durable, given that everything up to `durable` is.
+    pub fn poll_effect(&mut self, durable: RecordNumber) -> Option<Effect> {
+        let ready = self.effects.front().is_some_and(|gated| gated.after <= durable);
+        #[cfg(feature = "faults")]
+        let ready = ready || self.faults.tell_before_durable;
+        if ready { self.effects.pop_front().map(|gated| gated.effect) } else { None }
+    }
+
+    /// How many effects wait.
+    pub fn waiting_effects(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// When [`Engine::settle`] is to be called at the latest, on the monotonic clock, and why.
+    pub fn timeout(&self) -> Option<(Duration, Wake)> {
+        if self.follows.is_busy() {
+            return Some((Duration::ZERO, Wake::MoreToDo));
+        }
+        let backoff = self.backoffs.first().map(|(at, _)| (*at, Wake::Backoff));
+        let silence = self.silences.first().map(|(at, _)| (*at, Wake::Silence));
+        backoff.into_iter().chain(silence).min_by_key(|(at, _)| *at)
+    }
+
+    /// Writes a record down and carries it out.
+    fn commit(&mut self, log: &mut impl Log, record: &Record) {
+        let appended = log.append(record);
+        self.last = appended.number;
+        self.state.apply(record, appended.values);
+    }
+
+    /// Queues an effect behind the last record.
+    fn tell(&mut self, effect: Effect) {
+        self.effects.push_back(Gated { after: self.last, effect });
+    }
+
+    fn answer_refusal(&mut self, session: SessionNumber, request: u64, result: Result<(), Refusal>) {
+        if let Err(refusal) = result {
+            self.tell(Effect::Refused { session, request, refusal });
+        }
+    }
+
+    fn close(&mut self, session: SessionNumber, reason: CloseReason) {
+        self.tell(Effect::Close { session, reason });
+    }
+
+    /// Sees to it that this many numbers of each kind may be given out.
+    fn reserve(&mut self, leases: u64, tasks: u64, jobs: u64, log: &mut impl Log) {
+        let next = self.state.next;
+        let reserved = self.state.reserved;
+        let enough = next.lease.0 + leases <= reserved.leases.0
+            && next.task.0 + tasks <= reserved.tasks.0
+            && next.job.0 + jobs <= reserved.jobs.0;
+        if enough {
+            return;
+        }
+        let reservation = Reservation {
+            leases: reserved.leases.max(LeaseNumber(next.lease.0 + leases + LEASE_RANGE)),
+            tasks: reserved.tasks.max(TaskNumber(next.task.0 + tasks + TASK_RANGE)),
+            jobs: reserved.jobs.max(crate::ids::JobNumber(next.job.0 + jobs + JOB_RANGE)),
+        };
+        self.commit(log, &Record::Reserved(reservation));
+    }
+
+    fn retry_due(&mut self, now: Now, log: &mut impl Log) {
+        while self.backoffs.first().is_some_and(|(at, _)| *at <= now.monotonic) {
+            let mut tasks = Vec::new();
+            while tasks.len() < RECORD_ITEMS
+                && let Some((_, task)) = self.backoffs.first().copied().filter(|(at, _)| *at <= now.monotonic)
+            {
+                self.backoffs.pop_first();
+                tasks.push(task);
+            }
+            tasks.sort_unstable();
+            self.commit(log, &Record::Retried { tasks });
+        }
+    }
+
+    fn slots_of(&self, task: TaskNumber) -> u32 {
+        let template = self.state.tasks.get(task).and_then(|task| self.state.templates.get(task.template));
+        template.map_or(1, |template| template.slots)
+    }
+}
+
+#[cfg(feature = "faults")]
+mod faults {
+    use super::Engine;
+
+    /// Defects that a test switches on to see that they are caught.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Faults {
+        /// Effects don't wait for their records.
+        pub tell_before_durable: bool,
+        /// A report under a lease that has been replaced counts for the task.
+        pub no_fencing: bool,
+        /// Recovery loses a lease.
+        pub forget_lease: bool,
+    }
+
+    impl Engine {
+        /// Switches defects on.
+        pub fn set_faults(&mut self, faults: Faults) {
+            self.faults = faults;
+        }
+
+        pub(super) fn forget_a_lease(&mut self) {
+            if self.faults.forget_lease
+                && let Some(lease) = self.state.leases.keys().min().copied()
+            {
+                self.state.leases.remove(&lease);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Answering questions. Everybody sees what is their owner's, an administrator sees all.
+
+use super::Engine;
+use crate::{
+    effect::Refusal,
+    ids::{JobNumber, TaskId},
+    job::Job,
+    query::{Answer, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
+    record::Caller,
+    task::{Counts, Task, TaskState},
+};
+
+/// Tasks that one question looks at, so that a rare state in a large job stalls nobody.
+const LOOK: u32 = 100_000;
+
+impl Engine {
+    pub(super) fn query(&self, caller: Caller, query: &Query) -> Result<Answer, Refusal> {
+        match query {
+            Query::Status => Ok(Answer::Status(self.status(caller))),
+            Query::Jobs { before, limit } => Ok(self.list_jobs(caller, *before, *limit)),
+            Query::Tasks { job, state, from_index, limit } => {
+                self.list_tasks(caller, *job, *state, *from_index, *limit)
+            }
+            Query::Task(task) => self.task_detail(caller, *task),
+            Query::Workers => Ok(Answer::Workers(self.list_workers())),
+            Query::Tokens if caller.admin => Ok(Answer::Tokens(self.list_tokens())),
+            Query::Tokens => Err(Refusal::Denied("only an administrator's token may list tokens".to_owned())),
+        }
+    }
+
+    fn status(&self, caller: Caller) -> Status {
+        let mine = |job: &&Job| caller.admin || job.owner == caller.owner;
+        let tasks = if caller.admin {
+            self.state.counts
+        } else {
+            let mut counts = Counts::default();
+            for job in self.state.jobs.iter().filter(mine) {
+                for state in TaskState::ALL {
+                    counts.add(state, job.counts.get(state));
+                }
+            }
+            counts
+        };
+        let connected = || self.presences.values().filter(|presence| presence.session.is_some());
+        Status {
+            tasks,
+            jobs: self.state.jobs.iter().filter(mine).count() as u64,
+            workers_connected: connected().count() as u32,
+            workers_enrolled: self.state.access.next_worker().0,
+            slots: connected().map(|presence| u64::from(presence.slots)).sum(),
+            slots_used: connected().map(|presence| u64::from(presence.used.min(presence.slots))).sum(),
+            open_bytes: self.state.open_bytes,
+        }
+    }
+
+    fn list_jobs(&self, caller: Caller, before: Option<JobNumber>, limit: u32) -> Answer {
+        let limit = limit.clamp(1, PAGE) as usize;
+        let before = before.unwrap_or(JobNumber(u64::MAX));
+        let mut found = self
+            .state
+            .jobs
+            .before(before)
+            .rev()
+            .filter(|job| caller.admin || job.owner == caller.owner)
+            .map(|job| self.summary(job));
+        let jobs: Vec<_> = found.by_ref().take(limit).collect();
+        let more = found.next().is_some();
+        drop(found);
+        Answer::Jobs { jobs, more }
+    }
+
+    fn list_tasks(
+        &self,
+        caller: Caller,
+        job: JobNumber,
+        state: Option<TaskState>,
+        from_index: u32,
+        limit: u32,
+    ) -> Result<Answer, Refusal> {
+        let job = self.visible_job(caller, job)?;
+        let limit = limit.clamp(1, PAGE) as usize;
+        let mut tasks = Vec::new();
+        let end = job.next_index.min(from_index.saturating_add(LOOK));
+        let mut index = from_index;
+        while index < end && tasks.len() < limit {
+            if let Some(task) = job.task(index).and_then(|task| self.state.tasks.get(task))
+                && state.is_none_or(|state| state == task.state())
+            {
+                tasks.push(self.task_summary(job, task));
+            }
+            index += 1;
+        }
+        Ok(Answer::Tasks { tasks, more: index < job.next_index })
+    }
+
+    fn task_detail(&self, caller: Caller, id: TaskId) -> Result<Answer, Refusal> {
+        let job = self.visible_job(caller, id.job)?;
+        let task = job.task(id.index).and_then(|task| self.state.tasks.get(task));
+        let found = task.and_then(|task| Some((task, self.state.templates.get(task.template)?)));
+        let Some((task, template)) = found else {
+            return Err(Refusal::NotFound(format!(
+                "there is no task {id}: job {} has {} tasks, from index 0",
+                job.number, job.next_index
+            )));
+        };
+        Ok(Answer::Task(Box::new(TaskDetail {
+            summary: self.task_summary(job, task),
+            template: template.clone(),
+            payload_bytes: u64::from(task.payload_length),
+            job_name: job.name.to_string(),
+            opened: job.opened,
+        })))
+    }
+
+    fn visible_job(&self, caller: Caller, job: JobNumber) -> Result<&Job, Refusal> {
+        let position = self.state.jobs.position(job).filter(|position| self.may_see(caller, *position));
+        position
+            .and_then(|position| self.state.jobs.at(position))
+            .ok_or_else(|| Refusal::NotFound(format!("there is no job {job}; `task-messenger list` shows yours")))
+    }
+
+    pub(super) fn summary(&self, job: &Job) -> JobSummary {
+        JobSummary {
+            job: job.number,
+            name: job.name.to_string(),
+            owner: self.state.access.owner(job.owner).to_owned(),
+            tasks: job.next_index,
+            closed: job.closed,
+            counts: job.counts,
+            opened: job.opened,
+        }
+    }
+
+    fn task_summary(&self, job: &Job, task: &Task) -> TaskSummary {
+        let running = task.state() == TaskState::Running;
+        let lease = task.lease().filter(|_| running).and_then(|lease| self.state.leases.get(&lease));
+        let worker = lease.and_then(|lease| self.state.access.worker_at(lease.worker));
+        TaskSummary {
+            task: TaskId { job: job.number, index: task.index },
+            state: task.state(),
+            attempts: task.attempts,
+            failures: u32::from(task.failures),
+            worker: worker.map(|worker| worker.name.clone()),
+            started: lease.is_some_and(|lease| lease.started),
+        }
+    }
+
+    fn list_workers(&self) -> Vec<WorkerSummary> {
+        let summary = |(worker, enrolled): (_, &crate::access::EnrolledWorker)| {
+            let presence = self.presences.get(&worker);
+            WorkerSummary {
+                worker,
+                name: presence
+                    .map(|presence| presence.name.as_str())
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or(&enrolled.name)
+                    .to_owned(),
+                connected: presence.is_some_and(|presence| presence.session.is_some()),
+                slots: presence.map_or(0, |presence| presence.slots),
+                slots_used: presence.map_or(0, |presence| presence.used),
+                leases: presence.map_or(0, |presence| presence.leases),
+                software: presence.map(|presence| presence.software.clone()).unwrap_or_default(),
+                address: presence.map(|presence| presence.address.clone()).unwrap_or_default(),
+                enrolled: enrolled.enrolled,
+            }
+        };
+        self.state.access.workers().map(summary).collect()
+    }
+
+    fn list_tokens(&self) -> Vec<TokenSummary> {
+        let summary = |(token, kept): (_, &crate::access::Token)| TokenSummary {
+            token,
+            role: kept.role,
+            label: kept.label.clone(),
+            owner: self.state.access.owner(kept.owner).to_owned(),
+            created: kept.created,
+            expires: kept.expires,
+            revoked: kept.revoked.is_some(),
+            workers: kept.workers,
+        };
+        self.state.access.tokens().map(summary).collect()
+    }
+}

@@ -1,0 +1,389 @@
+//! Workers: coming, going, what they hold, and what they report.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rustc_hash::FxHashSet;
+
+use super::Engine;
+use crate::{
+    effect::{CloseReason, Effect},
+    ids::{LeaseNumber, SessionNumber, TaskNumber, WorkerNumber},
+    input::Resume,
+    limits::{RECORD_ITEMS, RECORD_VALUES},
+    record::{Claim, Log, Record, ReleaseReason, Verdict},
+    state::Lease,
+    task::TaskState,
+    template::Kind,
+    templates::{ClassNumber, Templates},
+    time::Now,
+    values::{Values, ValuesBuilder},
+};
+
+/// What is known of a worker that is connected or holds leases.
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub(super) session: Option<SessionNumber>,
+    heard: Duration,
+    silence_armed: bool,
+    pub(super) slots: u32,
+    pub(super) window: u32,
+    /// Slots' worth of tasks that it holds.
+    pub(super) used: u32,
+    pub(super) leases: u32,
+    commands: bool,
+    skills: BTreeSet<String>,
+    /// By class, whether it can run it; filled as classes come up.
+    fits: Vec<bool>,
+    pub(super) name: String,
+    pub(super) software: String,
+    pub(super) address: String,
+}
+
+impl Presence {
+    pub(super) fn absent(heard: Duration) -> Self {
+        Self {
+            session: None,
+            heard,
+            silence_armed: false,
+            slots: 0,
+            window: 0,
+            used: 0,
+            leases: 0,
+            commands: false,
+            skills: BTreeSet::new(),
+            fits: Vec::new(),
+            name: String::new(),
+            software: String::new(),
+            address: String::new(),
+        }
+    }
+
+    pub(super) fn hold(&mut self, slots: u32) {
+        self.used += slots;
+        self.leases += 1;
+    }
+
+    fn let_go(&mut self, slots: u32) {
+        self.used = self.used.saturating_sub(slots);
+        self.leases = self.leases.saturating_sub(1);
+    }
+
+    pub(super) fn learn_classes(&mut self, templates: &Templates) {
+        while let Some(needs) = templates.needs(ClassNumber(self.fits.len() as u32)) {
+            let kind = match &needs.kind {
+                Kind::Command => self.commands,
+                Kind::Skill(name) => self.skills.contains(name),
+            };
+            self.fits.push(kind && needs.slots <= self.slots);
+        }
+    }
+
+    pub(super) fn fits(&self, class: ClassNumber) -> bool {
+        self.fits.get(class.0 as usize).copied().unwrap_or(false)
+    }
+}
+
+impl Engine {
+    pub(super) fn resume(
+        &mut self,
+        now: Now,
+        session: SessionNumber,
+        worker: WorkerNumber,
+        resume: Resume,
+        log: &mut impl Log,
+    ) {
+        if self.sessions.contains_key(&session) {
+            self.close(session, CloseReason::Protocol);
+            return;
+        }
+        if let Some(earlier) = self.presences.get(&worker).and_then(|presence| presence.session) {
+            self.sessions.remove(&earlier);
+            self.close(earlier, CloseReason::Replaced);
+        }
+        self.sessions.insert(session, worker);
+        let window = resume.window.min(self.limits.window);
+        let presence = self.presences.entry(worker).or_insert_with(|| Presence::absent(now.monotonic));
+        presence.session = Some(session);
+        presence.heard = now.monotonic;
+        presence.slots = resume.slots.max(1);
+        presence.window = window;
+        presence.commands = resume.commands;
+        presence.skills = resume.skills;
+        presence.fits.clear();
+        presence.name = resume.name;
+        presence.software = resume.software;
+        presence.address = resume.address;
+        self.arm_silence(worker);
+
+        let dropped = self.settle_claims(now, worker, &resume.claims, log);
+        self.update_room(worker);
+        self.tell(Effect::Resumed { session, dropped });
+    }
+
+    /// Keeps, readopts or drops each lease that the worker says it holds, and releases those it doesn't hold.
+    fn settle_claims(
+        &mut self,
+        now: Now,
+        worker: WorkerNumber,
+        claims: &[Claim],
+        log: &mut impl Log,
+    ) -> Vec<LeaseNumber> {
+        let mut held = FxHashSet::default();
+        let mut dropped = Vec::new();
+        let mut readopted = Vec::new();
+        for Claim { lease, .. } in claims {
+            if self.state.leases.get(lease).is_some_and(|lease| lease.worker == worker) {
+                held.insert(*lease);
+            } else if let Some((task, by)) = self.state.silenced.get(lease).copied()
+                && by == worker
+                && held.insert(*lease)
+            {
+                readopted.push((*lease, task));
+            } else if !held.contains(lease) {
+                dropped.push(*lease);
+            }
+        }
+        let mut missing: Vec<LeaseNumber> = self
+            .state
+            .leases
+            .iter()
+            .filter(|(number, lease)| lease.worker == worker && !held.contains(number))
+            .map(|(number, _)| *number)
+            .collect();
+        missing.sort_unstable();
+        self.release(now, &missing, ReleaseReason::NotHeld, log);
+        for leases in readopted.chunks(RECORD_ITEMS) {
+            self.commit(log, &Record::Readopted { worker, leases: leases.to_vec(), time: now.wall });
+        }
+        for (_, task) in readopted {
+            let slots = self.slots_of(task);
+            if let Some(presence) = self.presences.get_mut(&worker) {
+                presence.hold(slots);
+            }
+        }
+        dropped
+    }
+
+    pub(super) fn worker_left(&mut self, session: SessionNumber) {
+        if let Some(worker) = self.sessions.remove(&session)
+            && let Some(presence) = self.presences.get_mut(&worker)
+        {
+            presence.session = None;
+            self.roomy.remove(&worker);
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Now, session: SessionNumber) {
+        if let Some(presence) = self.sessions.get(&session).and_then(|worker| self.presences.get_mut(worker)) {
+            presence.heard = now.monotonic;
+        }
+    }
+
+    pub(super) fn window(&mut self, session: SessionNumber, slots: u32) {
+        let Some(worker) = self.worker_of(session) else { return };
+        if let Some(presence) = self.presences.get_mut(&worker) {
+            presence.window = slots.min(self.limits.window);
+        }
+        self.update_room(worker);
+    }
+
+    pub(super) fn started(&mut self, session: SessionNumber, leases: &[LeaseNumber]) {
+        let Some(worker) = self.worker_of(session) else { return };
+        for lease in leases {
+            if let Some(lease) = self.state.leases.get_mut(lease)
+                && lease.worker == worker
+            {
+                lease.started = true;
+            }
+        }
+    }
+
+    pub(super) fn outcomes(
+        &mut self,
+        now: Now,
+        session: SessionNumber,
+        number: u64,
+        ends: &[(LeaseNumber, bool)],
+        details: &Values,
+        log: &mut impl Log,
+    ) {
+        let Some(worker) = self.worker_of(session) else { return };
+        // The usual case: every lease is current, in order, and all of it fits into one record.
+        let current = ends.is_sorted_by(|(a, _), (b, _)| a < b)
+            && ends.iter().all(|(lease, _)| self.holder(*lease) == Some(worker))
+            && details.bytes().len() <= RECORD_VALUES
+            && ends.len() <= RECORD_ITEMS;
+        if current {
+            self.finish(now, ends.to_vec(), details.clone(), log);
+        } else {
+            self.finish_current(now, worker, ends, details, log);
+        }
+        self.update_room(worker);
+        self.tell(Effect::OutcomesTaken { session, number });
+    }
+
+    /// Finishes those leases that are the worker's, each once, in as many records as it takes; drops what others report.
+    fn finish_current(
+        &mut self,
+        now: Now,
+        worker: WorkerNumber,
+        ends: &[(LeaseNumber, bool)],
+        details: &Values,
+        log: &mut impl Log,
+    ) {
+        let mut batch = Vec::new();
+        let mut builder = ValuesBuilder::default();
+        let mut seen = FxHashSet::default();
+        for ((lease, succeeded), (_, detail)) in ends.iter().zip(details.iter()) {
+            let Some(lease) = self.current_lease(*lease, worker).filter(|lease| seen.insert(*lease)) else { continue };
+            let inline = detail.len().min(crate::digest::INLINE_LIMIT) as usize;
+            let full = builder.encoded_len() + inline > RECORD_VALUES;
+            if !batch.is_empty() && (full || batch.len() == RECORD_ITEMS) {
+                self.finish(now, std::mem::take(&mut batch), builder.take(), log);
+            }
+            batch.push((lease, *succeeded));
+            builder.push_value(&detail);
+        }
+        if !batch.is_empty() {
+            self.finish(now, batch, builder.take(), log);
+        }
+    }
+
+    /// The lease under which a report counts: itself, if it has not ended and is the worker's.
+    fn current_lease(&self, lease: LeaseNumber, worker: WorkerNumber) -> Option<LeaseNumber> {
+        let current = (self.holder(lease) == Some(worker)).then_some(lease);
+        #[cfg(feature = "faults")]
+        let current = current.or_else(|| {
+            let (task, _) = self.state.retired.get(&lease).filter(|_| self.faults.no_fencing)?;
+            self.state.tasks.get(*task)?.lease().filter(|lease| self.state.leases.contains_key(lease))
+        });
+        current
+    }
+
+    fn finish(&mut self, now: Now, ends: Vec<(LeaseNumber, bool)>, details: Values, log: &mut impl Log) {
+        let mut verdicts = Vec::with_capacity(ends.len());
+        let mut over = Vec::with_capacity(ends.len());
+        for (lease, succeeded) in ends {
+            let Some(Lease { task, worker, .. }) = self.state.leases.get(&lease).copied() else { continue };
+            self.let_go(worker, task);
+            let verdict = if succeeded { Verdict::Succeeded } else { self.judge(lease, task) };
+            if let Verdict::Retry { backoff_milliseconds } = verdict {
+                self.backoffs.insert((now.monotonic + Duration::from_millis(backoff_milliseconds), task));
+            } else {
+                over.push(task);
+            }
+            verdicts.push((lease, verdict));
+        }
+        self.commit(log, &Record::Finished { ends: verdicts, details, time: now.wall });
+        if self.follows.any() {
+            for task in over {
+                if let Some(task) = self.state.tasks.get(task) {
+                    self.follows.task_over(task.job, task.index);
+                }
+            }
+        }
+    }
+
+    /// What becomes of a task whose attempt failed.
+    fn judge(&self, lease: LeaseNumber, task: TaskNumber) -> Verdict {
+        let Some(task) = self.state.tasks.get(task) else { return Verdict::Failed };
+        let failures = u32::from(task.failures) + 1;
+        let retry = self.state.templates.get(task.template).map(|template| template.retry).unwrap_or_default();
+        if failures >= retry.max_attempts {
+            return Verdict::Failed;
+        }
+        Verdict::Retry { backoff_milliseconds: retry.backoff(failures, lease.0).as_millis() as u64 }
+    }
+
+    pub(super) fn given_back(&mut self, now: Now, session: SessionNumber, leases: &[LeaseNumber], log: &mut impl Log) {
+        let Some(worker) = self.worker_of(session) else { return };
+        let mut held: Vec<_> = leases.iter().copied().filter(|lease| self.holder(*lease) == Some(worker)).collect();
+        held.sort_unstable();
+        held.dedup();
+        self.release(now, &held, ReleaseReason::GivenBack, log);
+        self.update_room(worker);
+    }
+
+    /// Queues the tasks of these leases, which have not ended, again.
+    fn release(&mut self, now: Now, leases: &[LeaseNumber], reason: ReleaseReason, log: &mut impl Log) {
+        for leases in leases.chunks(RECORD_ITEMS) {
+            for lease in leases {
+                if let Some(Lease { task, worker, .. }) = self.state.leases.get(lease).copied() {
+                    self.let_go(worker, task);
+                }
+            }
+            self.commit(log, &Record::Released { leases: leases.to_vec(), reason, time: now.wall });
+        }
+    }
+
+    /// Ends the leases of workers that were silent for longer than the grace.
+    pub(super) fn end_silent(&mut self, now: Now, log: &mut impl Log) {
+        while let Some((at, worker)) = self.silences.first().copied().filter(|(at, _)| *at <= now.monotonic) {
+            self.silences.remove(&(at, worker));
+            let Some(presence) = self.presences.get_mut(&worker) else { continue };
+            presence.silence_armed = false;
+            if presence.heard + self.limits.lease_grace > now.monotonic {
+                self.arm_silence(worker);
+                continue;
+            }
+            if let Some(session) = presence.session.take() {
+                self.sessions.remove(&session);
+                self.roomy.remove(&worker);
+                self.close(session, CloseReason::Silent);
+            }
+            let mut leases: Vec<LeaseNumber> = self
+                .state
+                .leases
+                .iter()
+                .filter(|(_, lease)| lease.worker == worker)
+                .map(|(number, _)| *number)
+                .collect();
+            leases.sort_unstable();
+            self.release(now, &leases, ReleaseReason::Silence, log);
+            self.presences.remove(&worker);
+        }
+    }
+
+    /// Sees to it that a worker's silence is looked at when its grace is over.
+    pub(super) fn arm_silence(&mut self, worker: WorkerNumber) {
+        if let Some(presence) = self.presences.get_mut(&worker)
+            && !presence.silence_armed
+        {
+            presence.silence_armed = true;
+            self.silences.insert((presence.heard + self.limits.lease_grace, worker));
+        }
+    }
+
+    pub(super) fn update_room(&mut self, worker: WorkerNumber) {
+        let has_room = self
+            .presences
+            .get(&worker)
+            .is_some_and(|presence| presence.session.is_some() && presence.used < presence.window);
+        if has_room {
+            self.roomy.insert(worker);
+        } else {
+            self.roomy.remove(&worker);
+        }
+    }
+
+    /// The worker whose session it is; one that speaks before it resumed is closed.
+    fn worker_of(&mut self, session: SessionNumber) -> Option<WorkerNumber> {
+        let worker = self.sessions.get(&session).copied();
+        if worker.is_none() {
+            self.close(session, CloseReason::Protocol);
+        }
+        worker
+    }
+
+    fn holder(&self, lease: LeaseNumber) -> Option<WorkerNumber> {
+        self.state.leases.get(&lease).map(|lease| lease.worker)
+    }
+
+    fn let_go(&mut self, worker: WorkerNumber, task: TaskNumber) {
+        let slots = self.slots_of(task);
+        if let Some(presence) = self.presences.get_mut(&worker) {
+            presence.let_go(slots);
+        }
+        debug_assert!(self.state.tasks.get(task).is_some_and(|task| task.state() == TaskState::Running));
+    }
+}

@@ -1,0 +1,77 @@
+//! Idempotency keys: compact entries, kept 24 hours, with a limit of their own.
+
+use std::{collections::VecDeque, time::Duration};
+
+use rustc_hash::FxHashMap;
+
+use crate::{ids::JobNumber, record::Idempotency, time::WallTime};
+
+/// How long a key is kept.
+pub const KEPT: Duration = Duration::from_hours(24);
+
+/// The keys of the last 24 hours.
+#[derive(Debug, Default)]
+pub struct IdempotencyKeys {
+    jobs: FxHashMap<[u8; 16], Entry>,
+    by_age: VecDeque<(WallTime, [u8; 16])>,
+}
+
+/// What was submitted under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The job.
+    pub job: JobNumber,
+    /// Hash of the content.
+    pub content: [u8; 16],
+    opened: WallTime,
+}
+
+impl IdempotencyKeys {
+    /// What was submitted under this key in the 24 hours before `now`.
+    pub fn get(&self, key: [u8; 16], now: WallTime) -> Option<Entry> {
+        self.jobs.get(&key).copied().filter(|entry| entry.opened.plus(KEPT) > now)
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Keeps a key, and forgets those that are too old by its time.
+    pub(crate) fn insert(&mut self, idempotency: Idempotency, job: JobNumber, opened: WallTime) {
+        while let Some((oldest, key)) = self.by_age.front()
+            && oldest.plus(KEPT) <= opened
+        {
+            if self.jobs.get(key).is_some_and(|entry| entry.opened == *oldest) {
+                self.jobs.remove(key);
+            }
+            self.by_age.pop_front();
+        }
+        self.jobs.insert(idempotency.key, Entry { job, content: idempotency.content, opened });
+        self.by_age.push_back((opened, idempotency.key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_forgotten_after_a_day_and_may_be_used_anew() {
+        let mut keys = IdempotencyKeys::default();
+        let idempotency = |key, content| Idempotency { key: [key; 16], content: [content; 16] };
+        let day = KEPT.as_millis() as u64;
+        keys.insert(idempotency(1, 1), JobNumber(1), WallTime(0));
+        assert_eq!(keys.get([1; 16], WallTime(day - 1)).unwrap().job, JobNumber(1));
+        assert!(keys.get([1; 16], WallTime(day)).is_none());
+        keys.insert(idempotency(1, 2), JobNumber(2), WallTime(day));
+        assert_eq!(keys.get([1; 16], WallTime(day)).unwrap().job, JobNumber(2));
+        keys.insert(idempotency(3, 3), JobNumber(3), WallTime(day + 1));
+        assert_eq!(keys.len(), 2);
+    }
+}

@@ -1,0 +1,226 @@
+//! What the core is told.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::{
+    ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber, WorkerNumber},
+    query::Query,
+    record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash},
+    template::Template,
+    values::Values,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A connection ended. Its follows end; a worker's leases go on until its grace is over.
+    SessionClosed {
+        /// Which.
+        session: SessionNumber,
+    },
+    /// A client adds tasks to a job.
+    Submit {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// What.
+        submit: Submit,
+    },
+    /// A client wants the results of a job.
+    Follow {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the results name; unique within the session.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// What.
+        follow: Follow,
+    },
+    /// A client takes this many more results.
+    FollowCredit {
+        /// Whose follow.
+        session: SessionNumber,
+        /// Which follow.
+        request: u64,
+        /// How many more.
+        more: u32,
+    },
+    /// A client wants no more of a job.
+    Unfollow {
+        /// Whose follow.
+        session: SessionNumber,
+        /// Which follow.
+        request: u64,
+    },
+    /// A question.
+    Query {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// Which.
+        query: Query,
+    },
+    /// A machine wants to become a worker. Its join token was checked when the session began, and is again here.
+    Enrol {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// The join token.
+        token: TokenNumber,
+        /// What people will call it.
+        name: String,
+        /// SHA-256 of the secret that the worker made.
+        hash: SecretHash,
+    },
+    /// An enrolled worker connected, and says what it can do and what it holds.
+    Resume {
+        /// Its session.
+        session: SessionNumber,
+        /// Who it is; its secret was checked.
+        worker: WorkerNumber,
+        /// What it says.
+        resume: Resume,
+    },
+    /// A worker was heard (any message of its).
+    Heard {
+        /// Its session.
+        session: SessionNumber,
+    },
+    /// A worker wants to hold this many slots' worth of tasks.
+    Window {
+        /// Its session.
+        session: SessionNumber,
+        /// How many slots' worth.
+        slots: u32,
+    },
+    /// A worker is about to start these.
+    Started {
+        /// Its session.
+        session: SessionNumber,
+        /// Which.
+        leases: Vec<LeaseNumber>,
+    },
+    /// A worker reports attempts that ended.
+    Outcomes {
+        /// Its session.
+        session: SessionNumber,
+        /// What the acknowledgement names.
+        number: u64,
+        /// Which leases, each with whether the task succeeded.
+        ends: Vec<(LeaseNumber, bool)>,
+        /// What it says of each.
+        details: Values,
+    },
+    /// A worker gives leases back.
+    GivenBack {
+        /// Its session.
+        session: SessionNumber,
+        /// Which.
+        leases: Vec<LeaseNumber>,
+    },
+    /// An administrator creates a token.
+    CreateToken {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// What it allows.
+        role: Role,
+        /// What people call it.
+        label: String,
+        /// Whom it stands for; empty: an owner of its own.
+        owner: String,
+        /// For how long.
+        expires_in: Option<Duration>,
+        /// SHA-256 of its secret.
+        hash: SecretHash,
+    },
+    /// An administrator revokes a token.
+    RevokeToken {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// Which.
+        token: TokenNumber,
+    },
+}
+
+/// Tasks for a job.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The job's key; an unknown one opens it.
+    pub key: JobKey,
+    /// Its name, when it is opened.
+    pub name: String,
+    /// The idempotency key, when it is opened.
+    pub idempotency: Option<Idempotency>,
+    /// The index of the first task. Tasks that the job has already are skipped.
+    pub first_index: u32,
+    /// What the tasks share.
+    pub template: Arc<Template>,
+    /// A payload each.
+    pub payloads: Values,
+    /// Whether the job gets no more tasks.
+    pub last: bool,
+}
+
+/// What a client wants to follow.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    /// Which job.
+    pub target: Target,
+    /// Results that are not wanted: ascending ranges of first index and count.
+    pub skip: Vec<(u32, u32)>,
+    /// How many results may be sent until more credit is given.
+    pub credit: u32,
+    /// Only the end is wanted.
+    pub only_end: bool,
+    /// Only this task is wanted.
+    pub only_index: Option<u32>,
+}
+
+/// A job, by either of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// By number.
+    Number(JobNumber),
+    /// By the caller's own key.
+    Key(JobKey),
+}
+
+/// What a worker says when it connects.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// Its slots, at least 1.
+    pub slots: u32,
+    /// How many slots' worth of tasks it wants to hold.
+    pub window: u32,
+    /// Whether it runs commands.
+    pub commands: bool,
+    /// The skills it has.
+    pub skills: BTreeSet<String>,
+    /// Every lease that it holds, running or with an outcome that was not yet acknowledged.
+    pub claims: Vec<Claim>,
+    /// Its name, for people.
+    pub name: String,
+    /// Its program and version.
+    pub software: String,
+    /// Where it connected from.
+    pub address: String,
+}
+
+impl Resume {
+    /// The task's name is part of a claim so that the claim can be refused even after the lease's record is gone.
+    pub fn claim(&mut self, lease: LeaseNumber, task: TaskId) {
+        self.claims.push(Claim { lease, task });
+    }
+}

@@ -1,0 +1,151 @@
+//! The table of all jobs, in the order of their numbers.
+
+use rustc_hash::FxHashMap;
+
+use crate::{
+    ids::{JobNumber, OwnerNumber, TaskNumber, TemplateNumber},
+    record::JobKey,
+    task::Counts,
+    time::WallTime,
+};
+
+/// A job.
+#[derive(Debug)]
+pub struct Job {
+    /// Its number.
+    pub number: JobNumber,
+    /// Whose it is.
+    pub owner: OwnerNumber,
+    /// The key that its client made for it.
+    pub key: JobKey,
+    /// Its name, for people.
+    pub name: Box<str>,
+    /// When it was opened.
+    pub opened: WallTime,
+    /// Whether it will get no more tasks.
+    pub closed: bool,
+    /// How many tasks it has: the index of the next one.
+    pub next_index: u32,
+    /// CRC-32C over the templates (whenever one differs from the task's before) and encoded payloads of its tasks.
+    pub digest: u32,
+    /// Its tasks by state.
+    pub counts: Counts,
+    pub(crate) last_template: Option<TemplateNumber>,
+    /// Runs of tasks with neighbouring numbers: first index, first number.
+    runs: Vec<(u32, TaskNumber)>,
+}
+
+impl Job {
+    pub(crate) fn new(number: JobNumber, owner: OwnerNumber, key: JobKey, name: &str, opened: WallTime) -> Self {
+        Self {
+            number,
+            owner,
+            key,
+            name: name.into(),
+            opened,
+            closed: false,
+            next_index: 0,
+            digest: 0,
+            counts: Counts::default(),
+            last_template: None,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Whether all of its tasks, of which there will be no more, are at their end.
+    pub fn is_over(&self) -> bool {
+        self.closed && self.counts.open() == 0
+    }
+
+    /// The number of the task with this index.
+    pub fn task(&self, index: u32) -> Option<TaskNumber> {
+        if index >= self.next_index {
+            return None;
+        }
+        let run = self.runs.partition_point(|(first, _)| *first <= index).checked_sub(1)?;
+        let (first_index, first_task) = *self.runs.get(run)?;
+        Some(TaskNumber(first_task.0 + u64::from(index - first_index)))
+    }
+
+    pub(crate) fn extend(&mut self, first_task: TaskNumber, count: u32) {
+        let adjacent = self.next_index.checked_sub(1).and_then(|last| self.task(last)).map(TaskNumber::next);
+        if adjacent != Some(first_task) {
+            self.runs.push((self.next_index, first_task));
+        }
+        self.next_index += count;
+    }
+}
+
+/// All jobs.
+#[derive(Debug, Default)]
+pub struct JobTable {
+    jobs: Vec<Job>,
+    by_key: FxHashMap<(OwnerNumber, JobKey), u32>,
+}
+
+impl JobTable {
+    /// The job at this position of the table.
+    pub fn at(&self, position: u32) -> Option<&Job> {
+        self.jobs.get(position as usize)
+    }
+
+    pub(crate) fn at_mut(&mut self, position: u32) -> Option<&mut Job> {
+        self.jobs.get_mut(position as usize)
+    }
+
+    /// The position of the job with this number.
+    pub fn position(&self, number: JobNumber) -> Option<u32> {
+        self.jobs.binary_search_by_key(&number, |job| job.number).ok().map(|at| at as u32)
+    }
+
+    /// The position of the owner's job with this key.
+    pub fn position_of_key(&self, owner: OwnerNumber, key: JobKey) -> Option<u32> {
+        self.by_key.get(&(owner, key)).copied()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.jobs.iter()
+    }
+
+    /// Those before the job with this number, oldest first.
+    pub fn before(&self, number: JobNumber) -> impl DoubleEndedIterator<Item = &Job> {
+        let end = self.jobs.partition_point(|job| job.number < number);
+        self.jobs[..end].iter()
+    }
+
+    pub(crate) fn insert(&mut self, job: Job) -> u32 {
+        let position = self.jobs.len() as u32;
+        self.by_key.insert((job.owner, job.key), position);
+        self.jobs.push(job);
+        position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_find_their_tasks_over_runs() {
+        let mut job = Job::new(JobNumber(1), OwnerNumber(0), JobKey::default(), "", WallTime(0));
+        job.extend(TaskNumber(10), 5);
+        job.extend(TaskNumber(15), 5);
+        job.extend(TaskNumber(40), 2);
+        assert_eq!(job.runs.len(), 2);
+        let found: Vec<_> = (0..13).map(|index| job.task(index).map(|task| task.0)).collect();
+        assert_eq!(found[0], Some(10));
+        assert_eq!(found[9], Some(19));
+        assert_eq!(found[10..], [Some(40), Some(41), None]);
+    }
+}

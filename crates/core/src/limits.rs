@@ -1,0 +1,51 @@
+//! Bounds of what the core keeps. What exceeds one is refused with a clear answer, never dropped.
+
+use std::time::Duration;
+
+/// The core's limits and times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tasks that are not at an end.
+    pub open_tasks: u64,
+    /// Bytes of their payloads.
+    pub open_bytes: u64,
+    /// Idempotency keys kept.
+    pub idempotency_keys: usize,
+    /// Templates kept.
+    pub templates: u32,
+    /// Tokens ever created.
+    pub tokens: u32,
+    /// Workers ever enrolled.
+    pub workers: u32,
+    /// Slots' worth of tasks that one worker may hold.
+    pub window: u32,
+    /// Jobs that one session follows at a time.
+    pub follows: usize,
+    /// Silence of a worker that ends its leases.
+    pub lease_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_tasks: 20_000_000,
+            open_bytes: 16 << 30,
+            idempotency_keys: 1_000_000,
+            templates: 2_000_000,
+            tokens: 100_000,
+            workers: 100_000,
+            window: 65_536,
+            follows: 1_000,
+            lease_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The most bytes of values that the core puts into one record.
+pub const RECORD_VALUES: usize = 512 * 1024;
+
+/// The most tasks or leases that the core puts into one record.
+pub const RECORD_ITEMS: usize = 16_384;
+
+/// The longest name of a job, worker, owner or label, in bytes.
+pub const NAME: usize = 256;

@@ -1,0 +1,186 @@
+//! Questions about what there is, and their answers.
+
+use std::sync::Arc;
+
+use crate::{
+    ids::{JobNumber, TaskId, TokenNumber, WorkerNumber},
+    record::Role,
+    task::{Counts, TaskState},
+    template::Template,
+    time::WallTime,
+};
+
+/// The most entries of one answer; a longer list is asked for page by page.
+pub const PAGE: u32 = 1_000;
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// How things are in all.
+    Status,
+    /// Jobs, newest first.
+    Jobs {
+        /// Only those before this one.
+        before: Option<JobNumber>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// Tasks of a job by index.
+    Tasks {
+        /// The job.
+        job: JobNumber,
+        /// Only those in this state.
+        state: Option<TaskState>,
+        /// From this index on.
+        from_index: u32,
+        /// At most this many.
+        limit: u32,
+    },
+    /// One task.
+    Task(TaskId),
+    /// Enrolled workers.
+    Workers,
+    /// Tokens.
+    Tokens,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Query::Status`].
+    Status(Status),
+    /// To [`Query::Jobs`].
+    Jobs {
+        /// The page.
+        jobs: Vec<JobSummary>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To [`Query::Tasks`].
+    Tasks {
+        /// The page.
+        tasks: Vec<TaskSummary>,
+        /// Whether there may be more, from the index after the last one's.
+        more: bool,
+    },
+    /// To [`Query::Task`].
+    Task(Box<TaskDetail>),
+    /// To [`Query::Workers`].
+    Workers(Vec<WorkerSummary>),
+    /// To [`Query::Tokens`].
+    Tokens(Vec<TokenSummary>),
+}
+
+/// How things are in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The caller's tasks by state; an admin's: all.
+    pub tasks: Counts,
+    /// How many jobs.
+    pub jobs: u64,
+    /// Workers with a session.
+    pub workers_connected: u32,
+    /// Workers in all.
+    pub workers_enrolled: u32,
+    /// Slots of the connected workers.
+    pub slots: u64,
+    /// Slots' worth of tasks that they hold.
+    pub slots_used: u64,
+    /// Payload bytes of tasks that are not at an end.
+    pub open_bytes: u64,
+}
+
+/// A job at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Its number.
+    pub job: JobNumber,
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// Whether it gets no more.
+    pub closed: bool,
+    /// Its tasks by state.
+    pub counts: Counts,
+    /// When it was opened.
+    pub opened: WallTime,
+}
+
+/// A task at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSummary {
+    /// Its name.
+    pub task: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// How often it was handed out.
+    pub attempts: u32,
+    /// How many failures were charged.
+    pub failures: u32,
+    /// Who runs it.
+    pub worker: Option<String>,
+    /// Whether that worker said that it starts it.
+    pub started: bool,
+}
+
+/// All about a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskDetail {
+    /// At a glance.
+    pub summary: TaskSummary,
+    /// What it shares with others.
+    pub template: Arc<Template>,
+    /// Its payload's length in bytes.
+    pub payload_bytes: u64,
+    /// Its job's name.
+    pub job_name: String,
+    /// When the job was opened.
+    pub opened: WallTime,
+}
+
+/// A worker at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerSummary {
+    /// Its number.
+    pub worker: WorkerNumber,
+    /// Its name.
+    pub name: String,
+    /// Whether it has a session.
+    pub connected: bool,
+    /// Its slots, as it said last.
+    pub slots: u32,
+    /// Slots' worth of tasks that it holds.
+    pub slots_used: u32,
+    /// How many leases it holds.
+    pub leases: u32,
+    /// Its program and version, as it said last.
+    pub software: String,
+    /// Where it connected from last.
+    pub address: String,
+    /// When it enrolled.
+    pub enrolled: WallTime,
+}
+
+/// A token at a glance; never its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSummary {
+    /// Its number.
+    pub token: TokenNumber,
+    /// What it allows.
+    pub role: Role,
+    /// What people call it.
+    pub label: String,
+    /// Whom it stands for.
+    pub owner: String,
+    /// When it was created.
+    pub created: WallTime,
+    /// From when on it lets nobody in.
+    pub expires: Option<WallTime>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// How many workers enrolled with it.
+    pub workers: u32,
+}

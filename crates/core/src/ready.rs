@@ -1,0 +1,125 @@
+//! The queued tasks, in the order in which they go: priority, then first come.
+//!
+//! First come means the lower task number, also for a task that was handed out before. New tasks come in ascending order, so
+//! they are kept as ranges of numbers; those that come back go into a heap. Entries whose task is no longer queued (it was
+//! readopted or cancelled) are dropped when they reach the front, so that leaving the queue costs nothing.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+};
+
+use crate::{
+    ids::TaskNumber,
+    task::{TaskState, TaskTable},
+    templates::ClassNumber,
+};
+
+/// All queued tasks.
+#[derive(Debug, Default)]
+pub struct Ready {
+    lists: BTreeMap<(Reverse<i32>, ClassNumber), List>,
+    count: u64,
+}
+
+/// Queued tasks of one priority and class.
+#[derive(Debug, Default)]
+struct List {
+    fresh: VecDeque<(u64, u64)>,
+    returned: BinaryHeap<Reverse<u64>>,
+    count: u64,
+}
+
+/// Where a task is queued.
+pub(crate) type Lane = (i32, ClassNumber);
+
+impl Ready {
+    /// How many are queued.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Queues `count` new tasks from `first` on.
+    pub(crate) fn push_fresh(&mut self, (priority, class): Lane, first: TaskNumber, count: u64) {
+        let list = self.lists.entry((Reverse(priority), class)).or_default();
+        match list.fresh.back_mut() {
+            Some((_, end)) if *end == first.0 => *end += count,
+            _ => list.fresh.push_back((first.0, first.0 + count)),
+        }
+        list.count += count;
+        self.count += count;
+    }
+
+    /// Queues a task again.
+    pub(crate) fn push_returned(&mut self, (priority, class): Lane, task: TaskNumber) {
+        let list = self.lists.entry((Reverse(priority), class)).or_default();
+        list.returned.push(Reverse(task.0));
+        list.count += 1;
+        self.count += 1;
+    }
+
+    /// Counts a task out that left the queue. Its entry goes when it reaches the front.
+    pub(crate) fn left(&mut self, (priority, class): Lane) {
+        if let Some(list) = self.lists.get_mut(&(Reverse(priority), class)) {
+            list.count -= 1;
+            self.count -= 1;
+            if list.count == 0 {
+                // Nothing of it is queued: whatever entries remain are stale.
+                self.lists.remove(&(Reverse(priority), class));
+            }
+        }
+    }
+
+    /// Takes the entry of a task that [`Ready::next`] just found. It is counted out when the task leaves the queue.
+    pub(crate) fn take(&mut self, (priority, class): Lane, task: TaskNumber) {
+        let Some(list) = self.lists.get_mut(&(Reverse(priority), class)) else { return };
+        if list.returned.peek() == Some(&Reverse(task.0)) {
+            list.returned.pop();
+        } else if let Some((first, _)) = list.fresh.front_mut() {
+            debug_assert_eq!(*first, task.0, "the task was at the front");
+            *first += 1;
+        }
+    }
+
+    /// The next task among the classes that `fits`: of the highest priority, the first come.
+    pub(crate) fn next(&mut self, tasks: &TaskTable, fits: impl Fn(ClassNumber) -> bool) -> Option<(TaskNumber, Lane)> {
+        let mut best: Option<(u64, Lane)> = None;
+        for ((Reverse(priority), class), list) in &mut self.lists {
+            if best.is_some_and(|(_, (found, _))| found > *priority) {
+                break;
+            }
+            if !fits(*class) {
+                continue;
+            }
+            if let Some(head) = list.head(tasks)
+                && best.is_none_or(|(number, _)| head < number)
+            {
+                best = Some((head, (*priority, *class)));
+            }
+        }
+        best.map(|(number, lane)| (TaskNumber(number), lane))
+    }
+}
+
+impl List {
+    fn head(&mut self, tasks: &TaskTable) -> Option<u64> {
+        let queued = |number| tasks.get(TaskNumber(number)).is_some_and(|task| task.state() == TaskState::Queued);
+        while let Some(Reverse(number)) = self.returned.peek()
+            && !queued(*number)
+        {
+            self.returned.pop();
+        }
+        while let Some((first, end)) = self.fresh.front_mut() {
+            while first < end && !queued(*first) {
+                *first += 1;
+            }
+            if first < end {
+                break;
+            }
+            self.fresh.pop_front();
+        }
+        let fresh = self.fresh.front().map(|(first, _)| *first);
+        let returned = self.returned.peek().map(|Reverse(number)| *number);
+        fresh.into_iter().chain(returned).min()
+    }
+}

@@ -1,0 +1,285 @@
+//! What is written down. Replaying the records in order rebuilds the state; nothing else changes it.
+//!
+//! Records carry every decision (whether a failed task is tried again, and when) and every time, so that applying one asks
+//! neither a clock nor the configuration. How they are written as bytes is the store's business.
+
+use crate::{
+    ids::{
+        JobNumber, LeaseNumber, OwnerNumber, Place, RecordNumber, TaskId, TaskNumber, TemplateNumber, TokenNumber,
+        WorkerNumber,
+    },
+    template::Template,
+    time::WallTime,
+    values::Values,
+};
+
+/// Where records go. Appending is not yet writing: what depends on a record waits until it is durable.
+pub trait Log {
+    /// Takes a record and says its number, and where its [`Values`] will lie (for a record without values, any place).
+    fn append(&mut self, record: &Record) -> Appended;
+}
+
+/// What became of an appended record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The record's number.
+    pub number: RecordNumber,
+    /// The place of the first byte of its values.
+    pub values: Place,
+}
+
+/// Numbers up to which leases, tasks and jobs may be given out; each is the first one that may not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reservation {
+    /// Leases below this may be given out.
+    pub leases: LeaseNumber,
+    /// Tasks below this may be given out.
+    pub tasks: TaskNumber,
+    /// Jobs below this may be given out.
+    pub jobs: JobNumber,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A manager started on this store.
+    Started {
+        /// When.
+        time: WallTime,
+        /// Whether, from here on, something may be told before it is synced (durability `interval` or `none`). If so, the
+        /// next start goes on behind the reserved numbers rather than behind the last one seen.
+        weak: bool,
+    },
+    /// Numbers were reserved.
+    Reserved(Reservation),
+    /// A template was seen for the first time.
+    TemplateAdded {
+        /// Its number from now on: one more than the last one's.
+        number: TemplateNumber,
+        /// The template.
+        template: Template,
+    },
+    /// A job was opened.
+    JobOpened {
+        /// Its number.
+        job: JobNumber,
+        /// Whose it is.
+        owner: OwnerNumber,
+        /// The key that the client made for it.
+        key: JobKey,
+        /// Its name, for people.
+        name: String,
+        /// A key under which the same submit may be repeated by another client.
+        idempotency: Option<Idempotency>,
+        /// When.
+        time: WallTime,
+    },
+    /// Tasks were submitted to an open job: they are `queued`.
+    Submitted {
+        /// The job.
+        job: JobNumber,
+        /// The first task; the others follow without a gap.
+        first_task: TaskNumber,
+        /// The first one's index in the job: the number of tasks that it had.
+        first_index: u32,
+        /// What they share.
+        template: TemplateNumber,
+        /// A payload each.
+        payloads: Values,
+        /// When.
+        time: WallTime,
+    },
+    /// A job will get no more tasks.
+    JobClosed {
+        /// The job.
+        job: JobNumber,
+    },
+    /// Tasks were handed to a worker: they are `running`.
+    Dispatched {
+        /// Who got them.
+        worker: WorkerNumber,
+        /// The lease of the first task; the others follow without a gap.
+        first_lease: LeaseNumber,
+        /// The tasks.
+        tasks: Vec<TaskNumber>,
+        /// When.
+        time: WallTime,
+    },
+    /// Attempts ended with an outcome.
+    Finished {
+        /// The leases that end, with what becomes of each one's task.
+        ends: Vec<(LeaseNumber, Verdict)>,
+        /// What the worker says of each: opaque here.
+        details: Values,
+        /// When.
+        time: WallTime,
+    },
+    /// Leases ended without an outcome: their tasks are `queued` again, at nobody's charge.
+    Released {
+        /// The leases that end.
+        leases: Vec<LeaseNumber>,
+        /// Why.
+        reason: ReleaseReason,
+        /// When.
+        time: WallTime,
+    },
+    /// Leases that had ended by silence go on, because their worker came back before their tasks were handed out again.
+    Readopted {
+        /// Whose they are.
+        worker: WorkerNumber,
+        /// Each lease and its task.
+        leases: Vec<(LeaseNumber, TaskNumber)>,
+        /// When.
+        time: WallTime,
+    },
+    /// Tasks that had waited for their backoff are `queued` again.
+    Retried {
+        /// The tasks.
+        tasks: Vec<TaskNumber>,
+    },
+    /// An owner was named for the first time.
+    OwnerAdded {
+        /// Its number from now on: one more than the last one's.
+        number: OwnerNumber,
+        /// Its name.
+        name: String,
+    },
+    /// A token was created.
+    TokenCreated {
+        /// Its number from now on: one more than the last one's.
+        number: TokenNumber,
+        /// What it allows.
+        role: Role,
+        /// Whom it stands for.
+        owner: OwnerNumber,
+        /// SHA-256 of its secret.
+        hash: SecretHash,
+        /// What people call it.
+        label: String,
+        /// From when on it enrols nobody and lets nobody in.
+        expires: Option<WallTime>,
+        /// When.
+        time: WallTime,
+    },
+    /// A token was revoked.
+    TokenRevoked {
+        /// Which.
+        token: TokenNumber,
+        /// When.
+        time: WallTime,
+    },
+    /// A worker exchanged a join token for an identity of its own.
+    WorkerEnrolled {
+        /// Its number from now on: one more than the last one's.
+        number: WorkerNumber,
+        /// With which token.
+        token: TokenNumber,
+        /// SHA-256 of its secret.
+        hash: SecretHash,
+        /// What people call it.
+        name: String,
+        /// When.
+        time: WallTime,
+    },
+}
+
+impl Record {
+    /// Whether it must be synced before anything after it is told, in every durability: identities and number ranges.
+    pub fn is_administrative(&self) -> bool {
+        matches!(
+            self,
+            Self::Started { .. }
+                | Self::Reserved(_)
+                | Self::OwnerAdded { .. }
+                | Self::TokenCreated { .. }
+                | Self::TokenRevoked { .. }
+                | Self::WorkerEnrolled { .. }
+        )
+    }
+
+    /// The values it carries.
+    pub fn values(&self) -> Option<&Values> {
+        match self {
+            Self::Submitted { payloads, .. } => Some(payloads),
+            Self::Finished { details, .. } => Some(details),
+            _ => None,
+        }
+    }
+}
+
+/// A job's key: 16 random bytes made by the client, so that a repeated submit finds the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobKey(pub [u8; 16]);
+
+/// SHA-256 of a 256-bit secret.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// An idempotency key as it is kept: two hashes of 128 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Idempotency {
+    /// Of the key itself.
+    pub key: [u8; 16],
+    /// Of what was submitted under it.
+    pub content: [u8; 16],
+}
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Enrolling workers.
+    Worker,
+    /// Submitting work and seeing one's own.
+    Client,
+    /// Everything.
+    Admin,
+}
+
+/// What becomes of a task whose attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is `succeeded`.
+    Succeeded,
+    /// It is `failed`: its attempts are used up.
+    Failed,
+    /// It failed and waits this many milliseconds to be tried again.
+    Retry {
+        /// The wait.
+        backoff_milliseconds: u64,
+    },
+}
+
+/// Why a lease ended without an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReleaseReason {
+    /// The worker gave it back.
+    GivenBack,
+    /// The worker came back without it: it never arrived, or was lost with the worker's earlier incarnation.
+    NotHeld,
+    /// The worker was silent for longer than the grace.
+    Silence,
+}
+
+/// A worker's claim to a lease when it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The lease.
+    pub lease: LeaseNumber,
+    /// The task that it was for.
+    pub task: TaskId,
+}
+
+/// Whoever opens a job or follows it: the owner, and whether everything may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whom the token stands for.
+    pub owner: OwnerNumber,
+    /// Whether it is an admin's.
+    pub admin: bool,
+}

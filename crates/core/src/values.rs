@@ -1,0 +1,294 @@
+//! Many values in one run of bytes: payloads on their way in, outcomes' details on their way out.
+//!
+//! Each value is a varint header, `length << 1 | external`, followed by its bytes when `external` is 0. An external value
+//! lies in a file of its own and is followed by that file's number as a varint. Varints are LEB128, at most 10 bytes.
+//! A value's place is the place of its header, so one number finds a value of either form.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// A run of values. What comes from outside is checked by [`Values::check`] before it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    bytes: Bytes,
+    count: u32,
+}
+
+/// One value of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The bytes themselves.
+    Inline(Bytes),
+    /// In a file of its own.
+    External {
+        /// The file's number.
+        file: u64,
+        /// Its length in bytes.
+        length: u64,
+    },
+}
+
+impl Value {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::External { length, .. } => *length,
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a run of values from outside is refused.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ValuesError {
+    /// The bytes end inside a value.
+    #[error("the values end in the middle of value {index}")]
+    Truncated {
+        /// Which value, from 0.
+        index: u32,
+    },
+    /// A value is larger than allowed.
+    #[error("value {index} has {length} bytes; at most {limit} are allowed")]
+    TooLong {
+        /// Which value, from 0.
+        index: u32,
+        /// Its length.
+        length: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Not the announced number of values.
+    #[error("{found} values were sent, {expected} announced")]
+    WrongCount {
+        /// As announced.
+        expected: u32,
+        /// As found.
+        found: u32,
+    },
+    /// A peer named a file.
+    #[error("value {index} names a file, which only the manager's own store may do")]
+    External {
+        /// Which value, from 0.
+        index: u32,
+    },
+}
+
+impl Values {
+    /// Takes bytes that are known to hold `count` well-formed values (they were checked, or encoded here).
+    pub fn trusted(bytes: Bytes, count: u32) -> Self {
+        Self { bytes, count }
+    }
+
+    /// Checks bytes from outside: exactly `count` inline values of at most `limit` bytes each.
+    pub fn check(bytes: Bytes, count: u32, limit: u64) -> Result<Self, ValuesError> {
+        let mut rest = &bytes[..];
+        let mut index = 0;
+        while !rest.is_empty() {
+            let (header, used) = read_varint(rest).ok_or(ValuesError::Truncated { index })?;
+            if header & 1 == 1 {
+                return Err(ValuesError::External { index });
+            }
+            let length = header >> 1;
+            if length > limit {
+                return Err(ValuesError::TooLong { index, length, limit });
+            }
+            rest = rest.get(used + length as usize..).ok_or(ValuesError::Truncated { index })?;
+            index += 1;
+        }
+        if index != count {
+            return Err(ValuesError::WrongCount { expected: count, found: index });
+        }
+        Ok(Self { bytes, count })
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The encoded bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Each value with the offset of its header in [`Values::bytes`].
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Value)> + '_ {
+        let mut offset = 0;
+        std::iter::from_fn(move || {
+            let (value, used) = decode(&self.bytes, offset)?;
+            let at = offset;
+            offset += used;
+            Some((at, value))
+        })
+    }
+
+    /// The offset of each value's header and the value's length, without touching the values.
+    pub fn layout(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let mut offset = 0;
+        std::iter::from_fn(move || {
+            let (length, used) = measure(self.bytes.get(offset..)?)?;
+            let at = offset;
+            offset += used;
+            Some((at, length))
+        })
+    }
+
+    /// The values from `first` on.
+    #[must_use]
+    pub fn skip(&self, first: u32) -> Self {
+        if first == 0 {
+            return self.clone();
+        }
+        let start = self.layout().nth(first as usize).map_or(self.bytes.len(), |(offset, _)| offset);
+        Self { bytes: self.bytes.slice(start..), count: self.count.saturating_sub(first) }
+    }
+}
+
+/// Builds a run of values.
+#[derive(Debug, Default)]
+pub struct ValuesBuilder {
+    bytes: BytesMut,
+    count: u32,
+}
+
+impl ValuesBuilder {
+    /// Appends an inline value.
+    pub fn push(&mut self, value: &[u8]) {
+        write_varint(&mut self.bytes, (value.len() as u64) << 1);
+        self.bytes.put_slice(value);
+        self.count += 1;
+    }
+
+    /// Appends a value that lies in a file of its own.
+    pub fn push_external(&mut self, file: u64, length: u64) {
+        write_varint(&mut self.bytes, length << 1 | 1);
+        write_varint(&mut self.bytes, file);
+        self.count += 1;
+    }
+
+    /// Appends a value of either form.
+    pub fn push_value(&mut self, value: &Value) {
+        match value {
+            Value::Inline(bytes) => self.push(bytes),
+            Value::External { file, length } => self.push_external(*file, *length),
+        }
+    }
+
+    /// How many values were pushed.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// How many bytes they take, encoded.
+    pub fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The run, leaving the builder empty.
+    pub fn take(&mut self) -> Values {
+        let values = Values { bytes: self.bytes.split().freeze(), count: self.count };
+        self.count = 0;
+        values
+    }
+}
+
+/// The value whose header is at `offset`, and how many bytes header and value take; `None` if the bytes end in it.
+pub fn decode(bytes: &Bytes, offset: usize) -> Option<(Value, usize)> {
+    let (header, used) = read_varint(bytes.get(offset..)?)?;
+    let start = offset + used;
+    if header & 1 == 1 {
+        let (file, more) = read_varint(bytes.get(start..)?)?;
+        return Some((Value::External { file, length: header >> 1 }, used + more));
+    }
+    let length = usize::try_from(header >> 1).ok()?;
+    let end = start.checked_add(length)?;
+    (end <= bytes.len()).then(|| (Value::Inline(bytes.slice(start..end)), used + length))
+}
+
+/// The length of the value at the start of `bytes`, and how many bytes it takes with its header.
+fn measure(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (header, used) = read_varint(bytes)?;
+    let length = header >> 1;
+    let rest = if header & 1 == 1 { read_varint(&bytes[used..])?.1 } else { length as usize };
+    (used + rest <= bytes.len()).then_some((length, used + rest))
+}
+
+/// Appends `value` in LEB128.
+pub fn write_varint(out: &mut impl BufMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+/// The LEB128 number at the start of `bytes`, and its length; `None` if it doesn't end, or exceeds 64 bits.
+pub fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(10).enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        if index == 9 && bits > 1 {
+            return None;
+        }
+        value |= bits << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, index + 1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_pushed_comes_back_with_its_offsets() {
+        let mut builder = ValuesBuilder::default();
+        builder.push(b"one");
+        builder.push(b"");
+        builder.push_external(7, 1 << 20);
+        builder.push(&[9; 300]);
+        let values = builder.take();
+        let found: Vec<_> = values.iter().map(|(_, value)| value).collect();
+        assert_eq!(found[0], Value::Inline(Bytes::from_static(b"one")));
+        assert_eq!(found[2], Value::External { file: 7, length: 1 << 20 });
+        assert_eq!(found.len(), 4);
+        let layout: Vec<_> = values.layout().collect();
+        assert_eq!(layout.iter().map(|(_, length)| *length).collect::<Vec<_>>(), [3, 0, 1 << 20, 300]);
+        for ((offset, _), (at, value)) in layout.iter().zip(values.iter()) {
+            assert_eq!(*offset, at);
+            assert_eq!(decode(values.bytes(), *offset).unwrap().0, value);
+        }
+        assert_eq!(values.skip(3).iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [300]);
+        assert_eq!(values.skip(9).count(), 0);
+    }
+
+    #[test]
+    fn values_from_outside_are_checked() {
+        let check = |bytes: &[u8], count| Values::check(Bytes::copy_from_slice(bytes), count, 4);
+        assert_eq!(check(&[2, 1, 0], 2).unwrap().count(), 2);
+        assert_eq!(check(&[4, 1], 1), Err(ValuesError::Truncated { index: 0 }));
+        assert_eq!(check(&[0x80], 1), Err(ValuesError::Truncated { index: 0 }));
+        assert_eq!(check(&[10, 1, 1, 1, 1, 1], 1), Err(ValuesError::TooLong { index: 0, length: 5, limit: 4 }));
+        assert_eq!(check(&[3, 1], 1), Err(ValuesError::External { index: 0 }));
+        assert_eq!(check(&[0], 2), Err(ValuesError::WrongCount { expected: 2, found: 1 }));
+        assert!(check(&[0xff; 11], 1).is_err());
+    }
+
+    #[test]
+    fn varints_of_every_length_come_back() {
+        for shift in 0..64 {
+            for value in [1_u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
+                let mut out = BytesMut::new();
+                write_varint(&mut out, value);
+                assert_eq!(read_varint(&out), Some((value, out.len())));
+            }
+        }
+        assert_eq!(read_varint(&[0xff; 10]), None);
+    }
+}
