@@ -15,6 +15,9 @@ mod invariants;
 mod queries;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,

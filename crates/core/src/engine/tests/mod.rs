@@ -1,0 +1,6 @@
+//! The scheduler from outside: inputs in, effects out.
+
+mod clients;
+mod environment;
+mod recovery;
+mod workers;
