@@ -1,0 +1,122 @@
+//! Files that only their owner may read: keys and credentials.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// Why such a file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// It can't be read.
+    #[error("{path} can't be read", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It can't be written.
+    #[error("{path} can't be written", path = .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others could have read the secret in it.
+    #[error(
+        "{path} can be read by others (mode {mode:04o}): make it private with `chmod 600 {path}`, and replace its secret \
+         if others use this machine",
+        path = .path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// Writes a whole file that only its owner may read (mode 0600; on Windows what the directory says), replacing an older
+/// one at once: after a crash there is either the old file or the new one.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
+    let attempt = || {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        // `tempfile` creates with mode 0600.
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        sync_directory(directory)
+    };
+    attempt().map_err(|source| PrivateFileError::Write { path: path.to_owned(), source })
+}
+
+/// Reads such a file. Refuses one that others can read, but for systemd's credentials, where an access list that lets
+/// the service in shows up as permissions of the group.
+pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
+    let attempt = || {
+        let mut file = std::fs::File::open(path)?;
+        let exposed = exposed_mode(path, &file)?;
+        let mut content = Vec::new();
+        io::Read::read_to_end(&mut file, &mut content)?;
+        Ok((content, exposed))
+    };
+    match attempt() {
+        Ok((content, None)) => Ok(content),
+        Ok((_, Some(mode))) => Err(PrivateFileError::Exposed { path: path.to_owned(), mode }),
+        Err(source) => Err(PrivateFileError::Read { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(unix)]
+fn exposed_mode(path: &Path, file: &std::fs::File) -> io::Result<Option<u32>> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
+    let others = if handed_over { 0o007 } else { 0o077 };
+    Ok((mode & others != 0).then_some(mode))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
+fn exposed_mode(_: &Path, _: &std::fs::File) -> io::Result<Option<u32>> {
+    Ok(None)
+}
+
+#[cfg(unix)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    std::fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_private_and_is_refused_when_it_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credential");
+        write(&path, b"first").unwrap();
+        write(&path, b"second").unwrap();
+        assert_eq!(read(&path).unwrap(), b"second");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
+    }
+}
