@@ -1,0 +1,62 @@
+//! The bytes of records.
+//!
+//! A record is a varint, the length of its body, and the body; so a reader finds the next record even behind one that it
+//! doesn't know. A body is one byte, the kind, and the fields in the order below. What a body may consist of:
+//!
+//! - `varint`: a number of up to 64 bits in LEB128. Times are varints, in milliseconds since the Unix epoch.
+//! - `signed`: a varint `n << 1 ^ n >> 63` (so that small negative numbers are short too).
+//! - `bytes`: a varint length, and the bytes. `text`: the same, UTF-8.
+//! - `option X`: a byte 0, or a byte 1 and X.
+//! - `numbers`: a varint count, then a `step` for each number. A step is the `signed` difference (modulo 2^64) between the
+//!   number and the one that was to be expected: 0 at the beginning, then always one more than the number before. So
+//!   consecutive numbers take a byte each.
+//! - `values`: what is left of the body, encoded as [`task_messenger_core::values`] says. They come last, so that the place of
+//!   a value is known when the record is appended; their count stands before them.
+//!
+//! | kind | record | fields |
+//! |---|---|---|
+//! | 1 | `Started` | time, byte: weak |
+//! | 2 | `Reserved` | varint leases, varint tasks, varint jobs |
+//! | 3 | `TemplateAdded` | varint number; kind: byte 0 (command), or byte 1 and text (skill); signed priority; varint slots; varint `max_attempts`; first and longest backoff, each varint seconds and varint nanoseconds; bytes body |
+//! | 4 | `JobOpened` | varint job, varint owner, 16 bytes key, text name, option idempotency (16 bytes key, 16 bytes content), time |
+//! | 5 | `Submitted` | varint job, varint first task, varint first index, varint template, time, varint count, values |
+//! | 6 | `JobClosed` | varint job |
+//! | 7 | `Dispatched` | varint worker, varint first lease, time, numbers tasks |
+//! | 8 | `Finished` | time; varint count, then for each end the step of its lease and a verdict; varint count, values |
+//! | 9 | `Released` | byte reason (0 given back, 1 not held, 2 silence), time, numbers leases |
+//! | 10 | `Readopted` | varint worker, time; varint count, then for each the step of its lease and the step of its task |
+//! | 11 | `Retried` | numbers tasks |
+//! | 12 | `OwnerAdded` | varint number, text name |
+//! | 13 | `TokenCreated` | varint number, byte role (0 worker, 1 client, 2 admin), varint owner, 32 bytes hash, text label, option time expires, time |
+//! | 14 | `TokenRevoked` | varint token, time |
+//! | 15 | `WorkerEnrolled` | varint number, varint token, 32 bytes hash, text name, time |
+//!
+//! A verdict is a byte: 0 succeeded, 1 failed, 2 retry, followed by the backoff in milliseconds as a varint.
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{DecodeError, Decoded, decode};
+pub use encode::encode;
+pub(crate) use encode::{encode_head, varint_length};
+
+/// The kinds of records, as their first byte says them.
+mod kind {
+    pub(super) const STARTED: u8 = 1;
+    pub(super) const RESERVED: u8 = 2;
+    pub(super) const TEMPLATE_ADDED: u8 = 3;
+    pub(super) const JOB_OPENED: u8 = 4;
+    pub(super) const SUBMITTED: u8 = 5;
+    pub(super) const JOB_CLOSED: u8 = 6;
+    pub(super) const DISPATCHED: u8 = 7;
+    pub(super) const FINISHED: u8 = 8;
+    pub(super) const RELEASED: u8 = 9;
+    pub(super) const READOPTED: u8 = 10;
+    pub(super) const RETRIED: u8 = 11;
+    pub(super) const OWNER_ADDED: u8 = 12;
+    pub(super) const TOKEN_CREATED: u8 = 13;
+    pub(super) const TOKEN_REVOKED: u8 = 14;
+    pub(super) const WORKER_ENROLLED: u8 = 15;
+}

@@ -1,0 +1,140 @@
+//! The journal: every record, in order, in segments of equal size.
+//!
+//! Segment N is the file `journal/N.segment` (twelve digits, from 1). It holds blocks ([`crate::block`]) one behind the
+//! other, and zeros. A block never straddles two segments: where it doesn't fit, it opens the next one. A place is a position
+//! in the journal: segment number times segment size plus the offset in the segment's file; a value's place is that of its
+//! header ([`task_messenger_core::values`]).
+//!
+//! The work is divided by what waits for the disk:
+//!
+//! - [`Front`] belongs to whoever decides. It encodes records into the open block, numbers them, knows their places, and says
+//!   what may be told. It does no I/O.
+//! - [`Writer`] writes blocks and syncs them: one write and one sync a commit.
+//! - [`Allocator`] makes the next segment ready before it is needed.
+//! - [`Reader`] finds values again: in the blocks still kept in memory, or on the disk.
+//!
+//! [`open`] replays what is there. The first block that isn't a continuation of the one before is the end, unless something
+//! later says that it had been synced: then the store is damaged, and is refused, untouched.
+
+mod allocator;
+mod cache;
+mod front;
+mod reader;
+mod recovery;
+mod scan;
+mod segments;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use bytes::Bytes;
+use task_messenger_core::ids::{Place, RecordNumber};
+
+pub use allocator::{AllocateError, Allocation, Allocator};
+pub use front::Front;
+pub use reader::{ReadError, Reader};
+pub use recovery::{OpenError, Recovery, Replayed, open};
+pub use writer::{WriteError, Writer};
+
+use crate::{blobs::Blobs, identity::StoreId};
+
+/// What may be told, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Told once it is synced: a power cut takes nothing back.
+    #[default]
+    Strict,
+    /// Told once it is written: a crash of the process takes nothing back, a power cut what wasn't synced.
+    Interval,
+    /// Told at once.
+    None,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The size of a new store's segments in bytes: a multiple of 4 KiB from 64 KiB to 1 TiB. A store that exists keeps its
+    /// own. A record must fit into a segment.
+    pub segment_bytes: u64,
+    /// How many bytes of recent blocks stay in memory, so that values are found without the disk. What isn't written yet
+    /// stays in any case.
+    pub cache_bytes: usize,
+    /// What may be told, and when.
+    pub durability: Durability,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20, durability: Durability::Strict }
+    }
+}
+
+/// An open store, in the parts that go to different threads.
+pub struct Store {
+    /// Which store it is.
+    pub id: StoreId,
+    /// Takes records.
+    pub front: Front,
+    /// Writes blocks.
+    pub writer: Writer,
+    /// Finds values.
+    pub reader: Reader,
+    /// Makes segments ready.
+    pub allocator: Allocator,
+    /// Holds large values.
+    pub blobs: Blobs,
+}
+
+/// How far the writer has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last record that was written.
+    pub written: RecordNumber,
+    /// The last record that survives a power cut.
+    pub synced: RecordNumber,
+}
+
+/// A closed block on its way to the disk.
+#[derive(Clone, Debug)]
+pub struct Block {
+    segment: u64,
+    offset: u64,
+    first: RecordNumber,
+    last: RecordNumber,
+    epoch: u64,
+    checksum: u32,
+    bytes: Bytes,
+}
+
+impl Block {
+    /// The last record in it.
+    pub fn last(&self) -> RecordNumber {
+        self.last
+    }
+
+    /// Its length in bytes, as it is written.
+    pub fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.length()
+    }
+}
+
+/// A block has at most this many bytes, header and padding included.
+const BLOCK_BYTES_MAX: u64 = 1 << 20;
+
+/// The end of the journal: where the next block goes, and what it continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tail {
+    segment: u64,
+    offset: u64,
+    checksum: u32,
+    last: RecordNumber,
+}
+
+/// The place of a byte of a segment.
+fn place(segment_bytes: u64, segment: u64, offset: u64) -> Place {
+    Place(segment * segment_bytes + offset)
+}

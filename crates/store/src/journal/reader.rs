@@ -1,0 +1,191 @@
+//! Finding values again.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use task_messenger_core::{
+    ids::Place,
+    values::{self, Value},
+};
+
+use super::{
+    BLOCK_BYTES_MAX,
+    cache::Cache,
+    scan::{FoundBlock, SegmentScan},
+    segments,
+};
+use crate::{
+    block::BLOCK_UNIT,
+    disk::{Access, Disk},
+};
+
+/// How much is read when values are read in their order.
+const WINDOW_BYTES: u64 = 256 << 10;
+
+/// How far before a place its block is looked for at once.
+const LOOK_BACK_BYTES: u64 = 64 << 10;
+
+/// How many blocks that were read are kept.
+const RECENT_BLOCKS: usize = 16;
+
+/// How many segments are kept open.
+const OPEN_SEGMENTS: usize = 4;
+
+/// Finds values: in memory, or on the disk. Clones share what they keep.
+#[derive(Clone)]
+pub struct Reader {
+    segment_bytes: u64,
+    cache: Arc<Mutex<Cache>>,
+    files: Arc<Mutex<Files>>,
+}
+
+struct Files {
+    disk: Arc<dyn Disk>,
+    /// The segments in use, the latest first.
+    open: VecDeque<SegmentScan>,
+    /// Blocks that were read, the latest first.
+    recent: VecDeque<FoundBlock>,
+}
+
+/// Why a value can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("cannot read {file}")]
+    Io {
+        /// The file's name in the store.
+        file: String,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// No value is there: the place is none, or the file is damaged.
+    #[error("there is no value at offset {offset} of {file}")]
+    NoValue {
+        /// The file's name in the store.
+        file: String,
+        /// The offset in the file.
+        offset: u64,
+    },
+}
+
+impl Reader {
+    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, cache: Arc<Mutex<Cache>>) -> Self {
+        let files = Files { disk, open: VecDeque::new(), recent: VecDeque::new() };
+        Self { segment_bytes, cache, files: Arc::new(Mutex::new(files)) }
+    }
+
+    /// The value at a place, if its block is still in memory.
+    pub fn cached(&self, place: Place) -> Option<Value> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).find(place)
+    }
+
+    /// Appends the values at these places to `out`, in their order. What isn't in memory is read from the disk, in large
+    /// pieces; cheapest in the order of the places. Nothing is appended if any of them can't be read.
+    pub fn read_many(&self, places: &[Place], out: &mut Vec<Value>) -> Result<(), ReadError> {
+        let start = out.len();
+        let mut missing = Vec::new();
+        {
+            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            for (index, place) in places.iter().enumerate() {
+                out.push(cache.find(*place).unwrap_or_else(|| {
+                    missing.push(index);
+                    Value::Inline(bytes::Bytes::new())
+                }));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in missing {
+            match files.value_at(places[index], self.segment_bytes) {
+                Ok(value) => out[start + index] = value,
+                Err(error) => {
+                    out.truncate(start);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Files {
+    fn value_at(&mut self, place: Place, segment_bytes: u64) -> Result<Value, ReadError> {
+        let (segment, offset) = (place.0 / segment_bytes, place.0 % segment_bytes);
+        let covers = |block: &FoundBlock| block.header.segment == segment && block.covers(offset);
+        if !self.recent.front().is_some_and(covers) {
+            let block = match self.recent.iter().position(covers).and_then(|index| self.recent.remove(index)) {
+                Some(block) => block,
+                None => self.find_block(segment, offset)?,
+            };
+            self.recent.truncate(RECENT_BLOCKS - 1);
+            self.recent.push_front(block);
+        }
+        let block = self.recent.front().filter(|block| covers(block));
+        let value = block.and_then(|block| values::decode(&block.bytes, (offset - block.header.offset) as usize));
+        value.map(|(value, _)| value).ok_or_else(|| ReadError::NoValue { file: segments::name(segment), offset })
+    }
+
+    /// Reads the block that covers an offset of a segment.
+    fn find_block(&mut self, segment: u64, offset: u64) -> Result<FoundBlock, ReadError> {
+        let io_error = |source| ReadError::Io { file: segments::name(segment), source };
+        let latest = self.recent.front().filter(|block| block.header.segment == segment).map(FoundBlock::end);
+        let scan = self.scan(segment)?;
+        // Read on behind the latest block, if the value lies near: the usual case.
+        if let Some(mut next) = latest.filter(|end| (*end..*end + WINDOW_BYTES).contains(&offset)) {
+            while let Some(block) = scan.block_at(next).map_err(io_error)? {
+                next = block.end();
+                if block.covers(offset) {
+                    return Ok(block);
+                }
+                if next > offset {
+                    break;
+                }
+            }
+        }
+        let unit = BLOCK_UNIT as u64;
+        let start = offset / unit * unit;
+        let lowest = (start + unit).saturating_sub(BLOCK_BYTES_MAX);
+        let mut at = start;
+        loop {
+            let window = at.saturating_sub(LOOK_BACK_BYTES).max(lowest);
+            scan.look_at(window, at + unit - window).map_err(io_error)?;
+            while at >= window {
+                if let Some(block) = scan.block_at(at).map_err(io_error)? {
+                    return if block.covers(offset) {
+                        Ok(block)
+                    } else {
+                        Err(ReadError::NoValue { file: segments::name(segment), offset })
+                    };
+                }
+                if at == lowest {
+                    return Err(ReadError::NoValue { file: segments::name(segment), offset });
+                }
+                at -= unit;
+            }
+        }
+    }
+
+    fn scan(&mut self, segment: u64) -> Result<&mut SegmentScan, ReadError> {
+        let scan = match self.open.iter().position(|scan| scan.segment() == segment) {
+            Some(index) => self.open.remove(index),
+            None => None,
+        };
+        let scan = match scan {
+            Some(scan) => scan,
+            None => self
+                .disk
+                .open(&segments::name(segment), Access::Read)
+                .and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES))
+                .map_err(|source| ReadError::Io { file: segments::name(segment), source })?,
+        };
+        self.open.truncate(OPEN_SEGMENTS - 1);
+        self.open.push_front(scan);
+        self.open.front_mut().ok_or_else(|| ReadError::NoValue { file: segments::name(segment), offset: 0 })
+    }
+}

@@ -1,0 +1,220 @@
+//! The threads that wait for the disk, so that nobody else does.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::journal::{Allocation, Allocator, Block, Progress, WriteError, Writer};
+
+/// How many commits may wait, besides the one that is being written.
+pub const COMMITS_WAITING_MAX: usize = 2;
+
+/// An idle thread shows that it is alive this often.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// After a failure to allocate a segment ahead it is tried again this much later.
+const ALLOCATION_RETRY: Duration = Duration::from_secs(1);
+
+/// What is written at once.
+#[derive(Debug)]
+pub struct Commit {
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// Whether everything is to be made durable then.
+    pub sync: bool,
+}
+
+/// Why a commit was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Too many wait already: try again when one is done.
+    #[error("{COMMITS_WAITING_MAX} commits are waiting already")]
+    Busy {
+        /// The commit, given back.
+        commit: Commit,
+    },
+    /// The thread has ended: after an error, which it has reported.
+    #[error("the journal's thread has ended")]
+    Ended,
+}
+
+/// What the journal's thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Goes up with everything that it finishes, and every second while it has nothing to do.
+    pub beats: u64,
+    /// Whether it waits for the disk.
+    pub waits_for_disk: bool,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+/// The journal's thread, and a second one that allocates segments. Dropping it ends both without a clean close.
+pub struct JournalThread {
+    commits: Option<SyncSender<Request>>,
+    pulse: Arc<Pulse>,
+    writing: Option<JoinHandle<Result<Progress, WriteError>>>,
+    allocating: Option<JoinHandle<()>>,
+}
+
+enum Request {
+    Commit(Commit),
+    Close,
+}
+
+#[derive(Default)]
+struct Pulse {
+    beats: AtomicU64,
+    waits_for_disk: AtomicBool,
+    ended: AtomicBool,
+    allocation_error: Mutex<Option<String>>,
+}
+
+impl JournalThread {
+    /// Starts the threads. `on_done` is called on the journal's thread after each commit, in their order; after an error it
+    /// isn't called again.
+    pub fn spawn(
+        writer: Writer,
+        allocator: Allocator,
+        on_done: Box<dyn Fn(Result<Progress, WriteError>) + Send>,
+    ) -> std::io::Result<Self> {
+        let pulse = Arc::new(Pulse::default());
+        let (commits, requests) = mpsc::sync_channel(COMMITS_WAITING_MAX);
+        // One hint is enough, however many segments were opened.
+        let (hint, hints) = mpsc::sync_channel(1);
+        let allocating = {
+            let pulse = pulse.clone();
+            thread::Builder::new()
+                .name("allocator".to_owned())
+                .spawn(move || allocate(allocator, &hints, &pulse.allocation_error))?
+        };
+        let writing = {
+            let pulse = pulse.clone();
+            thread::Builder::new().name("journal".to_owned()).spawn(move || {
+                let _ended = EndGuard(pulse.clone());
+                write(writer, &requests, &hint, &pulse, &*on_done)
+            })?
+        };
+        Ok(Self { commits: Some(commits), pulse, writing: Some(writing), allocating: Some(allocating) })
+    }
+
+    /// Hands over a commit, without waiting.
+    pub fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        let Some(commits) = &self.commits else { return Err(CommitError::Ended) };
+        commits.try_send(Request::Commit(commit)).map_err(|error| match error {
+            TrySendError::Full(Request::Commit(commit)) => CommitError::Busy { commit },
+            TrySendError::Full(Request::Close) | TrySendError::Disconnected(_) => CommitError::Ended,
+        })
+    }
+
+    /// What the journal's thread is doing.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            beats: self.pulse.beats.load(Ordering::Relaxed),
+            waits_for_disk: self.pulse.waits_for_disk.load(Ordering::Relaxed),
+            ended: self.pulse.ended.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Why the next segment could not be allocated ahead, if it couldn't; it is tried again. The writer makes the segment
+    /// itself when it needs it.
+    pub fn allocation_error(&self) -> Option<String> {
+        self.pulse.allocation_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Finishes the waiting commits, closes the journal cleanly, and waits for the threads to end.
+    pub fn stop(mut self) -> Result<Progress, WriteError> {
+        if let Some(commits) = &self.commits {
+            // If this fails, the thread has ended already; joining says why.
+            let _ = commits.send(Request::Close);
+        }
+        self.end().unwrap_or(Err(WriteError::Failed))
+    }
+
+    fn end(&mut self) -> Option<Result<Progress, WriteError>> {
+        self.commits = None;
+        let result = self.writing.take().map(|writing| writing.join().unwrap_or(Err(WriteError::Failed)));
+        if let Some(allocating) = self.allocating.take() {
+            // A panic there has been printed, and harms nobody: the writer makes its own segments.
+            let _ = allocating.join();
+        }
+        result
+    }
+}
+
+impl Drop for JournalThread {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+struct EndGuard(Arc<Pulse>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.waits_for_disk.store(false, Ordering::Relaxed);
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+fn write(
+    mut writer: Writer,
+    requests: &Receiver<Request>,
+    hint: &SyncSender<()>,
+    pulse: &Pulse,
+    on_done: &dyn Fn(Result<Progress, WriteError>),
+) -> Result<Progress, WriteError> {
+    loop {
+        match requests.recv_timeout(BEAT) {
+            Ok(Request::Commit(Commit { blocks, sync })) => {
+                pulse.waits_for_disk.store(true, Ordering::Relaxed);
+                let result = writer.write(blocks, sync);
+                pulse.waits_for_disk.store(false, Ordering::Relaxed);
+                let failed = result.is_err();
+                on_done(result);
+                if failed {
+                    return Err(WriteError::Failed);
+                }
+                // Full means that the allocator has one to look at already.
+                let _ = hint.try_send(());
+            }
+            Ok(Request::Close) => {
+                pulse.waits_for_disk.store(true, Ordering::Relaxed);
+                return writer.close();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(writer.progress()),
+        }
+        pulse.beats.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Allocates when there is a hint, until nobody can give one any more.
+fn allocate(mut allocator: Allocator, hints: &Receiver<()>, error: &Mutex<Option<String>>) {
+    let set_error = |text| *error.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    // The first segment is made in a hurry: begin with its successor.
+    let mut wait = Duration::ZERO;
+    loop {
+        match hints.recv_timeout(wait) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        wait = match allocator.step() {
+            Ok(Allocation::Working) => Duration::ZERO,
+            Ok(Allocation::Idle | Allocation::Ready { .. }) => {
+                set_error(None);
+                Duration::MAX
+            }
+            Err(failure) => {
+                set_error(Some(format!("{failure}: {}", failure.source)));
+                ALLOCATION_RETRY
+            }
+        };
+    }
+}
