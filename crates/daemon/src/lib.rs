@@ -1,1 +1,8 @@
-//! What both daemons of TaskMessenger share: configuration, logging, shutdown.
+//! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, stopping.
+
+pub mod config;
+pub mod directories;
+pub mod exit;
+pub mod local;
+pub mod logging;
+pub mod shutdown;

@@ -17,7 +17,7 @@ pub mod tls;
 pub mod token;
 
 pub use envelope::Envelope;
-pub use task_messenger_core::values;
+pub use task_messenger_core::{digest, ids, values};
 
 /// The oldest version of the protocol that this program speaks.
 pub const OLDEST_VERSION: u32 = 1;

@@ -28,8 +28,11 @@ const LONGEST_SKILL: usize = 64;
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TemplateError {
     /// The bytes are no template.
-    #[error("the template can't be decoded: {0}")]
-    Malformed(#[from] prost::DecodeError),
+    #[error("the template can't be decoded ({cause})")]
+    Malformed {
+        /// Why.
+        cause: prost::DecodeError,
+    },
     /// It is too long.
     #[error("the template has {length} bytes; at most {limit} are allowed")]
     TooLong {
@@ -58,7 +61,7 @@ pub fn decode(body: &Bytes, limit: u64) -> Result<Template, TemplateError> {
     if body.len() as u64 > limit {
         return Err(TemplateError::TooLong { length: body.len() as u64, limit });
     }
-    let template = Template::decode(body.clone())?;
+    let template = Template::decode(body.clone()).map_err(|cause| TemplateError::Malformed { cause })?;
     template.check()?;
     Ok(template)
 }
@@ -257,6 +260,6 @@ mod tests {
         let extremes = Template { priority: -1_000, slots: MOST_SLOTS, max_attempts: MOST_ATTEMPTS, ..command() };
         assert_eq!(extremes.check(), Ok(()));
         assert_eq!(decode(&vec![0; 9].into(), 8), Err(TemplateError::TooLong { length: 9, limit: 8 }));
-        assert!(matches!(decode(&vec![0xff; 8].into(), 8), Err(TemplateError::Malformed(_))));
+        assert!(matches!(decode(&vec![0xff; 8].into(), 8), Err(TemplateError::Malformed { .. })));
     }
 }

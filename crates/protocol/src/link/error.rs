@@ -1,4 +1,4 @@
-//! What can go wrong with a link, in the words of whoever operates it.
+//! What can go wrong with a link, in the words of whoever operates it. Each text is whole: causes are in it.
 
 use std::{io, time::Duration};
 
@@ -21,12 +21,12 @@ pub enum LinkError {
         attempts: Vec<(String, LinkError)>,
     },
     /// There is no connection to the address.
-    #[error("{address} can't be reached: {}", reach(.source))]
+    #[error("{address} can't be reached: {}", reach(.cause))]
     Unreachable {
         /// The address.
         address: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It took too long.
     #[error("{what} took longer than {} s", .limit.as_secs_f32())]
@@ -48,25 +48,25 @@ pub enum LinkError {
         found: Fingerprint,
     },
     /// The manager's certificate is not to be trusted.
-    #[error("the manager's certificate is not trusted: {source}")]
+    #[error("the manager's certificate is not trusted: {cause}")]
     UntrustedCertificate {
         /// Why.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// The other side refused the certificate.
-    #[error("the peer did not accept this manager's certificate ({source})")]
+    #[error("the peer did not accept this manager's certificate ({cause})")]
     CertificateRefused {
         /// What it said.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// The other side speaks something else.
     #[error("the other side does not speak TLS: a plain-text connection, or another service")]
     NotTls,
     /// TLS failed.
-    #[error("the encrypted connection failed: {source}")]
+    #[error("the encrypted connection failed: {cause}")]
     Tls {
         /// Why.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// Own certificates or trust can't be used.
     #[error(transparent)]
@@ -75,10 +75,10 @@ pub enum LinkError {
     #[error("the other side closed the connection")]
     Closed,
     /// The connection failed.
-    #[error("the connection failed: {source}")]
+    #[error("the connection failed: {cause}")]
     Io {
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Bytes that are no frames, or a message over the limit.
     #[error("the other side broke the protocol: {0}")]
@@ -92,8 +92,11 @@ pub enum LinkError {
         limit: u64,
     },
     /// A frame that is no message.
-    #[error("the other side broke the protocol: a message can't be decoded: {0}")]
-    Malformed(#[from] prost::DecodeError),
+    #[error("the other side broke the protocol: a message can't be decoded ({cause})")]
+    Malformed {
+        /// Why.
+        cause: prost::DecodeError,
+    },
     /// A message at the wrong time.
     #[error("the other side broke the protocol: {expected} was expected")]
     Unexpected {
@@ -155,22 +158,22 @@ impl LinkError {
                 | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe => Self::Closed,
-                _ => Self::Io { source },
+                _ => Self::Io { cause: source },
             };
         };
         Self::from_tls(tls.clone())
     }
 
-    fn from_tls(source: rustls::Error) -> Self {
+    fn from_tls(cause: rustls::Error) -> Self {
         use rustls::{AlertDescription, CertificateError, Error};
-        match &source {
+        match &cause {
             Error::InvalidCertificate(CertificateError::Other(other)) => {
                 match other.0.downcast_ref::<WrongFingerprint>() {
                     Some(wrong) => Self::WrongFingerprint { expected: wrong.expected, found: wrong.found },
-                    None => Self::UntrustedCertificate { source },
+                    None => Self::UntrustedCertificate { cause },
                 }
             }
-            Error::InvalidCertificate(_) => Self::UntrustedCertificate { source },
+            Error::InvalidCertificate(_) => Self::UntrustedCertificate { cause },
             Error::InvalidMessage(_) => Self::NotTls,
             Error::AlertReceived(
                 AlertDescription::BadCertificate
@@ -180,9 +183,15 @@ impl LinkError {
                 | AlertDescription::AccessDenied
                 | AlertDescription::DecryptError
                 | AlertDescription::UnrecognisedName,
-            ) => Self::CertificateRefused { source },
-            _ => Self::Tls { source },
+            ) => Self::CertificateRefused { cause },
+            _ => Self::Tls { cause },
         }
+    }
+}
+
+impl From<prost::DecodeError> for LinkError {
+    fn from(cause: prost::DecodeError) -> Self {
+        Self::Malformed { cause }
     }
 }
 

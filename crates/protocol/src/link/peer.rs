@@ -72,7 +72,7 @@ async fn connect_one(
     // Names the step that was under way when the time was up.
     let mut step = "connecting";
     let attempt = async {
-        let unreachable = |source| LinkError::Unreachable { address: address.to_owned(), source };
+        let unreachable = |cause| LinkError::Unreachable { address: address.to_owned(), cause };
         let stream = TcpStream::connect(address).await.map_err(unreachable)?;
         step = "the TLS handshake";
         let connector = TlsConnector::from(Arc::clone(config));

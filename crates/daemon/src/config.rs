@@ -1,0 +1,96 @@
+//! Configuration: built-in defaults, then a JSON file, then the environment, then flags; the later wins.
+//!
+//! - The **file** is what `--config` names, else what `TASK_MESSENGER_CONFIG` names, else the default place if there is a
+//!   file there. It may leave out any key, at any depth.
+//! - A **variable** is `TASK_MESSENGER_` and the key's path in capitals with `__` between keys: `log.level` is
+//!   `TASK_MESSENGER_LOG__LEVEL`. Its value is JSON; where a text is wanted, or what stands there is no JSON, the text itself.
+//! - A **flag** is whatever a program makes an [`Override`] of.
+//!
+//! Nothing is ignored: an unknown key, a wrong type or a value that is not allowed is an error from wherever it comes, and
+//! all that can be found at once are reported at once.
+
+mod error;
+mod layers;
+mod size;
+mod span;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+pub use error::{ConfigError, Origin, Problem, Report};
+pub use layers::load;
+pub use size::ByteSize;
+pub use span::ConfigDuration;
+
+/// What all variables of TaskMessenger begin with.
+pub const PREFIX: &str = "TASK_MESSENGER_";
+
+/// The variable that names the file.
+pub const FILE_VARIABLE: &str = "TASK_MESSENGER_CONFIG";
+
+/// Variables with the prefix that are no configuration of a daemon: the file, and the name that a worker gives its tasks.
+const OTHER_VARIABLES: [&str; 2] = [FILE_VARIABLE, "TASK_MESSENGER_TASK"];
+
+/// Says what is wrong with values that have the right type.
+pub trait Validate {
+    /// All problems, with the keys' paths as in the file (`log.level`).
+    fn problems(&self) -> Vec<Problem>;
+}
+
+/// A component's whole configuration. Its structs are `#[serde(default, deny_unknown_fields)]`.
+pub trait Configuration: Default + Serialize + DeserializeOwned + Validate {}
+
+impl<T: Default + Serialize + DeserializeOwned + Validate> Configuration for T {}
+
+/// A flag's value for a key.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// The flag as typed, for errors: `--listen`.
+    pub flag: String,
+    /// The key's path: `log.level`.
+    pub path: String,
+    /// The value.
+    pub value: Value,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file that a flag names: it must exist.
+    pub file: Option<PathBuf>,
+    /// The file that is read if nothing names another and it exists.
+    pub default_file: Option<PathBuf>,
+    /// Variables, those with [`PREFIX`] count.
+    pub environment: Vec<(String, String)>,
+    /// Variables with the prefix that mean something else to this program.
+    pub other_variables: Vec<String>,
+    /// Flags, the last wins.
+    pub flags: Vec<Override>,
+}
+
+impl Sources {
+    /// This process's environment, and nothing else yet. Variables that are not Unicode can't be configuration.
+    pub fn of_process() -> Self {
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self { environment: environment.collect(), ..Self::default() }
+    }
+}
+
+/// A configuration, and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// What holds.
+    pub config: T,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+}
+
+/// What `--print-config` prints: everything that holds, as a file would say it.
+pub fn print(config: &impl Serialize) -> Result<String, ConfigError> {
+    serde_json::to_string_pretty(config).map_err(ConfigError::Defaults)
+}

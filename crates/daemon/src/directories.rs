@@ -1,0 +1,86 @@
+//! Where things lie when nothing says otherwise.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// There is no home directory to put anything below.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no home directory (HOME is not set): name the directory")]
+pub struct NoHome;
+
+/// The state directory of a component (`manager`, `worker`): `$XDG_STATE_HOME/task-messenger/…`, by default
+/// `~/.local/state/task-messenger/…`; on Windows `%ProgramData%\TaskMessenger\…`.
+pub fn state(component: &str) -> Result<PathBuf, NoHome> {
+    Ok(base("XDG_STATE_HOME", ".local/state")?.join(component))
+}
+
+/// Where configuration and credentials lie: `$XDG_CONFIG_HOME/task-messenger`, by default `~/.config/task-messenger`; on
+/// Windows `%ProgramData%\TaskMessenger\config`.
+pub fn config() -> Result<PathBuf, NoHome> {
+    let base = base("XDG_CONFIG_HOME", ".config")?;
+    Ok(if cfg!(windows) { base.join("config") } else { base })
+}
+
+/// Where a person's own credentials lie: as [`config`], but on Windows in the person's profile
+/// (`%APPDATA%\TaskMessenger`), which others can't read.
+pub fn personal() -> Result<PathBuf, NoHome> {
+    if cfg!(windows) {
+        return absolute(std::env::var_os("APPDATA")).map(|profile| profile.join("TaskMessenger")).ok_or(NoHome);
+    }
+    config()
+}
+
+fn base(variable: &str, below_home: &str) -> Result<PathBuf, NoHome> {
+    if cfg!(windows) {
+        return absolute(std::env::var_os("ProgramData")).map(|data| data.join("TaskMessenger")).ok_or(NoHome);
+    }
+    locate(std::env::var_os(variable), std::env::home_dir(), below_home)
+}
+
+fn locate(variable: Option<std::ffi::OsString>, home: Option<PathBuf>, below_home: &str) -> Result<PathBuf, NoHome> {
+    let base = absolute(variable).or_else(|| Some(absolute(Some(home?.into()))?.join(below_home)));
+    base.map(|base| base.join("task-messenger")).ok_or(NoHome)
+}
+
+/// The XDG specification has relative paths ignored.
+fn absolute(path: Option<std::ffi::OsString>) -> Option<PathBuf> {
+    path.map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Makes a directory, and what is missing above it, for its owner alone (mode 0700; on Windows with the access of the
+/// directory above). One that exists stays as it is.
+pub fn create_private(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_variable_wins_over_home_unless_it_is_relative() {
+        let home = || Some(PathBuf::from("/home/one"));
+        let locate = |variable: Option<&str>, home| super::locate(variable.map(Into::into), home, ".local/state");
+        assert_eq!(locate(Some("/state"), home()), Ok("/state/task-messenger".into()));
+        assert_eq!(locate(Some("state"), home()), Ok("/home/one/.local/state/task-messenger".into()));
+        assert_eq!(locate(None, home()), Ok("/home/one/.local/state/task-messenger".into()));
+        assert_eq!(locate(None, None), Err(NoHome));
+    }
+
+    #[test]
+    fn a_private_directory_is_its_owners_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("a/b");
+        create_private(&path).unwrap();
+        create_private(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}

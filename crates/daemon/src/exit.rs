@@ -1,0 +1,53 @@
+//! Exit codes, and the one place where an error that ends a program is printed.
+
+use std::{error::Error, fmt::Write as _};
+
+/// A clean stop.
+pub const SUCCESS: u8 = 0;
+/// Of daemons: unexpected, a restart helps. Of clients: a task failed.
+pub const FAILURE: u8 = 1;
+/// Of clients: something failed that is neither a task nor one of the codes below.
+pub const CLIENT_FAILURE: u8 = 2;
+/// Of clients: the command line is wrong.
+pub const USAGE: u8 = 64;
+/// Of clients: the manager can't be reached.
+pub const UNAVAILABLE: u8 = 69;
+/// Of clients: an error in TaskMessenger itself.
+pub const SOFTWARE: u8 = 70;
+/// The same start can never succeed: bad configuration or command line of a daemon, not joined, revoked, a store that is
+/// newer or corrupt. Service managers are told not to restart.
+pub const CONFIGURATION: u8 = 78;
+/// Ended by a second interrupt (128 + SIGINT).
+pub const INTERRUPTED: u8 = 130;
+/// Ended by a second request to terminate (128 + SIGTERM).
+pub const TERMINATED: u8 = 143;
+
+/// Prints an error with all its causes, once, to standard error.
+pub fn report(error: &(dyn Error + 'static)) {
+    eprintln!("error: {}", chain(error));
+}
+
+/// An error and its causes in one text, separated by colons.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConfigError;
+
+    #[test]
+    fn causes_follow_their_error() {
+        let source = std::io::Error::other("the disk is on fire");
+        let error = ConfigError::Read { path: "/etc/x.json".into(), source };
+        assert_eq!(chain(&error), "the configuration file /etc/x.json can't be read: the disk is on fire");
+    }
+}

@@ -1,0 +1,87 @@
+//! The manager's local socket: how its own machine's owner administers it without a token.
+//!
+//! On Unix it is the socket `manager.sock` in the state directory (mode 0600 in a directory of 0700). A path that is too
+//! long for a socket is reached through `/proc` on Linux, and is an error elsewhere. On Windows it is a named pipe whose
+//! name is made of the state directory's path, and which only its owner and administrators may write to.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use task_messenger_protocol::link::Stream;
+
+#[cfg(unix)]
+#[path = "local/unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "local/windows.rs"]
+mod system;
+#[cfg(test)]
+mod tests;
+
+/// Why the local socket can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// Another manager listens there.
+    #[error("a manager is already running on the state directory {path}", path = .directory.display())]
+    Taken {
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// No manager listens there.
+    #[error(
+        "no manager is running on the state directory {path} (start it, or name another directory)",
+        path = .directory.display()
+    )]
+    NotRunning {
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// Only the manager's own user may.
+    #[error(
+        "only the manager's own user may use its local socket in {path}: run this command as that user",
+        path = .directory.display()
+    )]
+    Denied {
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// The system refused.
+    #[error("the local socket in {path} can't be used", path = .directory.display())]
+    Io {
+        /// The state directory.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Listens on the local socket. It is removed when this is dropped.
+#[derive(Debug)]
+pub struct LocalListener(system::Listener);
+
+impl LocalListener {
+    /// Listens in a state directory, which must exist. What a dead manager left there is replaced.
+    pub async fn bind(state_directory: &Path) -> Result<Self, LocalError> {
+        system::Listener::bind(state_directory).await.map(Self)
+    }
+
+    /// The next connection. Cancel-safe. After an error (the process has no more descriptors, say) it may be called again,
+    /// but not at once.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        self.0.accept().await
+    }
+}
+
+/// Connects to the manager that runs on a state directory of this machine.
+pub async fn connect_local(state_directory: &Path) -> Result<Stream, LocalError> {
+    system::connect(state_directory).await.map_err(|source| {
+        let directory = state_directory.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => LocalError::NotRunning { directory },
+            io::ErrorKind::PermissionDenied => LocalError::Denied { directory },
+            _ => LocalError::Io { directory, source },
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! A named pipe.
+
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+use task_messenger_protocol::link::Stream;
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions};
+
+use super::LocalError;
+
+/// What Windows says when every instance of a pipe is taken: the next one is about to be made.
+const ERROR_PIPE_BUSY: i32 = 231;
+
+/// How long to wait for an instance.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    name: String,
+    /// The instance that the next connection takes.
+    next: NamedPipeServer,
+}
+
+impl Listener {
+    #[expect(clippy::unused_async, reason = "the same as on Unix")]
+    pub(super) async fn bind(directory: &Path) -> Result<Self, LocalError> {
+        let failed = |source: io::Error| {
+            let directory = directory.to_owned();
+            // Windows refuses access to a second first instance.
+            if source.kind() == io::ErrorKind::PermissionDenied {
+                LocalError::Taken { directory }
+            } else {
+                LocalError::Io { directory, source }
+            }
+        };
+        let name = pipe_name(directory).map_err(failed)?;
+        let next = ServerOptions::new().first_pipe_instance(true).create(&name).map_err(failed)?;
+        Ok(Self { name, next })
+    }
+
+    pub(super) async fn accept(&mut self) -> io::Result<Stream> {
+        self.next.connect().await?;
+        let following = ServerOptions::new().create(&self.name)?;
+        Ok(Box::new(std::mem::replace(&mut self.next, following)))
+    }
+}
+
+pub(super) async fn connect(directory: &Path) -> io::Result<Stream> {
+    let name = pipe_name(directory)?;
+    let start = Instant::now();
+    loop {
+        match ClientOptions::new().open(&name) {
+            Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY) && start.elapsed() < BUSY_LIMIT => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return Ok(Box::new(opened?)),
+        }
+    }
+}
+
+/// One name for a directory, however it is written.
+fn pipe_name(directory: &Path) -> io::Result<String> {
+    let path = directory.canonicalize()?.to_string_lossy().to_lowercase();
+    let hash: String = Sha256::digest(path).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!(r"\\.\pipe\task-messenger-{hash}"))
+}
