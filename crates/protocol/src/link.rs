@@ -94,12 +94,12 @@ pub type FromPeerWriter = Writer<FromPeer>;
 impl<E: Envelope> Writer<E> {
     /// Adds a message behind all others. One that is longer than the two sides agreed on is refused; the link goes on.
     pub fn push(&mut self, body: impl Into<E::Body>) -> Result<(), LinkError> {
-        Ok(self.frames.push(&E::seal(body.into()))?)
+        self.frames.push(&E::seal(body.into())).map_err(LinkError::from_push)
     }
 
     /// Adds a small message that overtakes large ones: it goes between their parts. For pings and pongs.
     pub fn push_urgent(&mut self, body: impl Into<E::Body>) -> Result<(), LinkError> {
-        Ok(self.frames.push_urgent(&E::seal(body.into()))?)
+        self.frames.push_urgent(&E::seal(body.into())).map_err(LinkError::from_push)
     }
 
     /// How many bytes wait to be sent, for bounding them.
@@ -130,6 +130,19 @@ impl<E> std::fmt::Debug for Writer<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Writer").finish_non_exhaustive()
     }
+}
+
+/// Ends a link so that what was sent last arrives: closes this direction, then takes and forgets what the other side is
+/// still sending until it closes too, all within `limit`. Closing with unread bytes would make the system throw away what
+/// is under way to the other side.
+pub async fn part<I: Envelope, O: Envelope>(reader: &mut Reader<I>, writer: &mut Writer<O>, limit: Duration) {
+    let parting = async {
+        writer.close().await?;
+        while reader.frames.next().await?.is_some() {}
+        Ok::<(), LinkError>(())
+    };
+    // It ends here in any case.
+    let _ = tokio::time::timeout(limit, parting).await;
 }
 
 /// The two halves over a stream, each still with a stranger's limit.

@@ -97,6 +97,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(body as usize))
     }
 
+    /// How much memory is held.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.parts.as_ref().map_or(0, BytesMut::capacity)
+    }
+
     /// Makes room for the rest of a frame that has begun, and for as many more as are likely to be there.
     fn make_room(&mut self) {
         let rest = match self.body_length() {
@@ -105,7 +111,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         };
         let free = self.buffer.capacity() - self.buffer.len();
         // A stranger gets no more memory than its one message can take.
-        let usual = READ_BYTES.min(self.limit as usize + HEADER_BYTES);
+        let usual = self.limit.min(READ_BYTES as u64) as usize + HEADER_BYTES;
         if free < rest.max(usual / 4) {
             self.buffer.reserve(rest.max(usual));
         }

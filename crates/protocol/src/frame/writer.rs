@@ -108,6 +108,12 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(self.stream.shutdown().await?)
     }
 
+    /// What was written to.
+    #[cfg(test)]
+    pub(super) fn into_stream(self) -> W {
+        self.stream
+    }
+
     fn checked_length(&self, message: &impl prost::Message) -> Result<usize, FrameError> {
         let length = message.encoded_len();
         if length as u64 > self.limit {

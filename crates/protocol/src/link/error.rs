@@ -84,7 +84,7 @@ pub enum LinkError {
     #[error("the other side broke the protocol: {0}")]
     Frame(FrameError),
     /// A message over the limit was to be sent.
-    #[error("a message of {length} bytes is too long to be sent; at most {limit} are allowed")]
+    #[error("a message of {length} bytes can't be sent: the link takes at most {limit}")]
     TooLong {
         /// Its length.
         length: u64,
@@ -148,6 +148,14 @@ impl LinkError {
     /// Whether the manager itself has said that this credential lets nobody in.
     pub fn is_unauthenticated(&self) -> bool {
         matches!(self, Self::Goodbye { reason: Reason::Unauthenticated, .. })
+    }
+
+    /// What an error of adding a message means.
+    pub(crate) fn from_push(error: FrameError) -> Self {
+        match error {
+            FrameError::TooLong { length, limit } => Self::TooLong { length, limit },
+            other => other.into(),
+        }
     }
 
     /// What an error of a stream means; TLS hides its own inside.

@@ -83,11 +83,11 @@ impl Arrival {
         Ok((self.reader, self.writer))
     }
 
-    /// Sends the peer away, and says why.
+    /// Sends the peer away, and says why. Returns when the peer has closed the connection, or after the limit.
     pub async fn refuse(mut self, reason: Reason, text: &str) -> Result<(), LinkError> {
         self.writer.push(Goodbye { reason: reason.into(), text: text.to_owned() })?;
-        self.send().await?;
-        self.writer.close().await
+        super::part(&mut self.reader, &mut self.writer, self.limit).await;
+        Ok(())
     }
 
     async fn send(&mut self) -> Result<(), LinkError> {
