@@ -1,0 +1,185 @@
+//! Questions, and what administrators may do.
+
+use std::time::Duration;
+
+use task_messenger_protocol::messages::{
+    CreateToken, JobSummary, JobsQuestion, Query, RevokeToken, Role, Status, StatusQuestion, TaskDetail, TaskQuestion,
+    TaskState, TaskSummary, TasksQuestion, TokenCreated, TokenSummary, TokensQuestion, WorkerSummary, WorkersQuestion,
+    answer::Answer, from_manager, from_peer, query::Question,
+};
+
+use crate::{Client, Error, JobNumber, Target, TaskId, TaskResult};
+
+/// Jobs or tasks that are asked for at a time.
+const PAGE: u32 = 1_000;
+
+/// Tasks that the manager has looked at when it found none in the wanted state, and says that there are more.
+const LOOKED_AT: u32 = 100_000;
+
+impl Client {
+    /// How the manager is.
+    pub async fn status(&self) -> Result<Status, Error> {
+        match self.ask(Question::Status(StatusQuestion {})).await? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// The caller's jobs (an administrator's: all), newest first.
+    pub fn jobs(&self) -> JobPages {
+        JobPages { client: self.clone(), before: 0, over: false }
+    }
+
+    /// The tasks of a job, in order, from `from_index` on; with a state, only those that are in it.
+    pub fn tasks(&self, job: JobNumber, state: Option<TaskState>, from_index: u32) -> TaskPages {
+        TaskPages { client: self.clone(), job, state, from_index: Some(from_index) }
+    }
+
+    /// One job as it is now.
+    pub async fn job_summary(&self, job: JobNumber) -> Result<Option<JobSummary>, Error> {
+        let question = JobsQuestion { before: job.0.saturating_add(1), limit: 1 };
+        match self.ask(Question::Jobs(question)).await? {
+            Answer::Jobs(jobs) => Ok(jobs.jobs.into_iter().find(|summary| summary.job == job.0)),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// One task as it is now.
+    pub async fn task(&self, task: TaskId) -> Result<TaskDetail, Error> {
+        match self.ask(Question::Task(TaskQuestion { job: task.job.0, index: task.index })).await? {
+            Answer::Task(detail) => Ok(detail),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// The result of a task, once it is at its end.
+    pub async fn result(&self, task: TaskId) -> Result<TaskResult, Error> {
+        let mut results = self.follow(Target::Task(task))?;
+        results.next().await?.ok_or(Error::Nonsense { what: "the task's end without its result" })
+    }
+
+    /// The enrolled workers.
+    pub async fn workers(&self) -> Result<Vec<WorkerSummary>, Error> {
+        match self.ask(Question::Workers(WorkersQuestion {})).await? {
+            Answer::Workers(workers) => Ok(workers.workers),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// The tokens, revoked ones among them. Only for administrators.
+    pub async fn tokens(&self) -> Result<Vec<TokenSummary>, Error> {
+        match self.ask(Question::Tokens(TokensQuestion {})).await? {
+            Answer::Tokens(tokens) => Ok(tokens.tokens),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// Makes a token that expires after a time, or never. An empty owner makes a new one. Only for administrators.
+    ///
+    /// If the link is cut meanwhile the error is [`Error::Unknown`]: the token may have been made, but nobody has its text.
+    pub async fn create_token(
+        &self,
+        role: Role,
+        label: &str,
+        expires_in: Option<Duration>,
+        owner: &str,
+    ) -> Result<TokenCreated, Error> {
+        let body = CreateToken {
+            request: 0,
+            role: role.into(),
+            label: label.to_owned(),
+            expires_in_milliseconds: expires_in.map_or(0, |time| (time.as_millis() as u64).max(1)),
+            owner: owner.to_owned(),
+        };
+        match self.call(body.into(), Some("a token was being made")).await? {
+            from_manager::Message::TokenCreated(created) => Ok(created),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// Revokes a token. Only for administrators.
+    pub async fn revoke_token(&self, token: u32) -> Result<(), Error> {
+        match self.call(RevokeToken { request: 0, token }.into(), None).await? {
+            from_manager::Message::TokenRevoked(_) => Ok(()),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, Error> {
+        let body = Query { request: 0, question: Some(question) };
+        match self.call(body.into(), None).await? {
+            from_manager::Message::Answer(answer) => answer.answer.ok_or(OTHER_ANSWER),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    async fn call(&self, body: from_peer::Message, once: Option<&'static str>) -> Result<from_manager::Message, Error> {
+        let answer = self.handle().with(|state| state.call(body, once))?;
+        answer.await.unwrap_or(Err(Error::Nonsense { what: "the link's task ended" }))
+    }
+}
+
+const OTHER_ANSWER: Error = Error::Nonsense { what: "an answer to another question" };
+
+/// Jobs, page by page.
+#[derive(Clone, Debug)]
+pub struct JobPages {
+    client: Client,
+    before: u64,
+    over: bool,
+}
+
+impl JobPages {
+    /// At most `limit` more jobs; none at the end.
+    pub async fn next(&mut self, limit: u32) -> Result<Vec<JobSummary>, Error> {
+        if self.over {
+            return Ok(Vec::new());
+        }
+        let question = JobsQuestion { before: self.before, limit: limit.clamp(1, PAGE) };
+        let Answer::Jobs(page) = self.client.ask(Question::Jobs(question)).await? else { return Err(OTHER_ANSWER) };
+        self.before = page.jobs.last().map_or(0, |job| job.job);
+        self.over = !page.more || page.jobs.is_empty();
+        Ok(page.jobs)
+    }
+
+    /// Whether there are more.
+    pub fn more(&self) -> bool {
+        !self.over
+    }
+}
+
+/// Tasks of a job, page by page.
+#[derive(Clone, Debug)]
+pub struct TaskPages {
+    client: Client,
+    job: JobNumber,
+    state: Option<TaskState>,
+    from_index: Option<u32>,
+}
+
+impl TaskPages {
+    /// At most `limit` more tasks; none at the end.
+    pub async fn next(&mut self, limit: u32) -> Result<Vec<TaskSummary>, Error> {
+        while let Some(from_index) = self.from_index {
+            let state = self.state.unwrap_or_default().into();
+            let question = TasksQuestion { job: self.job.0, state, from_index, limit: limit.clamp(1, PAGE) };
+            let Answer::Tasks(page) = self.client.ask(Question::Tasks(question)).await? else {
+                return Err(OTHER_ANSWER);
+            };
+            let after = match page.tasks.last() {
+                Some(task) => task.index.checked_add(1),
+                None => from_index.checked_add(LOOKED_AT),
+            };
+            self.from_index = after.filter(|_| page.more);
+            if !page.tasks.is_empty() {
+                return Ok(page.tasks);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Whether there are more.
+    pub fn more(&self) -> bool {
+        self.from_index.is_some()
+    }
+}
