@@ -83,6 +83,12 @@ impl Reader {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).find(place)
     }
 
+    /// The values at these places, in their order, if all of their blocks are still in memory.
+    pub fn all_cached(&self, places: &[Place]) -> Option<Vec<Value>> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().map(|place| cache.find(*place)).collect()
+    }
+
     /// Appends the values at these places to `out`, in their order. What isn't in memory is read from the disk, in large
     /// pieces; cheapest in the order of the places. Nothing is appended if any of them can't be read.
     pub fn read_many(&self, places: &[Place], out: &mut Vec<Value>) -> Result<(), ReadError> {
@@ -133,42 +139,23 @@ impl Files {
 
     /// Reads the block that covers an offset of a segment.
     fn find_block(&mut self, segment: u64, offset: u64) -> Result<FoundBlock, ReadError> {
-        let io_error = |source| ReadError::Io { file: segments::name(segment), source };
         let latest = self.recent.front().filter(|block| block.header.segment == segment).map(FoundBlock::end);
         let scan = self.scan(segment)?;
-        // Read on behind the latest block, if the value lies near: the usual case.
-        if let Some(mut next) = latest.filter(|end| (*end..*end + WINDOW_BYTES).contains(&offset)) {
-            while let Some(block) = scan.block_at(next).map_err(io_error)? {
-                next = block.end();
-                if block.covers(offset) {
-                    return Ok(block);
-                }
-                if next > offset {
-                    break;
-                }
+        let mut find = || {
+            // Read on behind the latest block, if the value lies near: the usual case.
+            if let Some(end) = latest.filter(|end| (*end..*end + WINDOW_BYTES).contains(&offset))
+                && let Some(block) = find_from(scan, end, offset)?
+            {
+                return Ok(Some(block));
             }
-        }
-        let unit = BLOCK_UNIT as u64;
-        let start = offset / unit * unit;
-        let lowest = (start + unit).saturating_sub(BLOCK_BYTES_MAX);
-        let mut at = start;
-        loop {
-            let window = at.saturating_sub(LOOK_BACK_BYTES).max(lowest);
-            scan.look_at(window, at + unit - window).map_err(io_error)?;
-            while at >= window {
-                if let Some(block) = scan.block_at(at).map_err(io_error)? {
-                    return if block.covers(offset) {
-                        Ok(block)
-                    } else {
-                        Err(ReadError::NoValue { file: segments::name(segment), offset })
-                    };
-                }
-                if at == lowest {
-                    return Err(ReadError::NoValue { file: segments::name(segment), offset });
-                }
-                at -= unit;
+            if let Some(block) = find_around(scan, offset)? {
+                return Ok(Some(block));
             }
-        }
+            scan.forget();
+            find_around(scan, offset)
+        };
+        let found = find().map_err(|source| ReadError::Io { file: segments::name(segment), source })?;
+        found.ok_or_else(|| ReadError::NoValue { file: segments::name(segment), offset })
     }
 
     fn scan(&mut self, segment: u64) -> Result<&mut SegmentScan, ReadError> {
@@ -187,5 +174,38 @@ impl Files {
         self.open.truncate(OPEN_SEGMENTS - 1);
         self.open.push_front(scan);
         self.open.front_mut().ok_or_else(|| ReadError::NoValue { file: segments::name(segment), offset: 0 })
+    }
+}
+
+/// The block that covers `offset`, among those that follow one another from `next` on.
+fn find_from(scan: &mut SegmentScan, mut next: u64, offset: u64) -> io::Result<Option<FoundBlock>> {
+    while next <= offset
+        && let Some(block) = scan.block_at(next)?
+    {
+        if block.covers(offset) {
+            return Ok(Some(block));
+        }
+        next = block.end();
+    }
+    Ok(None)
+}
+
+/// The block that covers `offset`, found backwards from there.
+fn find_around(scan: &mut SegmentScan, offset: u64) -> io::Result<Option<FoundBlock>> {
+    let unit = BLOCK_UNIT as u64;
+    let mut at = offset / unit * unit;
+    let lowest = (at + unit).saturating_sub(BLOCK_BYTES_MAX);
+    loop {
+        let window = at.saturating_sub(LOOK_BACK_BYTES).max(lowest);
+        scan.look_at(window, at + unit - window)?;
+        while at >= window {
+            if let Some(block) = scan.block_at(at)? {
+                return Ok(Some(block).filter(|block| block.covers(offset)));
+            }
+            if at == lowest {
+                return Ok(None);
+            }
+            at -= unit;
+        }
     }
 }

@@ -1,0 +1,271 @@
+//! The manager's command line.
+
+use std::{
+    ffi::OsString,
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use task_messenger_core::record::Role;
+use task_messenger_daemon::{
+    config::{ConfigDuration, ConfigError, Override, Sources, load, print},
+    exit,
+    shutdown::Shutdown,
+};
+use task_messenger_protocol::messages::{self, TokenSummary};
+
+use crate::{
+    config::Config,
+    offline::{Request, Response, administer},
+    run::run,
+    state::StoreRefused,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  task-messenger-manager run
+  task-messenger-manager token create --role worker --label rack-7 --expires 30d
+  task-messenger-manager token create --role client --owner alice
+  task-messenger-manager token revoke 3
+
+Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
+line, a store that is newer or damaged).";
+
+#[derive(Debug, Parser)]
+#[command(name = "task-messenger-manager", version, about = "Keeps the queue and hands tasks to workers", after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    /// Check the configuration and end
+    #[arg(long)]
+    check_config: bool,
+    /// Print the configuration as it is in effect, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the user's config-manager.json if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the manager keeps everything
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the manager
+    Run {
+        /// Where to listen; may be repeated
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Vec<String>,
+    },
+    /// Create, list and revoke tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Create a token and print it: the only time that it is shown
+    Create {
+        /// What it allows: enrolling workers, submitting work, or everything
+        #[arg(long)]
+        role: RoleName,
+        /// What people call it
+        #[arg(long, default_value = "")]
+        label: String,
+        /// Whom it stands for: tokens of one owner see the same jobs [default: an owner of its own]
+        #[arg(long, default_value = "")]
+        owner: String,
+        /// For how long it lets anybody in, such as 30d (workers that enrolled stay) [default: for ever]
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<ConfigDuration>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List all tokens
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token: it lets nobody in any more, and its sessions end
+    Revoke {
+        /// Its number, as `token list` shows
+        id: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleName {
+    Worker,
+    Client,
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Worker => Self::Worker,
+            RoleName::Client => Self::Client,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+/// The program: parses the command line (the program's name first), does what it says, and prints what goes wrong.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done if the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::CONFIGURATION } else { exit::SUCCESS });
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::from(exit::SUCCESS),
+        Err(error) => {
+            exit::report(error.as_ref());
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    let hopeless = error.is::<ConfigError>() || error.chain().any(<dyn std::error::Error>::is::<StoreRefused>);
+    if hopeless { exit::CONFIGURATION } else { exit::FAILURE }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    let config = configuration(&cli)?;
+    let mut out = std::io::stdout().lock();
+    if cli.print_config {
+        return Ok(writeln!(out, "{}", print(&config)?)?);
+    }
+    if cli.check_config {
+        return Ok(writeln!(out, "the configuration is valid")?);
+    }
+    match cli.command {
+        Some(Command::Run { .. }) => {
+            config.log.init().context("logging can't be set up")?;
+            let (shutdown, _) = Shutdown::listen()?;
+            run(&config, shutdown)
+        }
+        Some(Command::Token(command)) => token(&config, command, &mut out),
+        None => {
+            anyhow::bail!("nothing to do: `task-messenger-manager run` runs the manager, `--help` shows more")
+        }
+    }
+}
+
+fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
+    let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
+    sources.default_file = Config::default_file();
+    if let Some(directory) = &cli.common.state_dir {
+        sources.flags.push(flag("--state-dir", "state_directory", json!(directory)));
+    }
+    if let Some(Command::Run { listen }) = &cli.command
+        && !listen.is_empty()
+    {
+        sources.flags.push(flag("--listen", "listen", json!(listen)));
+    }
+    Ok(load(&sources)?.config)
+}
+
+fn flag(flag: &str, path: &str, value: Value) -> Override {
+    Override { flag: flag.to_owned(), path: path.to_owned(), value }
+}
+
+fn token(config: &Config, command: TokenCommand, out: &mut impl Write) -> Result<()> {
+    match command {
+        TokenCommand::Create { role, label, owner, expires, json } => {
+            let expires_in = expires.map(|duration| duration.0);
+            let request = Request::Create { role: role.into(), label, owner, expires_in };
+            if let Response::Created { text, token } = administer(config, &request)? {
+                if json {
+                    writeln!(out, "{}", json!({ "token": text, "id": token }))?;
+                } else {
+                    writeln!(out, "{text}")?;
+                }
+            }
+        }
+        TokenCommand::List { json } => {
+            if let Response::Tokens(tokens) = administer(config, &Request::List)? {
+                list(&tokens, json, out)?;
+            }
+        }
+        TokenCommand::Revoke { id } => {
+            administer(config, &Request::Revoke { token: id })?;
+            writeln!(out, "token {id} is revoked")?;
+        }
+    }
+    Ok(())
+}
+
+fn list(tokens: &[TokenSummary], json: bool, out: &mut impl Write) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let state = |token: &TokenSummary| {
+        if token.revoked {
+            "revoked".to_owned()
+        } else if token.expires_milliseconds == 0 {
+            "valid".to_owned()
+        } else if token.expires_milliseconds <= now {
+            "expired".to_owned()
+        } else {
+            let rest = Duration::from_secs((token.expires_milliseconds - now) / 1_000);
+            format!("valid for {}", ConfigDuration(rest))
+        }
+    };
+    let role = |token: &TokenSummary| match token.role() {
+        messages::Role::Worker => "worker",
+        messages::Role::Client => "client",
+        messages::Role::Admin => "admin",
+        messages::Role::Unspecified => "unknown",
+    };
+    if json {
+        let tokens: Vec<Value> = tokens
+            .iter()
+            .map(|token| {
+                json!({
+                    "id": token.token,
+                    "role": role(token),
+                    "label": token.label,
+                    "owner": token.owner,
+                    "created_milliseconds": token.created_milliseconds,
+                    "expires_milliseconds": (token.expires_milliseconds > 0).then_some(token.expires_milliseconds),
+                    "revoked": token.revoked,
+                    "workers": token.workers,
+                })
+            })
+            .collect();
+        return Ok(writeln!(out, "{}", Value::from(tokens))?);
+    }
+    let mut rows = vec![["ID", "ROLE", "OWNER", "LABEL", "WORKERS", "STATE"].map(str::to_owned)];
+    rows.extend(tokens.iter().map(|token| {
+        let (owner, label) = (token.owner.clone(), token.label.clone());
+        [token.token.to_string(), role(token).to_owned(), owner, label, token.workers.to_string(), state(token)]
+    }));
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Taking connections from the network and from the local socket.
+
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use socket2::{Domain, Protocol, Socket, Type};
+use task_messenger_daemon::{exit::chain, local::LocalListener, shutdown::Shutdown};
+use task_messenger_protocol::link::{Arrival, LinkError, accept, accept_local};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio_rustls::rustls::ServerConfig;
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::session::{self, Shared};
+
+/// Connections that may wait for being accepted.
+const BACKLOG: i32 = 1_024;
+/// After a failed `accept` (no descriptors are left, say) the next is tried this much later.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Binds to every address. An IPv6 one that stands for all takes IPv4 connections too; where there is no IPv6, all of IPv4
+/// stands in for it.
+pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let bind = |address: &SocketAddr| {
+        let bound = bind_one(*address).or_else(|error| {
+            let everywhere = address.is_ipv6() && address.ip().is_unspecified();
+            let no_ipv6 = error.raw_os_error().is_some_and(|_| error.kind() != io::ErrorKind::AddrInUse);
+            if everywhere && no_ipv6 {
+                bind_one((std::net::Ipv4Addr::UNSPECIFIED, address.port()).into())
+            } else {
+                Err(error)
+            }
+        });
+        bound.with_context(|| format!("the manager can't listen on {address} (`listen`)"))
+    };
+    addresses.iter().map(bind).collect()
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart doesn't wait for the connections of the run before. (On Windows this would mean sharing the port.)
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// How connections are taken.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) limit: usize,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Takes connections until the manager is told to stop; ends when the last session has ended.
+pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
+                        warn!(peer = %address, limit = gate.limit, "a connection is refused: too many (`link.connections`)");
+                        continue;
+                    };
+                    let gate = gate.clone();
+                    let session = async move {
+                        let arrival = accept(stream, &gate.tls, gate.handshake_timeout).await;
+                        serve(arrival, address.to_string(), false, gate.shared).await;
+                        drop(permit);
+                    };
+                    sessions.spawn_local(session.instrument(info_span!("session", peer = %address)));
+                }
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(RETRY).await;
+                }
+            },
+            Some(_) = sessions.join_next() => {}
+            _ = gate.shutdown.requested() => break,
+        }
+    }
+    drop(listener);
+    while sessions.join_next().await.is_some() {}
+}
+
+/// The same for the local socket.
+pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) {
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => {
+                    let gate = gate.clone();
+                    let session = async move {
+                        let arrival = accept_local(stream, gate.handshake_timeout).await;
+                        serve(arrival, "local".to_owned(), true, gate.shared).await;
+                    };
+                    sessions.spawn_local(session.instrument(info_span!("session", peer = "local")));
+                }
+                Err(error) => {
+                    warn!(%error, "a connection to the local socket could not be accepted");
+                    tokio::time::sleep(RETRY).await;
+                }
+            },
+            Some(_) = sessions.join_next() => {}
+            _ = gate.shutdown.requested() => break,
+        }
+    }
+    drop(listener);
+    while sessions.join_next().await.is_some() {}
+}
+
+async fn serve(arrival: Result<Arrival, LinkError>, address: String, local: bool, shared: Rc<Shared>) {
+    match arrival {
+        Ok(arrival) => match session::serve(arrival, address, local, shared).await {
+            Ok(()) => debug!("the peer left"),
+            Err(error) if error.is_usual() => debug!(error = chain(&error), "the session ended"),
+            Err(error) => warn!(error = chain(&error), "the session was closed"),
+        },
+        Err(LinkError::Closed) => debug!("the peer left before it said who it is"),
+        Err(error) => warn!(error = chain(&error), "a connection was closed during its handshake"),
+    }
+}

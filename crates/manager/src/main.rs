@@ -1,0 +1,7 @@
+//! The manager's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    task_messenger_manager::cli::main_with(std::env::args_os())
+}

@@ -1,0 +1,457 @@
+//! The one task that owns the state.
+//!
+//! One bounded channel brings everything in, so the order of things is total. A turn takes what has come, lets the scheduler
+//! decide, hands what is to be written to the journal's thread if it is idle, and passes on what may be told. While a sync
+//! runs, everything else gathers for the next: that is the group commit.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use task_messenger_core::{
+    access::Denied,
+    effect::Effect,
+    engine::Engine,
+    ids::{OwnerNumber, SessionNumber, TemplateNumber, TokenNumber, WorkerNumber},
+    input::Input,
+    record::{Caller, Role},
+    time::{Now, WallTime},
+};
+use task_messenger_daemon::shutdown::Shutdown;
+use task_messenger_protocol::{
+    messages::{self, Code, DefineTemplate, Reason, hello::Credential},
+    secret::Secret,
+};
+use task_messenger_store::{
+    journal::{Durability, Front, Progress, WriteError},
+    thread::{Commit, CommitError, JournalThread},
+};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::{
+    convert::{self, About},
+    session::{Admitted, Arriving, Identity, NewToken, Outgoing},
+    tokens::TokenMaker,
+};
+
+/// Events that may wait for the owner. Sessions wait beyond that.
+pub(crate) const EVENTS: usize = 1_024;
+/// Events taken in one turn.
+const TURN: usize = 1_024;
+/// How often `interval` syncs.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Something for the owner.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Somebody wants to be let in.
+    Arriving(Arriving),
+    /// A session ended.
+    Left(SessionNumber),
+    /// A session was heard.
+    Heard(SessionNumber),
+    /// Something for the scheduler.
+    Input(Input),
+    /// A token is to be created.
+    NewToken(NewToken),
+    /// A request can't be understood.
+    Refuse { session: SessionNumber, request: u64, text: String },
+    /// A request is not allowed.
+    Deny { session: SessionNumber, request: u64, text: String },
+}
+
+/// How the owner's work ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OwnerError {
+    /// The journal could not be written. What is on the disk is told by the next start.
+    #[error("the journal could not be written; the manager ends, its next start recovers")]
+    Journal(#[source] WriteError),
+    /// The journal's thread took no commit.
+    #[error("the journal takes nothing more")]
+    Commit(#[from] CommitError),
+    /// The journal's thread ended.
+    #[error("the journal's thread ended")]
+    JournalGone,
+}
+
+struct SessionHandle {
+    outgoing: mpsc::Sender<Outgoing>,
+    identity: Identity,
+    /// Templates that a worker has got.
+    templates: FxHashSet<TemplateNumber>,
+}
+
+/// The state and everything that moves it.
+pub(crate) struct Owner {
+    engine: Engine,
+    front: Front,
+    journal: JournalThread,
+    /// Whether the journal's thread is at work.
+    committing: bool,
+    last_sync: Instant,
+    sessions: FxHashMap<SessionNumber, SessionHandle>,
+    next_session: u64,
+    /// Secrets of tokens whose creation isn't durable yet.
+    new_tokens: FxHashMap<(SessionNumber, u64), (Role, Secret)>,
+    tokens: TokenMaker,
+    about: About,
+    started: Instant,
+}
+
+impl Owner {
+    pub(crate) fn new(engine: Engine, front: Front, journal: JournalThread, tokens: TokenMaker, about: About) -> Self {
+        let started = Instant::now();
+        Self {
+            engine,
+            front,
+            journal,
+            committing: false,
+            last_sync: started,
+            sessions: FxHashMap::default(),
+            next_session: 1,
+            new_tokens: FxHashMap::default(),
+            tokens,
+            about,
+            started,
+        }
+    }
+
+    fn now(&self) -> Now {
+        now(self.started)
+    }
+
+    /// Works until it is told to stop; then everything taken so far is made durable and told, and sessions hear that the
+    /// manager restarts.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut progress: mpsc::UnboundedReceiver<Result<Progress, WriteError>>,
+        mut shutdown: Shutdown,
+    ) -> Result<(), OwnerError> {
+        let weak = self.front.durability() != Durability::Strict;
+        let now = self.now();
+        self.engine.start(now, weak, &mut self.front);
+        loop {
+            self.turn()?;
+            let timeout = self.timeout();
+            tokio::select! {
+                biased;
+                done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
+                event = events.recv() => {
+                    if let Some(event) = event {
+                        self.take(event);
+                    }
+                    for _ in 1..TURN {
+                        let Ok(event) = events.try_recv() else { break };
+                        self.take(event);
+                    }
+                }
+                () = sleep(timeout) => {}
+                _ = shutdown.requested() => break,
+            }
+        }
+        events.close();
+        while let Ok(event) = events.try_recv() {
+            self.take(event);
+        }
+        self.turn()?;
+        while self.committing || self.front.sync_owed() {
+            if self.committing {
+                let done = progress.recv().await.ok_or(OwnerError::JournalGone)?;
+                self.committed(done)?;
+            }
+            self.commit(true)?;
+        }
+        self.deliver();
+        for session in self.sessions.values() {
+            let text = "the manager restarts".to_owned();
+            // One whose channel is full is cut off by the end of the process.
+            let _ = session.outgoing.try_send(Outgoing::Close { reason: Reason::Restarting, text });
+        }
+        self.sessions.clear();
+        self.journal.stop().map(drop).map_err(OwnerError::Journal)
+    }
+
+    fn turn(&mut self) -> Result<(), OwnerError> {
+        let now = self.now();
+        self.engine.settle(now, &mut self.front);
+        self.commit(false)?;
+        self.deliver();
+        Ok(())
+    }
+
+    /// Hands everything that gathered to the journal's thread, if it is idle and there is something to do.
+    fn commit(&mut self, force_sync: bool) -> Result<(), OwnerError> {
+        if self.committing {
+            return Ok(());
+        }
+        let interval_over = self.front.sync_owed() && self.last_sync.elapsed() >= SYNC_INTERVAL;
+        let sync = match self.front.durability() {
+            Durability::Strict => self.front.sync_owed(),
+            Durability::Interval => self.front.wants_sync() || interval_over,
+            Durability::None => self.front.wants_sync(),
+        } || (force_sync && self.front.sync_owed());
+        if !sync && !self.front.pending() {
+            return Ok(());
+        }
+        if sync {
+            self.last_sync = Instant::now();
+        }
+        let blocks = self.front.take_blocks();
+        self.committing = true;
+        Ok(self.journal.commit(Commit { blocks, sync })?)
+    }
+
+    fn committed(&mut self, done: Result<Progress, WriteError>) -> Result<(), OwnerError> {
+        self.committing = false;
+        self.front.progress(done.map_err(OwnerError::Journal)?);
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let now = self.now().monotonic;
+        let engine = self.engine.timeout().map(|(at, _)| at.saturating_sub(now));
+        let owed = self.front.durability() == Durability::Interval && self.front.sync_owed() && !self.committing;
+        let sync = owed.then(|| SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed()));
+        engine.into_iter().chain(sync).min()
+    }
+
+    fn take(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Arriving(arriving) => self.admit(arriving),
+            Event::Left(session) => {
+                self.sessions.remove(&session);
+                self.engine.handle(now, Input::SessionClosed { session }, &mut self.front);
+            }
+            Event::Heard(session) => self.engine.handle(now, Input::Heard { session }, &mut self.front),
+            Event::Input(input) => {
+                if let Some(session) = worker_session(&input) {
+                    if !self.sessions.contains_key(&session) {
+                        // It was closed; what was under way counts no more.
+                        return;
+                    }
+                    self.engine.handle(now, Input::Heard { session }, &mut self.front);
+                }
+                self.engine.handle(now, input, &mut self.front);
+            }
+            Event::NewToken(new) => {
+                self.new_tokens.insert((new.session, new.request), (new.role, new.secret.clone()));
+                let input = Input::CreateToken {
+                    session: new.session,
+                    request: new.request,
+                    role: new.role,
+                    label: new.label,
+                    owner: new.owner,
+                    expires_in: new.expires_in,
+                    hash: new.secret.hash(),
+                };
+                self.engine.handle(now, input, &mut self.front);
+            }
+            Event::Refuse { session, request, text } => self.refuse(session, request, Code::InvalidArgument, text),
+            Event::Deny { session, request, text } => self.refuse(session, request, Code::PermissionDenied, text),
+        }
+    }
+
+    fn refuse(&mut self, session: SessionNumber, request: u64, code: Code, text: String) {
+        let refused = messages::Refused { request, code: code.into(), text, retry_milliseconds: 0 };
+        self.send(session, Outgoing::Answer(refused.into()));
+    }
+
+    fn admit(&mut self, arriving: Arriving) {
+        let identity = match self.identify(arriving.credential, arriving.local) {
+            Ok(identity) => identity,
+            Err(denied) => {
+                // Whoever asked may be gone already.
+                let _ = arriving.reply.send(Err(denied.to_string()));
+                return;
+            }
+        };
+        let session = SessionNumber(self.next_session);
+        self.next_session += 1;
+        if arriving.reply.send(Ok(Admitted { session, identity })).is_ok() {
+            let handle = SessionHandle { outgoing: arriving.outgoing, identity, templates: FxHashSet::default() };
+            self.sessions.insert(session, handle);
+            debug!(session = session.0, ?identity, "a session begins");
+        }
+    }
+
+    /// Who a credential says somebody is.
+    fn identify(&self, credential: Option<Credential>, local: bool) -> Result<Identity, Denied> {
+        let access = &self.engine.state().access;
+        match credential {
+            Some(Credential::Token(proof)) => {
+                let secret = Secret::from_slice(&proof.secret).ok_or(Denied::Unknown)?;
+                let number = TokenNumber(proof.token);
+                let token = access.token(number, secret.hash(), self.now().wall)?;
+                Ok(match token.role {
+                    Role::Worker => Identity::Joining { token: number },
+                    role => Identity::Caller { caller: token.caller(), token: Some(number), role },
+                })
+            }
+            Some(Credential::Worker(proof)) => {
+                let secret = Secret::from_slice(&proof.secret).ok_or(Denied::UnknownWorker)?;
+                let worker = WorkerNumber(proof.worker);
+                access.worker(worker, secret.hash())?;
+                Ok(Identity::Worker { worker })
+            }
+            Some(Credential::Local(_)) if local => {
+                // Whoever can open the socket owns the state; jobs belong to tokens, of which this is none.
+                let caller = Caller { owner: OwnerNumber(u32::MAX), admin: true };
+                Ok(Identity::Caller { caller, token: None, role: Role::Admin })
+            }
+            _ => Err(Denied::Unknown),
+        }
+    }
+
+    /// Passes on what may be told.
+    fn deliver(&mut self) {
+        while let Some(effect) = self.engine.poll_effect(self.front.told_through()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Accepted { session, request, job, next_index, digest, closed } => {
+                let accepted = messages::Accepted { request, job: job.0, next_index, digest, closed };
+                self.send(session, Outgoing::Answer(accepted.into()));
+            }
+            Effect::Refused { session, request, refusal } => {
+                self.new_tokens.remove(&(session, request));
+                self.send(session, Outgoing::Answer(convert::refused(request, &refusal).into()));
+            }
+            Effect::Results { session, request, job, results } => {
+                self.send(session, Outgoing::Results { request, job, results });
+            }
+            Effect::FollowEnded { session, request, job } => {
+                let ended = messages::FollowEnded { request, job: Some(convert::job(job)) };
+                self.send(session, Outgoing::Message(ended.into()));
+            }
+            Effect::Answer { session, request, answer } => {
+                self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
+                let answer = convert::answer(request, answer, &self.about);
+                self.send(session, Outgoing::Answer(answer.into()));
+            }
+            Effect::Enrolled { session, request, worker } => {
+                let name = self.engine.state().access.worker_at(worker).map(|worker| worker.name.clone());
+                info!(worker = worker.0, name = name.unwrap_or_default(), "a worker enrolled");
+                let store = self.about.store.to_vec().into();
+                let enrolled = messages::Enrolled { request, worker: worker.0, store };
+                self.send(session, Outgoing::Message(enrolled.into()));
+            }
+            Effect::Resumed { session, dropped } => {
+                let dropped = dropped.into_iter().map(|lease| lease.0).collect();
+                self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
+            }
+            Effect::Assign { session, first_lease, tasks } => {
+                let templates = self.new_templates(session, tasks.iter().map(|task| task.template));
+                self.send(session, Outgoing::Assign { first_lease, tasks, templates });
+            }
+            Effect::OutcomesTaken { session, number } => {
+                self.send(session, Outgoing::Message(messages::OutcomesTaken { number }.into()));
+            }
+            Effect::TokenCreated { session, request, token } => self.token_created(session, request, token),
+            Effect::TokenRevoked { session, request, token } => {
+                self.send(session, Outgoing::Answer(messages::TokenRevoked { request }.into()));
+                self.end_sessions_of(token);
+            }
+            Effect::Close { session, reason } => {
+                let (reason, text) = convert::close_reason(reason);
+                self.close(session, reason, text);
+            }
+        }
+    }
+
+    /// Those of the templates that the session has not got yet.
+    fn new_templates(
+        &mut self,
+        session: SessionNumber,
+        numbers: impl Iterator<Item = TemplateNumber>,
+    ) -> Vec<DefineTemplate> {
+        let Some(handle) = self.sessions.get_mut(&session) else { return Vec::new() };
+        let mut new = Vec::new();
+        let mut last = None;
+        for number in numbers {
+            if last.replace(number) != Some(number)
+                && handle.templates.insert(number)
+                && let Some(template) = self.engine.state().templates.get(number)
+            {
+                new.push(DefineTemplate { number: number.0, template: template.body.clone() });
+            }
+        }
+        new
+    }
+
+    fn token_created(&mut self, session: SessionNumber, request: u64, token: TokenNumber) {
+        let Some((role, secret)) = self.new_tokens.remove(&(session, request)) else { return };
+        match self.tokens.text(role, token, secret) {
+            Ok(text) => {
+                let created = messages::TokenCreated { request, text, token: token.0 };
+                self.send(session, Outgoing::Answer(created.into()));
+            }
+            Err(error) => self.refuse(session, request, Code::FailedPrecondition, error.to_string()),
+        }
+    }
+
+    /// A revoked token lets nobody stay. (A worker that enrolled with it has an identity of its own.)
+    fn end_sessions_of(&mut self, token: TokenNumber) {
+        let ended: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, handle)| match handle.identity {
+                Identity::Caller { token: own, .. } => own == Some(token),
+                Identity::Joining { token: own } => own == token,
+                Identity::Worker { .. } => false,
+            })
+            .map(|(session, _)| *session)
+            .collect();
+        for session in ended {
+            self.close(session, Reason::Unauthenticated, "the token was revoked");
+        }
+    }
+
+    fn send(&mut self, session: SessionNumber, message: Outgoing) {
+        let Some(handle) = self.sessions.get(&session) else { return };
+        if handle.outgoing.try_send(message).is_err() {
+            warn!(session = session.0, "a session is closed: its peer does not read");
+            self.drop_session(session);
+        }
+    }
+
+    fn close(&mut self, session: SessionNumber, reason: Reason, text: &str) {
+        self.send(session, Outgoing::Close { reason, text: text.to_owned() });
+        self.drop_session(session);
+    }
+
+    /// Forgets a session; its task ends when it finds its channel closed.
+    fn drop_session(&mut self, session: SessionNumber) {
+        self.sessions.remove(&session);
+        let now = self.now();
+        self.engine.handle(now, Input::SessionClosed { session }, &mut self.front);
+    }
+}
+
+/// The time since `started`, and by the wall clock.
+pub(crate) fn now(started: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { monotonic: started.elapsed(), wall: WallTime(wall.as_millis() as u64) }
+}
+
+fn worker_session(input: &Input) -> Option<SessionNumber> {
+    match input {
+        Input::Resume { session, .. }
+        | Input::Window { session, .. }
+        | Input::Started { session, .. }
+        | Input::Outcomes { session, .. }
+        | Input::GivenBack { session, .. } => Some(*session),
+        _ => None,
+    }
+}
+
+async fn sleep(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,97 @@
+//! The manager as a whole: opens its state, binds, works until it is told to stop.
+
+use std::{rc::Rc, sync::Arc};
+
+use anyhow::{Context, Result};
+use task_messenger_daemon::{local::LocalListener, shutdown::Shutdown};
+use task_messenger_protocol::messages::Limits;
+use task_messenger_store::thread::JournalThread;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::LocalSet,
+};
+use tracing::info;
+
+use crate::{
+    config::Config,
+    convert::About,
+    listen::{self, Gate},
+    owner::{EVENTS, Owner},
+    session::Shared,
+    state::{self, State},
+};
+
+/// How long sessions may take to say goodbye.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// This program and its version, as peers see it.
+pub const SOFTWARE: &str = concat!("task-messenger-manager ", env!("CARGO_PKG_VERSION"));
+
+/// Runs the manager until `shutdown`, on this thread.
+pub fn run(config: &Config, shutdown: Shutdown) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(config, shutdown))
+}
+
+async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
+    // Bound first: whoever finds the port taken has touched nothing.
+    let listeners = listen::bind(&config.listen)?;
+    let state = State::open(config)?;
+    let local = LocalListener::bind(&state.directory).await?;
+    let listening = listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    state::write_listening(&state.directory, &listening)?;
+    let tokens = state::token_maker(config, &state.trust, &listening);
+    let (engine, store, identity, lock) = state.into_parts();
+
+    let (done, progress) = mpsc::unbounded_channel();
+    let on_done = Box::new(move |result| {
+        // Nobody listens only when the owner has ended.
+        let _ = done.send(result);
+    });
+    let journal = JournalThread::spawn(store.writer, store.allocator, on_done)
+        .context("the journal's thread can't be started")?;
+    let (events, inbox) = mpsc::channel(EVENTS);
+    let about = About {
+        software: SOFTWARE.to_owned(),
+        store: store.id.0,
+        durability: config.durability.name().to_owned(),
+        uptime_milliseconds: 0,
+    };
+    let shared = Rc::new(Shared {
+        events,
+        reader: store.reader,
+        blobs: store.blobs,
+        limits: Limits {
+            payload_bytes: config.limits.payload.0,
+            outcome_bytes: config.limits.outcome.0,
+            message_bytes: config.limits.message.0,
+            template_bytes: config.limits.template.0,
+        },
+        silence: config.link.silence.0,
+        store: store.id.0,
+        software: SOFTWARE.to_owned(),
+    });
+    let gate = Gate {
+        shared,
+        tls: identity.server_config()?,
+        handshake_timeout: config.link.handshake_timeout.0,
+        connections: Arc::new(Semaphore::new(config.link.connections)),
+        limit: config.link.connections,
+        shutdown: shutdown.clone(),
+    };
+    let mut accepting = tokio::task::JoinSet::new();
+    for listener in listeners {
+        accepting.spawn_local(listen::listen(listener, gate.clone()));
+    }
+    accepting.spawn_local(listen::listen_locally(local, gate));
+    info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
+
+    let owner = Owner::new(engine, store.front, journal, tokens, about);
+    owner.run(inbox, progress, shutdown).await?;
+    // The owner has let go of every session: each says goodbye and ends.
+    let farewell = async { while accepting.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GOODBYE, farewell).await;
+    drop(lock);
+    info!("the manager has stopped");
+    Ok(())
+}

@@ -1,0 +1,331 @@
+//! From the connection to the owner.
+
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use task_messenger_core::{
+    digest::INLINE_LIMIT,
+    ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber},
+    input::{Follow, Input, Resume, Submit, Target},
+    record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash},
+    values::{Value, Values, ValuesBuilder},
+};
+use task_messenger_protocol::{
+    link::Reader,
+    messages::{self, FromPeer, from_peer::Message},
+    secret::Secret,
+};
+
+use super::{Identity, NewToken, Peer, SessionError, Shared, pending::Pending};
+use crate::{convert, owner::Event, templates::SessionTemplates};
+
+/// The most ranges that a follow may skip.
+const MOST_SKIPS: usize = 100_000;
+
+/// The most leases, and skills, that a worker may name when it comes back.
+const MOST_CLAIMS: usize = 1_000_000;
+
+pub(super) async fn read(
+    mut reader: Reader<FromPeer>,
+    peer: &Peer,
+    shared: &Shared,
+    heard: &Cell<Instant>,
+    pending: &Pending,
+    pongs: &Cell<Option<u64>>,
+) -> Result<(), SessionError> {
+    let mut incoming = Incoming {
+        peer,
+        session: peer.admitted.session,
+        shared,
+        pending,
+        pongs,
+        templates: SessionTemplates::default(),
+    };
+    loop {
+        let Some(message) = reader.next().await? else { return Ok(()) };
+        heard.set(Instant::now());
+        if let Some(event) = incoming.take(message).await? {
+            shared.events.send(event).await.map_err(|_| SessionError::Stopping)?;
+        }
+    }
+}
+
+struct Incoming<'a> {
+    peer: &'a Peer,
+    session: SessionNumber,
+    shared: &'a Shared,
+    pending: &'a Pending,
+    pongs: &'a Cell<Option<u64>>,
+    templates: SessionTemplates,
+}
+
+fn broken(text: impl Into<String>) -> SessionError {
+    SessionError::Protocol(text.into())
+}
+
+impl Incoming<'_> {
+    /// What the owner is told of a message.
+    async fn take(&mut self, message: Message) -> Result<Option<Event>, SessionError> {
+        match (message, self.peer.admitted.identity) {
+            (Message::Ping(ping), _) => {
+                self.pongs.set(Some(ping.number));
+                Ok(Some(Event::Heard(self.session)))
+            }
+            (Message::Pong(_), _) => Ok(Some(Event::Heard(self.session))),
+            (Message::Enrol(enrol), Identity::Joining { token }) => Ok(Some(self.enrol(enrol, token)?)),
+            (message, Identity::Worker { worker }) => {
+                let input = match message {
+                    Message::Resume(resume) => {
+                        Input::Resume { session: self.session, worker, resume: self.resume(resume)? }
+                    }
+                    Message::Window(window) => Input::Window { session: self.session, slots: window.slots },
+                    Message::Started(started) => {
+                        Input::Started { session: self.session, leases: leases(started.leases) }
+                    }
+                    Message::GivenBack(back) => Input::GivenBack { session: self.session, leases: leases(back.leases) },
+                    Message::Outcomes(outcomes) => self.outcomes(outcomes).await?,
+                    other => return Err(broken(format!("a worker sent {}", name_of(&other)))),
+                };
+                Ok(Some(Event::Input(input)))
+            }
+            (message, Identity::Caller { caller, role, .. }) => self.take_from_caller(message, caller, role).await,
+            (other, Identity::Joining { .. }) => {
+                Err(broken(format!("{} came from a peer with a join token, which may only enrol", name_of(&other))))
+            }
+        }
+    }
+
+    async fn take_from_caller(
+        &mut self,
+        message: Message,
+        caller: Caller,
+        role: Role,
+    ) -> Result<Option<Event>, SessionError> {
+        let session = self.session;
+        let event = match message {
+            Message::DefineTemplate(define) => {
+                self.templates.define(&define, self.shared.limits.template_bytes).map_err(broken)?;
+                return Ok(None);
+            }
+            Message::Submit(submit) => {
+                self.pending.begin().await;
+                let request = submit.request;
+                match self.submit(submit, caller).await? {
+                    Ok(submit) => Event::Input(Input::Submit { session, request, caller, submit }),
+                    Err(text) => Event::Refuse { session, request, text },
+                }
+            }
+            Message::Follow(follow) => {
+                let request = follow.request;
+                let follow = Self::follow(follow)?;
+                Event::Input(Input::Follow { session, request, caller, follow })
+            }
+            Message::FollowCredit(credit) => {
+                Event::Input(Input::FollowCredit { session, request: credit.request, more: credit.more })
+            }
+            Message::Unfollow(unfollow) => Event::Input(Input::Unfollow { session, request: unfollow.request }),
+            Message::Query(query) => {
+                self.pending.begin().await;
+                let request = query.request;
+                match convert::query(query) {
+                    Some(query) => Event::Input(Input::Query { session, request, caller, query }),
+                    None => Event::Refuse { session, request, text: "the question is not known here".to_owned() },
+                }
+            }
+            Message::CreateToken(create) if role == Role::Admin => {
+                self.pending.begin().await;
+                let Some(role) = create.role().known() else {
+                    return Err(broken("a token of no known role was asked for"));
+                };
+                let expires_in = create.expires_in_milliseconds;
+                Event::NewToken(NewToken {
+                    session,
+                    request: create.request,
+                    role,
+                    label: create.label,
+                    owner: create.owner,
+                    expires_in: (expires_in > 0).then(|| Duration::from_millis(expires_in)),
+                    secret: Secret::random().map_err(|error| SessionError::Store(Box::new(error)))?,
+                })
+            }
+            Message::RevokeToken(revoke) if role == Role::Admin => {
+                self.pending.begin().await;
+                let token = TokenNumber(revoke.token);
+                Event::Input(Input::RevokeToken { session, request: revoke.request, token })
+            }
+            Message::CreateToken(messages::CreateToken { request, .. })
+            | Message::RevokeToken(messages::RevokeToken { request, .. }) => {
+                self.pending.begin().await;
+                Event::Deny { session, request, text: "only an administrator's token may do that".to_owned() }
+            }
+            other => return Err(broken(format!("a client sent {}", name_of(&other)))),
+        };
+        Ok(Some(event))
+    }
+
+    async fn submit(&self, submit: messages::Submit, caller: Caller) -> Result<Result<Submit, String>, SessionError> {
+        let key = job_key(&submit.job_key)?;
+        let template = match self.templates.get(submit.template) {
+            Ok(template) => template,
+            Err(text) => return Ok(Err(text)),
+        };
+        let limit = self.shared.limits.payload_bytes;
+        let payloads = match Values::check(submit.payloads, submit.count, limit) {
+            Ok(payloads) => payloads,
+            Err(error) => return Ok(Err(format!("payloads from index {}: {error}", submit.first_index))),
+        };
+        let options = submit.options.unwrap_or_default();
+        let idempotency = (!options.idempotency_key.is_empty()).then(|| Idempotency {
+            key: short_hash(&[&caller.owner.0.to_le_bytes(), options.idempotency_key.as_bytes()]),
+            content: short_hash(&[&(template.body.len() as u64).to_le_bytes(), &template.body, payloads.bytes()]),
+        });
+        let payloads = self.externalise(payloads).await?;
+        Ok(Ok(Submit {
+            key,
+            name: options.name,
+            idempotency,
+            first_index: submit.first_index,
+            template,
+            payloads,
+            last: submit.last,
+        }))
+    }
+
+    fn follow(follow: messages::Follow) -> Result<Follow, SessionError> {
+        let target = match follow.target {
+            Some(messages::follow::Target::Job(job)) => Target::Number(JobNumber(job)),
+            Some(messages::follow::Target::JobKey(key)) => Target::Key(job_key(&key)?),
+            None => return Err(broken("a follow names no job")),
+        };
+        if follow.skip.len() > MOST_SKIPS {
+            return Err(broken(format!("a follow skips more than {MOST_SKIPS} ranges")));
+        }
+        let skip: Vec<_> = follow.skip.iter().map(|range| (range.first, range.count)).collect();
+        let ascending = skip.windows(2).all(|pair| match pair {
+            [(first, count), (next, _)] => u64::from(*first) + u64::from(*count) <= u64::from(*next),
+            _ => true,
+        });
+        if !ascending {
+            return Err(broken("the ranges that a follow skips are not in ascending order"));
+        }
+        Ok(Follow {
+            target,
+            skip,
+            credit: follow.credit,
+            only_end: follow.only_end,
+            only_index: follow.only_index_plus_one.checked_sub(1),
+        })
+    }
+
+    fn enrol(&self, enrol: messages::Enrol, token: TokenNumber) -> Result<Event, SessionError> {
+        let hash = enrol.secret_hash.as_ref().try_into().map_err(|_| broken("a secret's hash has 32 bytes"))?;
+        Ok(Event::Input(Input::Enrol {
+            session: self.session,
+            request: enrol.request,
+            token,
+            name: enrol.name,
+            hash: SecretHash(hash),
+        }))
+    }
+
+    fn resume(&self, resume: messages::Resume) -> Result<Resume, SessionError> {
+        let count = resume.leases.len();
+        let fits = resume.jobs.len() == count && resume.indexes.len() == count && count <= MOST_CLAIMS;
+        if !fits {
+            return Err(broken("the leases that a worker resumes are not described"));
+        }
+        let claims = resume
+            .leases
+            .iter()
+            .zip(&resume.jobs)
+            .zip(&resume.indexes)
+            .map(|((lease, job), index)| Claim {
+                lease: LeaseNumber(*lease),
+                task: TaskId { job: JobNumber(*job), index: *index },
+            })
+            .collect();
+        let skills: BTreeSet<_> = resume.skills.into_iter().take(MOST_CLAIMS).collect();
+        Ok(Resume {
+            slots: resume.slots,
+            window: resume.window,
+            commands: resume.accepts_commands,
+            skills,
+            claims,
+            name: resume.name.chars().filter(|char| !char.is_control()).take(64).collect(),
+            software: self.peer.software.clone(),
+            address: self.peer.address.clone(),
+        })
+    }
+
+    async fn outcomes(&self, outcomes: messages::Outcomes) -> Result<Input, SessionError> {
+        let count = outcomes.leases.len();
+        if outcomes.statuses.len() != count || outcomes.statuses.iter().any(|status| !matches!(status, 1 | 2)) {
+            return Err(broken("outcomes have a status of 1 or 2 each"));
+        }
+        let limit = self.shared.limits.outcome_bytes;
+        let details = Values::check(outcomes.outcomes, count as u32, limit)
+            .map_err(|error| broken(format!("outcomes: {error}")))?;
+        let details = self.externalise(details).await?;
+        let ends = outcomes
+            .leases
+            .into_iter()
+            .zip(outcomes.statuses)
+            .map(|(lease, status)| (LeaseNumber(lease), status == 1))
+            .collect();
+        Ok(Input::Outcomes { session: self.session, number: outcomes.number, ends, details })
+    }
+
+    /// Puts values that are too large to lie among others into files of their own, which are durable before this returns.
+    async fn externalise(&self, values: Values) -> Result<Values, SessionError> {
+        if values.layout().all(|(_, length)| length <= INLINE_LIMIT) {
+            return Ok(values);
+        }
+        let blobs = self.shared.blobs.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let mut builder = ValuesBuilder::default();
+            for (_, value) in values.iter() {
+                match &value {
+                    Value::Inline(bytes) if bytes.len() as u64 > INLINE_LIMIT => {
+                        builder.push_external(blobs.write(bytes)?, bytes.len() as u64);
+                    }
+                    _ => builder.push_value(&value),
+                }
+            }
+            Ok::<_, task_messenger_store::blobs::BlobError>(builder.take())
+        });
+        match written.await {
+            Ok(Ok(values)) => Ok(values),
+            Ok(Err(error)) => Err(SessionError::Store(Box::new(error))),
+            Err(error) => Err(SessionError::Store(Box::new(error))),
+        }
+    }
+}
+
+fn leases(numbers: Vec<u64>) -> Vec<LeaseNumber> {
+    numbers.into_iter().map(LeaseNumber).collect()
+}
+
+fn job_key(bytes: &Bytes) -> Result<JobKey, SessionError> {
+    bytes.as_ref().try_into().map(JobKey).map_err(|_| broken("a job's key has 16 bytes"))
+}
+
+fn short_hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&hasher.finalize()[..16]);
+    short
+}
+
+/// A message's kind, for an error.
+fn name_of(message: &Message) -> String {
+    let text = format!("{message:?}");
+    text.split('(').next().unwrap_or_default().chars().take(32).collect()
+}

@@ -1,0 +1,193 @@
+//! A session: one peer's connection. It decodes, passes on, and writes; it decides nothing.
+//!
+//! Reading and writing run side by side in one task, so that either's end is the other's. What the peer may have under way
+//! is bounded: requests by [`Pending`], messages to it by the channel that the owner fills (a peer that doesn't read is
+//! closed when it is full), results by their credit.
+
+mod incoming;
+mod outgoing;
+mod pending;
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use task_messenger_core::ids::{SessionNumber, TokenNumber, WorkerNumber};
+use task_messenger_core::{
+    effect::{Assigned, TaskResult},
+    ids::{JobNumber, LeaseNumber},
+    record::{Caller, Role},
+};
+use task_messenger_protocol::{
+    link::Arrival,
+    messages::{DefineTemplate, Limits, Reason, Welcome, from_manager, hello::Credential},
+    secret::Secret,
+};
+use task_messenger_store::{blobs::Blobs, journal::Reader};
+use tokio::sync::{mpsc, oneshot};
+
+use self::pending::Pending;
+use crate::owner::Event;
+
+/// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
+pub(crate) const OUTGOING: usize = 4_096;
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) reader: Reader,
+    pub(crate) blobs: Blobs,
+    pub(crate) limits: Limits,
+    pub(crate) silence: Duration,
+    pub(crate) store: [u8; 16],
+    pub(crate) software: String,
+}
+
+/// Who a peer is, as the owner found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Identity {
+    /// A client or an administrator.
+    Caller { caller: Caller, token: Option<TokenNumber>, role: Role },
+    /// A machine with a join token.
+    Joining { token: TokenNumber },
+    /// An enrolled worker.
+    Worker { worker: WorkerNumber },
+}
+
+/// Somebody who wants to be let in.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    pub(crate) credential: Option<Credential>,
+    /// Whether the connection came over the local socket.
+    pub(crate) local: bool,
+    pub(crate) outgoing: mpsc::Sender<Outgoing>,
+    pub(crate) reply: oneshot::Sender<Result<Admitted, String>>,
+}
+
+/// Somebody who was let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) session: SessionNumber,
+    pub(crate) identity: Identity,
+}
+
+/// What the owner wants a session to write.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// A message as it is.
+    Message(from_manager::Message),
+    /// The answer to a request, which is then no longer pending.
+    Answer(from_manager::Message),
+    /// Tasks, whose payloads are looked up when they are written.
+    Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<DefineTemplate> },
+    /// Results, whose outcomes are looked up when they are written.
+    Results { request: u64, job: JobNumber, results: Vec<TaskResult> },
+    /// The end.
+    Close { reason: Reason, text: String },
+}
+
+/// Creates a token: the secret stays here, the core learns its hash.
+#[derive(Debug)]
+pub(crate) struct NewToken {
+    pub(crate) session: SessionNumber,
+    pub(crate) request: u64,
+    pub(crate) role: Role,
+    pub(crate) label: String,
+    pub(crate) owner: String,
+    pub(crate) expires_in: Option<Duration>,
+    pub(crate) secret: Secret,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error(transparent)]
+    Link(#[from] task_messenger_protocol::link::LinkError),
+    #[error("it broke the protocol: {0}")]
+    Protocol(String),
+    #[error("it was silent for {} s", .0.as_secs_f32())]
+    Silent(Duration),
+    #[error("{text}")]
+    Closed { text: String },
+    #[error("a value could not be read from or written to the store")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the manager stops")]
+    Stopping,
+}
+
+impl SessionError {
+    /// Whether it is how connections end every day.
+    pub(crate) fn is_usual(&self) -> bool {
+        use task_messenger_protocol::{frame::FrameError, link::LinkError};
+        match self {
+            Self::Link(error) => matches!(error, LinkError::Closed | LinkError::Frame(FrameError::Io(_))),
+            Self::Closed { .. } | Self::Stopping => true,
+            Self::Protocol(_) | Self::Silent(_) | Self::Store(_) => false,
+        }
+    }
+}
+
+/// Asks the owner to let an arrival in, and serves it until it ends.
+pub(crate) async fn serve(
+    arrival: Arrival,
+    address: String,
+    local: bool,
+    shared: Rc<Shared>,
+) -> Result<(), SessionError> {
+    let own_store = arrival.hello.store.is_empty() || arrival.hello.store == shared.store.as_slice();
+    if !own_store {
+        let text = "this manager keeps another store than the one that the credential belongs to";
+        arrival.refuse(Reason::WrongStore, text).await?;
+        return Err(SessionError::Closed { text: text.to_owned() });
+    }
+    let (outgoing, messages) = mpsc::channel(OUTGOING);
+    let (reply, answer) = oneshot::channel();
+    let arriving = Arriving { credential: arrival.hello.credential.clone(), local, outgoing, reply };
+    shared.events.send(Event::Arriving(arriving)).await.map_err(|_| SessionError::Stopping)?;
+    let admitted = match answer.await.map_err(|_| SessionError::Stopping)? {
+        Ok(admitted) => admitted,
+        Err(text) => {
+            arrival.refuse(Reason::Unauthenticated, &text).await?;
+            return Err(SessionError::Closed { text });
+        }
+    };
+    let software = arrival.hello.software.chars().filter(|char| !char.is_control()).take(128).collect();
+    let peer = Peer { admitted, address, software };
+    let result = run(arrival, &peer, messages, &shared).await;
+    // The owner may be gone already when the manager stops.
+    let _ = shared.events.send(Event::Left(admitted.session)).await;
+    result
+}
+
+/// The other side of a session.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    admitted: Admitted,
+    address: String,
+    software: String,
+}
+
+async fn run(
+    arrival: Arrival,
+    peer: &Peer,
+    messages: mpsc::Receiver<Outgoing>,
+    shared: &Shared,
+) -> Result<(), SessionError> {
+    let welcome = Welcome {
+        version: 0,
+        store: shared.store.to_vec().into(),
+        software: shared.software.clone(),
+        limits: Some(shared.limits),
+        silence_milliseconds: shared.silence.as_millis() as u32,
+    };
+    let (reader, writer) = arrival.welcome(welcome).await?;
+    let heard = Cell::new(Instant::now());
+    let pending = Pending::new();
+    let pongs = Cell::new(None);
+    tokio::select! {
+        result = incoming::read(reader, peer, shared, &heard, &pending, &pongs) => result,
+        result = outgoing::write(writer, messages, shared, &heard, &pending, &pongs) => result,
+    }
+}

@@ -1,0 +1,217 @@
+//! From the owner to the connection.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use task_messenger_core::{
+    effect::{Assigned, TaskResult},
+    ids::{JobNumber, LeaseNumber, Place},
+    values::{Value, ValuesBuilder},
+};
+use task_messenger_protocol::{
+    link::Writer,
+    messages::{Assign, FromManager, Goodbye, Ping, Pong, Results, Run},
+};
+use tokio::sync::mpsc;
+
+use super::{Outgoing, SessionError, Shared, pending::Pending};
+
+/// Messages taken at a time before they are sent.
+const BATCH: usize = 64;
+/// Bytes of values in one message: a larger batch is cut, so that the peer begins before all of it is there.
+const MESSAGE_BYTES: u64 = 128 * 1024;
+/// Bytes that are gathered before they are sent.
+const GATHERED_BYTES: usize = 512 * 1024;
+
+pub(super) async fn write(
+    writer: Writer<FromManager>,
+    mut messages: mpsc::Receiver<Outgoing>,
+    shared: &Shared,
+    heard: &Cell<Instant>,
+    pending: &Pending,
+    pongs: &Cell<Option<u64>>,
+) -> Result<(), SessionError> {
+    let mut outgoing = Writing { writer, shared };
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut check = tokio::time::interval(shared.silence / 3);
+    check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pings = 0;
+    loop {
+        tokio::select! {
+            count = messages.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return Err(SessionError::Closed { text: "the manager closed it".to_owned() });
+                }
+            }
+            _ = check.tick() => {
+                if heard.get().elapsed() > shared.silence {
+                    return Err(SessionError::Silent(shared.silence));
+                }
+                pings += 1;
+                outgoing.writer.push_urgent(Ping { number: pings })?;
+            }
+        }
+        for message in batch.drain(..) {
+            if let Outgoing::Close { reason, text } = message {
+                outgoing.writer.push(Goodbye { reason: reason.into(), text: text.clone() })?;
+                outgoing.flush_within(shared.silence).await?;
+                return Err(SessionError::Closed { text });
+            }
+            if matches!(message, Outgoing::Answer(_)) {
+                pending.end();
+            }
+            outgoing.push(message).await?;
+            outgoing.relieve().await?;
+        }
+        if let Some(number) = pongs.take() {
+            outgoing.writer.push_urgent(Pong { number })?;
+        }
+        outgoing.flush_within(shared.silence).await?;
+    }
+}
+
+struct Writing<'a> {
+    writer: Writer<FromManager>,
+    shared: &'a Shared,
+}
+
+impl Writing<'_> {
+    async fn push(&mut self, message: Outgoing) -> Result<(), SessionError> {
+        match message {
+            Outgoing::Message(message) | Outgoing::Answer(message) => self.writer.push(message)?,
+            Outgoing::Assign { first_lease, tasks, templates } => {
+                for template in templates {
+                    self.writer.push(template)?;
+                }
+                self.assign(first_lease, &tasks).await?;
+            }
+            Outgoing::Results { request, job, results } => self.results(request, job, &results).await?,
+            Outgoing::Close { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A peer that takes nothing for this long does not read.
+    async fn flush_within(&mut self, silence: Duration) -> Result<(), SessionError> {
+        match tokio::time::timeout(silence, self.writer.flush()).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(SessionError::Silent(silence)),
+        }
+    }
+
+    async fn assign(&mut self, first_lease: LeaseNumber, tasks: &[Assigned]) -> Result<(), SessionError> {
+        let places: Vec<_> = tasks.iter().map(|task| task.payload).collect();
+        let values = self.look_up(&places).await?;
+        let mut lease = first_lease.0;
+        let mut payloads = ValuesBuilder::default();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut bytes = 0;
+        for (at, (task, value)) in tasks.iter().zip(values).enumerate() {
+            let payload = self.load(value).await?;
+            bytes += payload.len() as u64;
+            payloads.push(&payload);
+            extend(&mut runs, task);
+            if bytes >= MESSAGE_BYTES || at + 1 == tasks.len() {
+                let count = u64::from(payloads.count());
+                let payloads = payloads.take().bytes().clone();
+                self.writer.push(Assign { first_lease: lease, runs: std::mem::take(&mut runs), payloads })?;
+                lease += count;
+                bytes = 0;
+                self.relieve().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what has gathered, if it is much.
+    async fn relieve(&mut self) -> Result<(), SessionError> {
+        if self.writer.buffered() > GATHERED_BYTES {
+            self.flush_within(self.shared.silence).await?;
+        }
+        Ok(())
+    }
+
+    async fn results(&mut self, request: u64, job: JobNumber, results: &[TaskResult]) -> Result<(), SessionError> {
+        let places: Vec<_> = results.iter().filter_map(|result| result.outcome).collect();
+        let mut values = self.look_up(&places).await?.into_iter();
+        let mut message = Results { request, job: job.0, ..Results::default() };
+        let mut states = Vec::new();
+        let mut outcomes = ValuesBuilder::default();
+        let mut bytes = 0;
+        for (at, result) in results.iter().enumerate() {
+            let outcome = match result.outcome.and_then(|_| values.next()) {
+                Some(value) => self.load(value).await?,
+                None => Bytes::new(),
+            };
+            bytes += outcome.len() as u64;
+            message.indexes.push(result.index);
+            message.attempts.push(result.attempts);
+            states.push(result.state as u8);
+            outcomes.push(&outcome);
+            if bytes >= MESSAGE_BYTES || at + 1 == results.len() {
+                message.states = std::mem::take(&mut states).into();
+                message.outcomes = outcomes.take().bytes().clone();
+                let full = std::mem::replace(&mut message, Results { request, job: job.0, ..Results::default() });
+                self.writer.push(full)?;
+                bytes = 0;
+                self.relieve().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The values at these places: usually all in memory, otherwise read beside the event loop.
+    async fn look_up(&self, places: &[Place]) -> Result<Vec<Value>, SessionError> {
+        if let Some(values) = self.shared.reader.all_cached(places) {
+            return Ok(values);
+        }
+        let reader = self.shared.reader.clone();
+        let places = places.to_vec();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut values = Vec::with_capacity(places.len());
+            reader.read_many(&places, &mut values).map(|()| values)
+        });
+        match read.await {
+            Ok(Ok(values)) => Ok(values),
+            Ok(Err(error)) => Err(SessionError::Store(Box::new(error))),
+            Err(error) => Err(SessionError::Store(Box::new(error))),
+        }
+    }
+
+    /// A value's bytes.
+    async fn load(&self, value: Value) -> Result<Bytes, SessionError> {
+        let file = match value {
+            Value::Inline(bytes) => return Ok(bytes),
+            Value::External { file, .. } => file,
+        };
+        let blobs = self.shared.blobs.clone();
+        match tokio::task::spawn_blocking(move || blobs.read(file)).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(SessionError::Store(Box::new(error))),
+            Err(error) => Err(SessionError::Store(Box::new(error))),
+        }
+    }
+}
+
+/// Adds a task to the last run if it continues it, otherwise as a new run.
+fn extend(runs: &mut Vec<Run>, task: &Assigned) {
+    if let Some(run) = runs.last_mut()
+        && run.template == task.template.0
+        && run.job == task.task.job.0
+        && run.first_index + run.count == task.task.index
+        && run.attempt == task.attempt
+    {
+        run.count += 1;
+        return;
+    }
+    runs.push(Run {
+        template: task.template.0,
+        job: task.task.job.0,
+        first_index: task.task.index,
+        count: 1,
+        attempt: task.attempt,
+    });
+}
