@@ -218,3 +218,108 @@ fn allocate(mut allocator: Allocator, hints: &Receiver<()>, error: &Mutex<Option
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use task_messenger_core::{
+        ids::{JobNumber, RecordNumber},
+        record::{Log, Record},
+    };
+
+    use super::*;
+    use crate::{
+        disk::{Disk, Fault, SimulatedDisk},
+        journal::{Durability, Front, Options, Store, open},
+    };
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    type Done = Receiver<Result<Progress, WriteError>>;
+
+    fn start(disk: &SimulatedDisk) -> (Front, JournalThread, Done) {
+        let options = Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict };
+        let Store { front, writer, allocator, .. } = open(Arc::new(disk.clone()), &options).unwrap().finish().unwrap();
+        let (sender, done) = mpsc::channel();
+        let on_done = Box::new(move |result| sender.send(result).unwrap());
+        (front, JournalThread::spawn(writer, allocator, on_done).unwrap(), done)
+    }
+
+    fn commit(front: &mut Front) -> Commit {
+        for job in 0..100 {
+            front.append(&Record::JobClosed { job: JobNumber(job) });
+        }
+        Commit { blocks: front.take_blocks(), sync: true }
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "it did not happen in time");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn commits_are_done_in_order_segments_are_made_ahead_and_the_end_is_clean() {
+        let disk = SimulatedDisk::new(1);
+        let (mut front, journal, done) = start(&disk);
+        wait_until(|| disk.list("journal").unwrap().contains(&"000000000002.segment".to_owned()));
+        for _ in 0..50 {
+            journal.commit(commit(&mut front)).unwrap();
+            let progress = done.recv_timeout(PATIENCE).unwrap().unwrap();
+            assert_eq!(progress.synced, front.last());
+            front.progress(progress);
+        }
+        assert_eq!(front.told_through(), RecordNumber(5000));
+        wait_until(|| journal.heartbeat().beats >= 50);
+        assert!(!journal.heartbeat().waits_for_disk && !journal.heartbeat().ended);
+        assert_eq!(journal.allocation_error(), None);
+        assert_eq!(journal.stop().unwrap().synced, RecordNumber(5000));
+        disk.cut();
+        disk.restart();
+        assert_eq!(start(&disk).0.last(), RecordNumber(5000));
+    }
+
+    #[test]
+    fn what_can_not_be_written_is_reported_and_the_thread_ends() {
+        let disk = SimulatedDisk::new(1);
+        let (mut front, journal, done) = start(&disk);
+        wait_until(|| disk.list("journal").unwrap().contains(&"000000000002.segment".to_owned()));
+        disk.fault_at(disk.operations(), Fault::Error);
+        journal.commit(commit(&mut front)).unwrap();
+        assert!(matches!(done.recv_timeout(PATIENCE).unwrap(), Err(WriteError::Io { .. })));
+        wait_until(|| journal.heartbeat().ended);
+        assert!(matches!(journal.commit(commit(&mut front)), Err(CommitError::Ended)));
+        assert!(matches!(journal.stop(), Err(WriteError::Failed)));
+    }
+
+    #[test]
+    fn commits_beyond_the_bound_are_given_back() {
+        let disk = SimulatedDisk::new(1);
+        let options = Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict };
+        let Store { mut front, writer, allocator, .. } = open(Arc::new(disk), &options).unwrap().finish().unwrap();
+        let (started, starts) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let on_done = Box::new(move |_| {
+            started.send(()).unwrap();
+            // Ends when the other side is dropped.
+            let _ = released.recv();
+        });
+        let journal = JournalThread::spawn(writer, allocator, on_done).unwrap();
+        journal.commit(commit(&mut front)).unwrap();
+        starts.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..COMMITS_WAITING_MAX {
+            journal.commit(commit(&mut front)).unwrap();
+        }
+        let rejected = commit(&mut front);
+        let last = rejected.blocks[0].last();
+        match journal.commit(rejected) {
+            Err(CommitError::Busy { commit }) => assert_eq!(commit.blocks[0].last(), last),
+            other => panic!("{other:?}"),
+        }
+        drop(release);
+        assert_eq!(journal.stop().unwrap().synced, RecordNumber(300));
+    }
+}

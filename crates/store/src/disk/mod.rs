@@ -14,6 +14,8 @@ use std::{
 use bytes::Bytes;
 
 pub use file::FileDisk;
+#[cfg(test)]
+pub(crate) use simulated::Random;
 pub use simulated::{Fault, SimulatedDisk};
 
 /// A directory of named files.

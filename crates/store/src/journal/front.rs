@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A block's buffer begins with at least this many bytes.
-const BUFFER_BYTES_MIN: usize = 16 << 10;
+const BUFFER_BYTES_MIN: usize = BLOCK_UNIT;
 
 /// Takes records and says what may be told. Does no I/O.
 pub struct Front {

@@ -60,8 +60,8 @@ pub enum OpenError {
     },
     /// What had been synced can't be read back.
     #[error(
-        "{file} is damaged at offset {offset}: record {next} should follow, but only up to {synced} is known to have been \
-         synced by the block at offset {witness_offset} of {witness}"
+        "{file} is damaged at offset {offset}: record {next} is not there, though everything through record {synced} had \
+         been synced, as the block at offset {witness_offset} of {witness} says"
     )]
     Damaged {
         /// The file's name in the store.
@@ -70,7 +70,7 @@ pub enum OpenError {
         offset: u64,
         /// The record that should be there.
         next: RecordNumber,
-        /// The last record that is known to have been synced.
+        /// The last record of which the witness says that it had been synced.
         synced: RecordNumber,
         /// The file of the block that says so.
         witness: String,
@@ -358,9 +358,10 @@ impl Recovery {
                 {
                     self.epoch = self.epoch.max(header.epoch);
                     if header.synced_through > tail.last {
+                        let (damaged, damaged_offset) = self.damaged_place(segment)?;
                         return Err(OpenError::Damaged {
-                            file: segments::name(tail.segment),
-                            offset: tail.offset,
+                            file: segments::name(damaged),
+                            offset: damaged_offset,
                             next: tail.last.next(),
                             synced: header.synced_through,
                             witness: segments::name(segment),
@@ -372,6 +373,18 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// Where the next block should have been: behind the last one; or, if nothing was ever written there, at the beginning of
+    /// the next segment.
+    fn damaged_place(&self, witness: u64) -> Result<(u64, u64), OpenError> {
+        let Tail { segment, offset, .. } = self.tail;
+        let mut unit = [0; BLOCK_UNIT];
+        let name = segments::name(segment);
+        let read = self.disk.open(&name, Access::Read).and_then(|file| file.read_at(offset, &mut unit));
+        read.map_err(|source| io_error("read", name, source))?;
+        let untouched = unit.iter().all(|byte| *byte == 0);
+        Ok(if untouched && witness > segment { (segment + 1, 0) } else { (segment, offset) })
     }
 
     fn open_segment(&self, segment: u64) -> Result<SegmentScan, OpenError> {

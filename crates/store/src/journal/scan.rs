@@ -56,6 +56,11 @@ impl SegmentScan {
         self.length
     }
 
+    /// Lets the file be read anew: what wasn't written when the window was read may be by now.
+    pub(super) fn forget(&mut self) {
+        self.window = Bytes::new();
+    }
+
     /// Reads the window that starts at `offset`, unless it lies in the current one.
     pub(super) fn look_at(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
         let end = self.window_start + self.window.len() as u64;

@@ -1,0 +1,238 @@
+//! What survives: power cuts, kills, and disks that fail.
+
+use task_messenger_core::ids::RecordNumber;
+
+use super::{
+    super::{Durability, Progress, WriteError, open},
+    model::Model,
+    options, shared,
+};
+use crate::disk::{Disk, Fault, Random, SimulatedDisk};
+
+#[test]
+fn what_was_told_survives_a_power_cut_at_every_boundary() {
+    let options = options(Durability::Strict);
+    let (mut lives, mut lost, mut kept_untold) = (0, 0, 0);
+    for seed in 0..8 {
+        for boundary in 0.. {
+            let disk = SimulatedDisk::new(seed * 1000 + boundary);
+            let mut model = Model::default();
+            let mut random = Random(seed);
+            disk.fault_at(boundary, Fault::PowerCut);
+            let finished = match open(shared(&disk), &options).unwrap().finish() {
+                Ok(mut store) => model.live(&mut store, &mut random, 30),
+                Err(_) => false,
+            };
+            if finished && disk.is_running() {
+                assert!(boundary > 30);
+                break;
+            }
+            // A second cut hits the next life, the one after that goes on undisturbed.
+            disk.restart();
+            let appended = model.records.len();
+            let told = model.told;
+            let before = disk.operations();
+            let mut store = model.recover(shared(&disk), &options, told);
+            lost += appended - model.records.len();
+            kept_untold += model.records.len() - told.0 as usize;
+            disk.fault_at(before + random.below(40), Fault::PowerCut);
+            model.live(&mut store, &mut random, 20);
+            disk.cut();
+            disk.restart();
+            let told = model.told;
+            let mut store = model.recover(shared(&disk), &options, told);
+            assert!(model.live(&mut store, &mut random, 5));
+            model.check_values(&store.reader);
+            let told = model.told;
+            assert_eq!(told, store.front.last());
+            store.writer.close().unwrap();
+            disk.cut();
+            disk.restart();
+            model.recover(shared(&disk), &options, told);
+            assert_eq!(model.records.len() as u64, told.0);
+            lives += 1;
+        }
+    }
+    // The cuts did take something, and not everything that could be taken.
+    assert!(lives > 400 && lost > 400 && kept_untold > 100, "{lives} lives, {lost} lost, {kept_untold} kept untold");
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_written() {
+    for durability in [Durability::Interval, Durability::None, Durability::Strict] {
+        let options = options(durability);
+        for seed in 0..40 {
+            let disk = SimulatedDisk::new(seed);
+            let mut model = Model::default();
+            let mut random = Random(seed);
+            for _ in 0..4 {
+                let least = model.written;
+                let mut store = model.recover(shared(&disk), &options, least);
+                let commits = random.below(25);
+                assert!(model.live(&mut store, &mut random, commits));
+                if durability == Durability::None {
+                    assert!(model.told <= model.written);
+                }
+                disk.kill();
+                disk.restart();
+            }
+            // What was replayed after a kill is durable: a power cut takes nothing of it.
+            let written = model.written;
+            let _store = model.recover(shared(&disk), &options, written);
+            disk.cut();
+            disk.restart();
+            model.recover(shared(&disk), &options, written);
+        }
+    }
+}
+
+#[test]
+fn identities_are_synced_before_anything_behind_them_is_told() {
+    let (mut held, mut taken_back) = (0, 0);
+    for durability in [Durability::Interval, Durability::None] {
+        let options = options(durability);
+        for seed in 0..60 {
+            let disk = SimulatedDisk::new(seed);
+            let mut model = Model::default();
+            let mut random = Random(seed);
+            let mut store = model.recover(shared(&disk), &options, RecordNumber(0));
+            let mut synced = RecordNumber(0);
+            for _ in 0..random.below(30) {
+                assert!(model.commit(&mut store, &mut random));
+                synced = store.writer.progress().synced;
+                let told = model.told.0 as usize;
+                let unsynced_told = &model.records[(synced.0 as usize).min(told)..told];
+                assert!(unsynced_told.iter().all(|(record, _)| !record.is_administrative()));
+                held += usize::from(store.front.wants_sync());
+            }
+            disk.cut();
+            disk.restart();
+            let told = model.told;
+            model.recover(shared(&disk), &options, synced);
+            taken_back += usize::from(model.told < told);
+        }
+    }
+    assert!(taken_back > 20, "{taken_back}");
+    assert_eq!(held, 0, "a commit that wants a sync gets it");
+}
+
+#[test]
+fn the_gate_opens_by_durability() {
+    let administrative = task_messenger_core::record::Record::TokenRevoked {
+        token: task_messenger_core::ids::TokenNumber(1),
+        time: task_messenger_core::time::WallTime(1),
+    };
+    let ordinary = task_messenger_core::record::Record::JobClosed { job: task_messenger_core::ids::JobNumber(1) };
+    for (durability, expected) in [
+        // After: taking, writing, syncing three ordinary records; the same with an administrative one in the middle.
+        (Durability::Strict, [[0, 0, 3], [3, 3, 6]]),
+        (Durability::Interval, [[0, 3, 3], [3, 4, 6]]),
+        (Durability::None, [[3, 3, 3], [4, 4, 6]]),
+    ] {
+        use task_messenger_core::record::Log;
+        let disk = SimulatedDisk::new(1);
+        let mut store = open(shared(&disk), &options(durability)).unwrap().finish().unwrap();
+        for (middle, expected) in [&ordinary, &administrative].into_iter().zip(expected) {
+            let last = store.front.last();
+            for record in [&ordinary, middle, &ordinary] {
+                store.front.append(record);
+            }
+            assert!(store.front.pending() && store.front.sync_owed());
+            let taken = store.front.take_blocks();
+            assert_eq!(taken.len(), 1);
+            assert!(store.front.take_blocks().is_empty());
+            let end = RecordNumber(last.0 + 3);
+            let steps = [
+                Progress { written: last, synced: last },
+                Progress { written: end, synced: last },
+                Progress { written: end, synced: end },
+            ];
+            let told = steps.map(|progress| {
+                store.front.progress(progress);
+                let administrative_waits = std::ptr::eq(middle, &raw const administrative) && progress.synced < end;
+                let waits = if durability == Durability::Strict { progress.synced < end } else { administrative_waits };
+                assert_eq!(store.front.wants_sync(), waits);
+                store.front.told_through().0
+            });
+            assert_eq!(told, expected, "{durability:?}");
+            store.writer.write(taken, true).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_commit_is_one_write_and_costs_one_sync() {
+    for (durability, sync, expected) in
+        [(Durability::Strict, true, 1), (Durability::Interval, false, 1), (Durability::Interval, true, 2)]
+    {
+        use task_messenger_core::record::Log;
+        let disk = SimulatedDisk::new(1);
+        let wide = super::Options { segment_bytes: 8 << 20, ..options(durability) };
+        let mut store = open(shared(&disk), &wide).unwrap().finish().unwrap();
+        let mut values = task_messenger_core::values::ValuesBuilder::default();
+        values.push(&vec![7; 200_000]);
+        let record = task_messenger_core::record::Record::Finished {
+            ends: Vec::new(),
+            details: values.take(),
+            time: task_messenger_core::time::WallTime(1),
+        };
+        // More than one block's worth.
+        for _ in 0..12 {
+            store.front.append(&record);
+        }
+        let blocks = store.front.take_blocks();
+        assert_eq!(blocks.len(), 3);
+        let before = disk.operations();
+        let progress = store.writer.write(blocks, sync).unwrap();
+        assert_eq!(disk.operations() - before, expected, "{durability:?} {sync}");
+        assert_eq!(progress.written, RecordNumber(12));
+        assert_eq!(progress.synced, RecordNumber(if sync { 12 } else { 0 }));
+    }
+}
+
+#[test]
+fn after_a_failed_write_nothing_more_is_written_and_nothing_told_is_lost() {
+    for durability in [Durability::Strict, Durability::Interval] {
+        let options = options(durability);
+        for seed in 0..60 {
+            let disk = SimulatedDisk::new(seed);
+            let mut model = Model::default();
+            let mut random = Random(seed);
+            let mut store = model.recover(shared(&disk), &options, RecordNumber(0));
+            disk.fault_at(disk.operations() + random.below(30), Fault::Error);
+            let mut survived = 0;
+            while survived < 60 && model.commit(&mut store, &mut random) {
+                survived += 1;
+            }
+            if survived == 60 {
+                // The allocator had the failure; the writer made its own segment.
+                continue;
+            }
+            let operations = disk.operations();
+            assert!(matches!(store.writer.write(Vec::new(), true), Err(WriteError::Failed)));
+            assert!(matches!(store.writer.close(), Err(WriteError::Failed)));
+            assert_eq!(disk.operations(), operations);
+            disk.kill();
+            disk.restart();
+            let told = model.told;
+            model.recover(shared(&disk), &options, told);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_writing_and_loses_nothing() {
+    let options = options(Durability::Strict);
+    let disk = SimulatedDisk::new(3);
+    disk.set_capacity(Some(300 << 10));
+    let mut model = Model::default();
+    let mut random = Random(3);
+    let mut store = model.recover(shared(&disk), &options, RecordNumber(0));
+    assert!(!model.live(&mut store, &mut random, 10_000));
+    let told = model.told;
+    let mut store = model.recover(shared(&disk), &options, told);
+    assert!(store.allocator.step().is_err());
+    disk.set_capacity(None);
+    assert!(model.live(&mut store, &mut random, 50));
+    assert!(disk.list("journal").unwrap().len() > 4);
+}
