@@ -3,7 +3,12 @@
 use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::config::{Problem, Validate};
 
@@ -36,24 +41,29 @@ impl Default for LogConfig {
 
 impl Validate for LogConfig {
     fn problems(&self) -> Vec<Problem> {
-        let problem = |error| {
-            let message = format!(
-                "{:?} is not a log level ({error}): `error`, `warn`, `info`, `debug` or `trace`, and per module as in \
-                 `info,rustls=debug`",
-                self.level
-            );
-            vec![Problem::new("level", message)]
-        };
-        self.filter().err().map_or_else(Vec::new, problem)
+        match self.filter() {
+            Ok(_) => Vec::new(),
+            Err(error) => vec![Problem::new("level", error.to_string())],
+        }
     }
+}
+
+/// A text is not a log level.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{part:?} is not a log level: `off`, `error`, `warn`, `info`, `debug` or `trace`, and per module as in \
+     `info,rustls=debug`"
+)]
+pub struct NotALevel {
+    part: String,
 }
 
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The level is none.
-    #[error("the log level is none")]
-    Level(#[from] tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Level(#[from] NotALevel),
     /// Something in this process logs already.
     #[error("logging is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -63,18 +73,51 @@ impl LogConfig {
     /// Sets up logging for the whole process, once.
     pub fn init(&self) -> Result<(), LoggingError> {
         let filter = self.filter()?;
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.format {
-            LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+        let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let layer = match self.format {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
             LogFormat::Text => {
                 let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                builder.with_ansi(colour).finish().try_init()?;
+                layer.with_ansi(colour).boxed()
             }
-        }
-        Ok(())
+        };
+        Ok(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?)
     }
 
-    fn filter(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-        EnvFilter::builder().parse(&self.level)
+    /// Stricter than the library, which takes a misspelt level for the name of a module.
+    fn filter(&self) -> Result<Targets, NotALevel> {
+        let level = |text: &str| match text {
+            "off" => Some(LevelFilter::OFF),
+            "error" => Some(LevelFilter::ERROR),
+            "warn" => Some(LevelFilter::WARN),
+            "info" => Some(LevelFilter::INFO),
+            "debug" => Some(LevelFilter::DEBUG),
+            "trace" => Some(LevelFilter::TRACE),
+            _ => None,
+        };
+        self.level.split(',').map(str::trim).try_fold(Targets::new(), |targets, part| {
+            let wrong = || NotALevel { part: part.to_owned() };
+            match part.split_once('=') {
+                None => Ok(targets.with_default(level(part).ok_or_else(wrong)?)),
+                Some(("", _)) => Err(wrong()),
+                Some((module, text)) => Ok(targets.with_target(module, level(text).ok_or_else(wrong)?)),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_no_level() {
+        let problems = |level: &str| LogConfig { level: level.to_owned(), ..LogConfig::default() }.problems();
+        for level in ["info", "off", "warn,rustls=debug", "error, task_messenger_manager::session=trace"] {
+            assert_eq!(problems(level), []);
+        }
+        for level in ["", "verbose", "info,", "info,rustls", "rustls=loud", "=info", "INFO"] {
+            assert_eq!(problems(level).len(), 1, "{level}");
+        }
     }
 }

@@ -151,3 +151,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -308,4 +308,30 @@ mod tests {
         assert!(matches!(mixed, Err(TlsError::Unusable(_))), "a key that isn't the certificate's is noticed");
         assert!(matches!(Identity::load(&key, &key), Err(TlsError::NoCertificate { .. })));
     }
+
+    /// Shakes hands with a server that shows one identity's certificate and signs with another's key.
+    async fn shake_hands(shown: &Identity, signing: &Identity) -> std::io::Result<()> {
+        let key = rustls::crypto::ring::sign::any_supported_type(&signing.key).unwrap();
+        let certified = rustls::sign::CertifiedKey::new(shown.chain.clone(), key);
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        let (client, name) = Trust::Pin(shown.fingerprint().unwrap()).client_config().unwrap();
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (connected, _) = tokio::join!(
+            tokio_rustls::TlsConnector::from(client).connect(name, near),
+            tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(far),
+        );
+        connected.map(drop)
+    }
+
+    #[tokio::test]
+    async fn the_right_certificate_without_its_key_is_not_enough() {
+        let (manager, impostor) = (Identity::create().unwrap(), Identity::create().unwrap());
+        shake_hands(&manager, &manager).await.unwrap();
+        let error = shake_hands(&manager, &impostor).await.unwrap_err().to_string();
+        assert!(error.contains("BadSignature"), "{error}");
+    }
 }
