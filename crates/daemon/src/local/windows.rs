@@ -65,6 +65,6 @@ pub(super) async fn connect(directory: &Path) -> io::Result<Stream> {
 /// One name for a directory, however it is written.
 fn pipe_name(directory: &Path) -> io::Result<String> {
     let path = directory.canonicalize()?.to_string_lossy().to_lowercase();
-    let hash: String = Sha256::digest(path).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!(r"\\.\pipe\task-messenger-{hash}"))
+    let hash = Sha256::digest(path).iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    Ok(format!(r"\\.\pipe\task-messenger-{hash:032x}"))
 }
