@@ -1,1 +1,3 @@
 //! The worker: event loop, manager link, slots, runners, outbox.
+
+pub mod runners;

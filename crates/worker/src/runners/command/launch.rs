@@ -1,0 +1,177 @@
+//! What is started: the program's place, arguments, environment and input.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use bytes::Bytes;
+use task_messenger_protocol::messages::{Command, command::Use};
+
+use super::TaskName;
+
+/// Variables that hardly any Windows program can do without.
+#[cfg(windows)]
+const INHERITED: [&str; 12] = [
+    "SystemRoot",
+    "SystemDrive",
+    "windir",
+    "ComSpec",
+    "PATHEXT",
+    "TEMP",
+    "TMP",
+    "ProgramData",
+    "ProgramFiles",
+    "ProgramFiles(x86)",
+    "NUMBER_OF_PROCESSORS",
+    "PROCESSOR_ARCHITECTURE",
+];
+#[cfg(not(windows))]
+const INHERITED: [&str; 0] = [];
+
+/// Where programs are looked for when the worker has no PATH of its own.
+#[cfg(unix)]
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+#[cfg(not(unix))]
+const DEFAULT_PATH: &str = "";
+
+/// A command with its payload put in.
+#[derive(Debug)]
+pub(super) struct Launch<'a> {
+    command: &'a Command,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    path: OsString,
+    name: TaskName,
+    /// What it reads; nothing is the null device.
+    pub(super) input: Bytes,
+    has_input: bool,
+}
+
+impl<'a> Launch<'a> {
+    /// Finds the program and puts the payload in.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub(super) fn prepare(command: &'a Command, name: TaskName, payload: Bytes) -> Result<Self, String> {
+        let (argument, input, has_input) = split(command.payload(), payload)?;
+        let arguments = match argument {
+            None => command.arguments.iter().map(OsString::from).collect(),
+            Some(argument) => {
+                command.arguments.iter().map(|text| text.replace("{}", argument.as_str()).into()).collect()
+            }
+        };
+        if let Some(name) = command.environment.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+            return Err(format!("{name:?} can't be the name of an environment variable"));
+        }
+        let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let program = find(&command.program, &path)?;
+        Ok(Self { command, program, arguments, path, name, input, has_input })
+    }
+
+    /// The command as it is started in `directory`.
+    pub(super) fn command(&self, directory: &Path) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::arg0(&mut command, &self.command.program);
+        command
+            .args(&self.arguments)
+            .current_dir(directory)
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+            .env("PATH", &self.path)
+            .env("HOME", directory)
+            .env("LANG", "C.UTF-8")
+            .env("TASK_MESSENGER_TASK", self.name.to_string())
+            .envs(&self.command.environment)
+            .stdin(if self.has_input { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        #[cfg(windows)]
+        command.env("USERPROFILE", directory);
+        command
+    }
+}
+
+/// The payload as argument, as input, and whether there is an input.
+fn split(payload_use: Use, payload: Bytes) -> Result<(Option<String>, Bytes, bool), String> {
+    match payload_use {
+        Use::None => Ok((None, Bytes::new(), false)),
+        Use::Stdin => Ok((None, payload, true)),
+        Use::Argument => Ok((Some(argument(&payload)?), Bytes::new(), false)),
+        Use::ArgumentAndStdin => {
+            let Some(end) = payload.iter().position(|byte| *byte == 0) else {
+                return Err("the payload has no NUL byte between argument and standard input".to_owned());
+            };
+            Ok((Some(argument(&payload[..end])?), payload.slice(end + 1..), true))
+        }
+    }
+}
+
+fn argument(bytes: &[u8]) -> Result<String, String> {
+    let text = str::from_utf8(bytes).map_err(|error| format!("the payload can't be an argument: {error}"))?;
+    if text.contains('\0') {
+        return Err("the payload can't be an argument: it contains a NUL byte".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Finds a program as a shell does: as it is when its name has a separator, else in the directories of `path`.
+fn find(program: &str, path: &OsString) -> Result<PathBuf, String> {
+    if program.is_empty() || program.contains('\0') {
+        return Err(format!("{program:?} can't be the name of a program"));
+    }
+    if program.chars().any(std::path::is_separator) {
+        let place = std::path::absolute(program).map_err(|error| format!("{program:?} can't be found: {error}"))?;
+        return match candidates(&place).into_iter().find(|place| is_executable(place)) {
+            Some(place) => Ok(place),
+            None if place.is_file() => Err(format!("{program:?} is not executable")),
+            None => Err(format!("{program:?} is not there")),
+        };
+    }
+    let mut not_executable = None;
+    for directory in env::split_paths(path).filter(|directory| directory.is_absolute()) {
+        for place in candidates(&directory.join(program)) {
+            if is_executable(&place) {
+                return Ok(place);
+            }
+            if place.is_file() {
+                not_executable = Some(place);
+            }
+        }
+    }
+    Err(match not_executable {
+        Some(place) => format!("{program:?} is not executable ({})", place.display()),
+        None => format!("{program:?} is not in the worker's PATH ({})", path.display()),
+    })
+}
+
+#[cfg(unix)]
+fn candidates(place: &Path) -> [PathBuf; 1] {
+    [place.to_owned()]
+}
+
+/// Windows completes names by the endings of programs.
+#[cfg(windows)]
+fn candidates(place: &Path) -> Vec<PathBuf> {
+    let endings = env::var("PATHEXT").unwrap_or_else(|_| ".COM;.EXE;.BAT;.CMD".to_owned());
+    let completed = endings.split(';').filter(|ending| !ending.is_empty()).map(|ending| {
+        let mut completed = place.as_os_str().to_owned();
+        completed.push(ending);
+        completed.into()
+    });
+    let exact = place.extension().is_some().then(|| place.to_owned());
+    exact.into_iter().chain(completed).collect()
+}
+
+#[cfg(unix)]
+fn is_executable(place: &Path) -> bool {
+    rustix::fs::access(place, rustix::fs::Access::EXEC_OK).is_ok() && place.is_file()
+}
+
+#[cfg(windows)]
+fn is_executable(place: &Path) -> bool {
+    place.is_file()
+}

@@ -1,0 +1,229 @@
+//! Commands: programs of this machine.
+//!
+//! A program runs in a scratch directory of its own, as a process group (Unix) or job object (Windows) of its own, with a
+//! clean environment. When its task is over, by itself or not, everything that it started is over too, unless it left its
+//! group on purpose; and nothing that holds its pipes open can keep the task from ending.
+//!
+//! Programs are started through `posix_spawn`, which doesn't copy the worker's page tables: the program is looked up here and
+//! named by its absolute path, and nothing runs between fork and exec.
+
+mod capture;
+mod group;
+mod launch;
+mod scratch;
+
+use std::{
+    future::pending,
+    path::Path,
+    process::ExitStatus,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use task_messenger_protocol::messages::{Command, Outcome, outcome::Ending};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use self::{capture::Tail, group::Group, launch::Launch, scratch::Scratch};
+use super::{TaskName, milliseconds};
+
+/// How long what still holds a pipe of an ended program may go on before it is killed, and then until the pipe is closed.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Runs commands.
+#[derive(Debug)]
+pub struct CommandRunner {
+    scratch: Scratch,
+    output_limit: usize,
+    kill_after: Duration,
+}
+
+/// A command task as it was handed out.
+#[derive(Debug)]
+pub struct CommandTask<'a> {
+    /// The hand-out, which names the scratch directory.
+    pub lease: u64,
+    /// The task's name.
+    pub name: TaskName,
+    /// What to run.
+    pub command: &'a Command,
+    /// After which time it is ended.
+    pub timeout: Option<Duration>,
+    /// What the task adds to its template.
+    pub payload: Bytes,
+}
+
+impl CommandRunner {
+    /// A runner whose scratch directories lie in `scratch` below `state_directory`; those that are left there from an earlier
+    /// start are removed. Each of a command's outputs is kept up to `output_limit` bytes. What is ended has `kill_after`
+    /// between the request to terminate and the kill.
+    ///
+    /// # Errors
+    /// The directory can't be made.
+    pub fn new(state_directory: &Path, output_limit: usize, kill_after: Duration) -> std::io::Result<Self> {
+        Ok(Self { scratch: Scratch::sweep(&state_directory.join("scratch"))?, output_limit, kill_after })
+    }
+
+    /// Runs one task to its end. `None` when it was ended because of `stop`: then there is no outcome.
+    ///
+    /// Dropping the future kills the program's group at once.
+    pub async fn run(&self, task: CommandTask<'_>, stop: oneshot::Receiver<()>) -> Option<Outcome> {
+        let started_milliseconds = milliseconds(SystemTime::now());
+        let started = Instant::now();
+        let mut outcome = match self.start(&task) {
+            Ok(running) => {
+                let outcome = running.finish(task.timeout, self.kill_after, stop).await;
+                self.scratch.remove(task.lease).await;
+                outcome?
+            }
+            Err(text) => {
+                self.scratch.remove(task.lease).await;
+                Outcome { ending: Ending::Error.into(), text, ..Outcome::default() }
+            }
+        };
+        outcome.started_milliseconds = started_milliseconds;
+        outcome.run_microseconds = started.elapsed().as_micros() as u64;
+        Some(outcome)
+    }
+
+    fn start(&self, task: &CommandTask<'_>) -> Result<Running, String> {
+        let launch = Launch::prepare(task.command, task.name, task.payload.clone())?;
+        let directory = self
+            .scratch
+            .create(task.lease)
+            .map_err(|error| format!("the task's scratch directory can't be made: {error}"))?;
+        let input = launch.input.clone();
+        let (group, pipes) = Group::spawn(launch.command(&directory))
+            .map_err(|error| format!("{:?} can't be started: {error}", task.command.program))?;
+        Ok(Running { group, pipes, input, output: Tail::new(self.output_limit), errors: Tail::new(self.output_limit) })
+    }
+}
+
+/// A program that runs.
+#[derive(Debug)]
+struct Running {
+    group: Group,
+    pipes: group::Pipes,
+    input: Bytes,
+    output: Tail,
+    errors: Tail,
+}
+
+/// Why a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    ByItself,
+    TimedOut,
+    Stopped,
+}
+
+impl Running {
+    async fn finish(
+        self,
+        limit: Option<Duration>,
+        kill_after: Duration,
+        stop: oneshot::Receiver<()>,
+    ) -> Option<Outcome> {
+        let Self { mut group, pipes: group::Pipes { stdin, stdout, stderr }, input, mut output, mut errors } = self;
+        let end = {
+            let pipes = async {
+                tokio::join!(write(stdin, &input), output.read(stdout), errors.read(stderr));
+            };
+            tokio::pin!(pipes);
+            let mut open = true;
+            let end = {
+                let over = async {
+                    tokio::select! {
+                        () = after(limit) => End::TimedOut,
+                        () = requested(stop) => End::Stopped,
+                    }
+                };
+                tokio::pin!(over);
+                loop {
+                    tokio::select! {
+                        result = group.exited() => break result.map(|()| End::ByItself),
+                        end = &mut over => break Ok(end),
+                        () = &mut pipes, if open => open = false,
+                    }
+                }
+            };
+            if !matches!(end, Ok(End::ByItself)) {
+                group.terminate();
+                let patience = sleep(kill_after);
+                tokio::pin!(patience);
+                let mut killed = false;
+                loop {
+                    tokio::select! {
+                        _ = group.exited() => break,
+                        () = &mut patience, if !killed => {
+                            group.kill();
+                            killed = true;
+                        }
+                        () = &mut pipes, if open => open = false,
+                    }
+                }
+            }
+            if open && timeout(LINGER, &mut pipes).await.is_ok() {
+                open = false;
+            }
+            group.kill();
+            if open {
+                _ = timeout(LINGER, &mut pipes).await;
+            }
+            end
+        };
+        let status = group.reap();
+        let mut outcome = match (end, status) {
+            (Ok(End::Stopped), _) => return None,
+            (Ok(End::TimedOut), _) => {
+                let text = format!("it was ended after its timeout of {:?}", limit.unwrap_or_default());
+                Outcome { ending: Ending::TimedOut.into(), text, ..Outcome::default() }
+            }
+            (Ok(End::ByItself), Ok(status)) => exited(status),
+            (Err(error), _) | (_, Err(error)) => {
+                let text = format!("the worker lost sight of the program: {error}");
+                Outcome { ending: Ending::Error.into(), text, ..Outcome::default() }
+            }
+        };
+        (outcome.output, outcome.output_dropped) = output.take();
+        (outcome.errors, outcome.errors_dropped) = errors.take();
+        Some(outcome)
+    }
+}
+
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => pending().await,
+    }
+}
+
+/// Ends when a stop is asked for; never when the one who could ask is gone.
+async fn requested(stop: oneshot::Receiver<()>) {
+    if stop.await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// A program may end or close its input without having read it: that is no failure.
+async fn write(stdin: Option<impl AsyncWrite + Unpin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin
+        && stdin.write_all(input).await.is_ok()
+    {
+        _ = stdin.shutdown().await;
+    }
+}
+
+fn exited(status: ExitStatus) -> Outcome {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return Outcome { ending: Ending::Signalled.into(), code: signal, ..Outcome::default() };
+    }
+    Outcome { ending: Ending::Exited.into(), code: status.code().unwrap_or(-1), ..Outcome::default() }
+}
+
+#[cfg(all(test, unix))]
+mod tests;
