@@ -1,0 +1,135 @@
+//! `demo`: the real thing on one machine, with everything checked.
+//!
+//! A manager and workers run as processes of their own and compute the checksum of every file below a directory with the
+//! system's own tool, and a batch of every built-in skill. Half-way a worker that holds tasks is killed, and the manager too;
+//! both are started again. Every answer is compared with a computation of the demo's own.
+
+mod checker;
+mod files;
+mod progress;
+mod report;
+mod skills;
+mod work;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use task_messenger_client::{Client, WorkerSummary};
+
+use self::{checker::Checker, progress::Progress, report::Report, work::Work};
+use crate::fleet::Fleet;
+
+/// The demo gives up when nothing has come back for this long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the demo is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many workers.
+    pub workers: usize,
+    /// Where the files are.
+    pub directory: PathBuf,
+    /// Whether one answer is changed before it is checked, to see that this is found.
+    pub falsify: bool,
+}
+
+/// Runs the demo and prints what came of it; an error if anything was lost or wrong.
+pub async fn run(options: &Options) -> Result<()> {
+    let home = tempfile::Builder::new().prefix("task-messenger-demo-").tempdir()?;
+    let result = run_in(options, home.path()).await;
+    if result.is_err() {
+        // The logs are what explains it.
+        eprintln!("the demo's state and logs are kept in {}", home.keep().display());
+    }
+    result
+}
+
+async fn run_in(options: &Options, home: &std::path::Path) -> Result<()> {
+    let files = files::find(&options.directory, home)?;
+    let passes = files::FEWEST_TASKS.div_ceil(files.len());
+    eprintln!(
+        "{} files below {}{}; starting a manager and {} workers in {}",
+        files.len(),
+        options.directory.display(),
+        if passes > 1 { format!(", {passes} passes") } else { String::new() },
+        options.workers,
+        home.display(),
+    );
+    let mut fleet = Fleet::start(home, options.workers, None).await?;
+    let client = Client::connect(fleet.credential()).await?;
+    let report = supervise(options, &mut fleet, &client, &files, passes).await?;
+    drop(client);
+    fleet.stop().await?;
+    println!("{report}");
+    if report.is_right() { Ok(()) } else { bail!("the answers are not all there and right; see the table") }
+}
+
+async fn supervise(
+    options: &Options,
+    fleet: &mut Fleet,
+    client: &Client,
+    files: &[PathBuf],
+    passes: usize,
+) -> Result<Report> {
+    let started = Instant::now();
+    let checker = Checker::start(files.to_vec())?;
+    let mut work = Work::submit(client, files, passes).await?;
+    let progress = Progress::new(work.total());
+    let mut report = Report::new(work.total());
+    let mut falsify = options.falsify;
+    let mut killed = false;
+    while let Some(batch) = tokio::time::timeout(PATIENCE, work.next())
+        .await
+        .with_context(|| format!("nothing came back for {} s", PATIENCE.as_secs()))??
+    {
+        for mut answer in batch {
+            if std::mem::take(&mut falsify) {
+                answer.falsify();
+            }
+            report.count(&answer);
+            checker.check(answer)?;
+        }
+        progress.set(report.done());
+        if !killed && report.done() * 2 >= work.total() {
+            killed = kill_and_restart(fleet, client, &mut report, &progress).await?;
+        }
+    }
+    report.finish(started.elapsed(), checker.finish()?);
+    progress.finish();
+    if !killed {
+        bail!("no worker held a task at any moment after the half-way point, so none could be killed; use more files");
+    }
+    Ok(report)
+}
+
+/// Kills the worker that holds most, and the manager, without warning, and starts both again. False if no worker holds
+/// anything just now.
+async fn kill_and_restart(
+    fleet: &mut Fleet,
+    client: &Client,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<bool> {
+    let workers = client.workers().await?;
+    let Some(victim) = workers.iter().filter(|worker| worker.leases > 0).max_by_key(|worker| worker.leases) else {
+        return Ok(false);
+    };
+    let WorkerSummary { name, leases, .. } = victim;
+    let status = client.status().await?;
+    let counts = status.tasks.unwrap_or_default();
+    let open = counts.scheduled + counts.queued + counts.running;
+    let worker = fleet.workers.iter_mut().find(|worker| worker.name() == name);
+    let worker = worker.with_context(|| format!("worker {name} is not one of the demo's"))?;
+    worker.kill().await?;
+    fleet.manager.kill().await?;
+    report.killed(name.clone(), u64::from(*leases), open);
+    progress.say(&format!(
+        "killed {name}, which held {leases} tasks, and the manager, which kept {open}; starting both again"
+    ));
+    fleet.manager.start()?;
+    worker.start()?;
+    Ok(true)
+}
