@@ -70,13 +70,16 @@ impl Ready {
         }
     }
 
-    /// Takes the entry of a task that [`Ready::next`] just found. It is counted out when the task leaves the queue.
+    /// Takes the entries of a task that [`Ready::next`] just found: more than one if it was queued, left and was queued
+    /// again. It is counted out when the task leaves the queue.
     pub(crate) fn take(&mut self, (priority, class): Lane, task: TaskNumber) {
         let Some(list) = self.lists.get_mut(&(Reverse(priority), class)) else { return };
-        if list.returned.peek() == Some(&Reverse(task.0)) {
+        while list.returned.peek() == Some(&Reverse(task.0)) {
             list.returned.pop();
-        } else if let Some((first, _)) = list.fresh.front_mut() {
-            debug_assert_eq!(*first, task.0, "the task was at the front");
+        }
+        if let Some((first, _)) = list.fresh.front_mut()
+            && *first == task.0
+        {
             *first += 1;
         }
     }

@@ -177,3 +177,20 @@ fn a_worker_that_speaks_without_having_resumed_is_closed() {
     let close = Effect::Close { session: CLIENT, reason: CloseReason::Protocol };
     assert_eq!(environment.input(Input::Window { session: CLIENT, slots: 5 }), [close]);
 }
+
+#[test]
+fn a_task_that_was_queued_taken_up_and_queued_again_is_handed_out_once() {
+    let mut environment = Environment::new();
+    environment.submit(1, 0, 3, &template(0, 1, 1));
+    let worker = environment.enrol(1);
+    let given = assigned(&environment.connect(worker, 1, 2, &[]));
+    let (_, lease, task) = given[1];
+    let grace = environment.limits.lease_grace;
+    environment.pass(grace);
+    environment.connect(worker, 2, 1, &[Claim { lease, task }]);
+    environment.pass(grace);
+    let other = environment.enrol(2);
+    let order: Vec<String> =
+        assigned(&environment.connect(other, 3, 4, &[])).iter().map(|(_, _, task)| task.to_string()).collect();
+    assert_eq!(order, ["1.0", "1.1", "1.2"]);
+}
