@@ -73,11 +73,11 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// This process's environment, and nothing else yet. Variables that are not Unicode can't be configuration.
+    /// This process's environment, and nothing else yet. What is not Unicode is replaced, and so seen in errors.
     pub fn of_process() -> Self {
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { environment: environment.collect(), ..Self::default() }
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+        Self { environment, ..Self::default() }
     }
 }
 

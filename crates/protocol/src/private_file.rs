@@ -77,9 +77,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
 fn exposed_mode(path: &Path, file: &std::fs::File) -> io::Result<Option<u32>> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata()?.permissions().mode() & 0o777;
-    let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory));
-    let others = if handed_over { 0o007 } else { 0o077 };
-    Ok((mode & others != 0).then_some(mode))
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    Ok((mode & forbidden(path, credentials.as_deref()) != 0).then_some(mode))
+}
+
+/// Which permissions a file must not have, given the directory in which systemd hands over credentials.
+#[cfg(unix)]
+fn forbidden(path: &Path, credentials: Option<&std::ffi::OsStr>) -> u32 {
+    let handed_over = credentials.is_some_and(|directory| !directory.is_empty() && path.starts_with(directory));
+    if handed_over { 0o007 } else { 0o077 }
 }
 
 #[cfg(not(unix))]
@@ -118,5 +124,14 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
+
+        let below =
+            |credentials: Option<&str>| forbidden(Path::new("/run/credentials/x/y"), credentials.map(AsRef::as_ref));
+        assert_eq!(
+            below(Some("/run/credentials/x")),
+            0o007,
+            "systemd shows its access list as the group's permissions"
+        );
+        assert_eq!((below(None), below(Some("")), below(Some("/run/c"))), (0o077, 0o077, 0o077));
     }
 }

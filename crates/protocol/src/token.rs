@@ -3,8 +3,6 @@
 //! `tm1w_`, `tm1c_` or `tm1a_` (by role), then in base64url: role, number, secret, how the manager is known, and its
 //! addresses, closed by a CRC-32C of all that precedes it, so that half a token is said to be half a token.
 
-use std::fmt;
-
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
@@ -12,6 +10,8 @@ use base64::{
 use task_messenger_core::record::Role;
 
 use crate::{
+    credential::token_proof,
+    messages::{Hello, hello::Credential},
     secret::Secret,
     tls::{Fingerprint, Trust},
 };
@@ -152,6 +152,11 @@ impl Token {
         Ok(Self { role, number, secret, trust, addresses })
     }
 
+    /// The first message of a link; `software` is the program with its version.
+    pub fn hello(&self, software: &str) -> Hello {
+        crate::link::hello(software, &[], Credential::Token(token_proof(self.number, &self.secret)))
+    }
+
     /// Refuses a token that is not for one of these roles.
     pub fn require(&self, roles: &[Role]) -> Result<(), TokenError> {
         if roles.contains(&self.role) {
@@ -261,40 +266,6 @@ fn read_role(number: u8) -> Option<Role> {
         2 => Some(Role::Client),
         3 => Some(Role::Admin),
         _ => None,
-    }
-}
-
-/// Which role the messages mean; `None` if unspecified.
-impl From<Role> for crate::messages::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Worker => Self::Worker,
-            Role::Client => Self::Client,
-            Role::Admin => Self::Admin,
-        }
-    }
-}
-
-impl fmt::Display for crate::messages::Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unspecified => "unspecified",
-            Self::Worker => "worker",
-            Self::Client => "client",
-            Self::Admin => "admin",
-        })
-    }
-}
-
-impl crate::messages::Role {
-    /// The role; `None` if unspecified.
-    pub fn known(self) -> Option<Role> {
-        match self {
-            Self::Unspecified => None,
-            Self::Worker => Some(Role::Worker),
-            Self::Client => Some(Role::Client),
-            Self::Admin => Some(Role::Admin),
-        }
     }
 }
 
