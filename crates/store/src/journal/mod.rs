@@ -117,6 +117,11 @@ impl Block {
         self.bytes.len() as u64
     }
 
+    /// Its bytes, header and padding included; they begin at a multiple of 4 KiB in memory.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     fn end(&self) -> u64 {
         self.offset + self.length()
     }
