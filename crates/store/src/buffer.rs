@@ -32,8 +32,9 @@ impl AlignedBuffer {
         self.bytes.len() - self.start
     }
 
+    /// How many bytes fit in for certain, wherever in memory the buffer lies: the same in every run.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity() - self.start
+        self.bytes.capacity() - ALIGNMENT
     }
 
     /// Appends, moving to a larger buffer (at least twice as large) when there is no room.
