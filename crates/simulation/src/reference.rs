@@ -1,0 +1,439 @@
+//! A second, plain reading of the records: slow, obvious, and made to be compared with. Every record is judged by it before
+//! it is believed.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use task_messenger_core::{
+    ids::{Place, TaskNumber},
+    input::Resume,
+    record::{Appended, JobKey, Log, Record, ReleaseReason, Verdict},
+    state::State,
+    task::TaskState,
+    template::{Kind, Template},
+    values::Value,
+};
+use task_messenger_store::journal::Front;
+
+use crate::{
+    model::Model,
+    stage::{Checked, Violation, ensure},
+    totals::Totals,
+};
+
+/// What the records say, and the records themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Reference {
+    pub(crate) records: Vec<(Record, Place)>,
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) tasks: BTreeMap<u64, Task>,
+    /// Leases that have not ended: task and worker.
+    pub(crate) leases: BTreeMap<u64, (u64, u32)>,
+    /// Every lease that there ever was.
+    pub(crate) handed: BTreeMap<u64, HandOut>,
+    silenced: BTreeMap<u64, (u64, u32)>,
+    templates: Vec<Template>,
+    queue: BTreeMap<Lane, BTreeSet<u64>>,
+    used: BTreeMap<u32, u32>,
+    /// What the workers asked for, as this process of the manager was told.
+    wants: BTreeMap<u32, Wants>,
+    /// The first violation that a record showed.
+    violation: Option<Violation>,
+}
+
+type Lane = (Reverse<i32>, Kind, u32);
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) key: JobKey,
+    pub(crate) opened_at: u64,
+    pub(crate) closed_at: Option<u64>,
+    /// The numbers of its tasks.
+    pub(crate) tasks: Vec<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) job: u64,
+    pub(crate) index: u32,
+    pub(crate) template: u32,
+    pub(crate) state: TaskState,
+    pub(crate) failures: u32,
+    pub(crate) attempts: u32,
+    pub(crate) submitted_at: u64,
+    lease: Option<u64>,
+    /// Where the end is recorded, and what the worker said.
+    pub(crate) outcome: Option<(u64, Value)>,
+}
+
+/// A hand-out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandOut {
+    pub(crate) task: u64,
+    pub(crate) worker: u32,
+    pub(crate) at: u64,
+    /// Where its outcome is recorded.
+    pub(crate) finished_at: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Wants {
+    slots: u32,
+    window: u32,
+    commands: bool,
+    skills: BTreeSet<String>,
+}
+
+/// Where the engine's records go: to the journal, and to be judged.
+pub(crate) struct Tee<'a> {
+    pub(crate) front: &'a mut Front,
+    pub(crate) reference: &'a mut Reference,
+    pub(crate) model: &'a Model,
+    pub(crate) totals: &'a mut Totals,
+}
+
+impl Log for Tee<'_> {
+    fn append(&mut self, record: &Record) -> Appended {
+        let appended = self.front.append(record);
+        let reference = &mut *self.reference;
+        if reference.violation.is_none() {
+            let judged = reference.judge(record, self.model).and_then(|()| {
+                let expected = reference.records.len() as u64 + 1;
+                ensure!(appended.number.0 == expected, "record {expected} got number {}", appended.number);
+                reference.count(record, self.totals);
+                reference.apply(record, appended.values)
+            });
+            reference.violation = judged.err().map(|Violation(text)| Violation(format!("{text}, in {record:?}")));
+        }
+        appended
+    }
+}
+
+impl Reference {
+    /// What the records have shown so far.
+    pub(crate) fn verdict(&self) -> Checked {
+        self.violation.clone().map_or(Ok(()), Err)
+    }
+
+    /// A worker says what it wants.
+    pub(crate) fn resumed(&mut self, worker: u32, resume: &Resume, most: u32) {
+        let Resume { slots, window, commands, skills, .. } = resume.clone();
+        self.wants.insert(worker, Wants { slots: slots.max(1), window: window.min(most), commands, skills });
+    }
+
+    /// A worker's session ended.
+    pub(crate) fn left(&mut self, worker: u32) {
+        self.wants.remove(&worker);
+    }
+
+    /// A worker changes its window.
+    pub(crate) fn window(&mut self, worker: u32, slots: u32, most: u32) {
+        if let Some(wants) = self.wants.get_mut(&worker) {
+            wants.window = slots.min(most);
+        }
+    }
+
+    /// The task of this name.
+    pub(crate) fn task(&self, job: u64, index: u32) -> Option<&Task> {
+        self.tasks.get(self.jobs.get(&job)?.tasks.get(index as usize)?)
+    }
+
+    pub(crate) fn slots(&self, task: u64) -> u32 {
+        let template = self.tasks.get(&task).and_then(|task| self.templates.get(task.template as usize));
+        template.map_or(1, |template| template.slots)
+    }
+
+    fn most_attempts(&self, task: &Task) -> u32 {
+        self.templates.get(task.template as usize).map_or(0, |template| template.retry.max_attempts)
+    }
+
+    fn lane(&self, template: u32) -> Lane {
+        let template = &self.templates[template as usize];
+        (Reverse(template.priority), template.kind.clone(), template.slots)
+    }
+
+    /// Whether a new record may be what it is.
+    fn judge(&self, record: &Record, model: &Model) -> Checked {
+        match record {
+            Record::JobOpened { job, .. } => {
+                ensure!(job.0 >= model.job_end && !self.jobs.contains_key(&job.0), "job number {job} is used again");
+            }
+            Record::Submitted { job, first_task, first_index, payloads, .. } => {
+                let job = self.jobs.get(&job.0).ok_or_else(|| Violation("tasks without a job".to_owned()))?;
+                ensure!(job.closed_at.is_none(), "tasks for a closed job");
+                ensure!(job.tasks.len() as u32 == *first_index, "tasks from {first_index} after {}", job.tasks.len());
+                for number in first_task.0..first_task.0 + u64::from(payloads.count()) {
+                    let again = number < model.task_end || self.tasks.contains_key(&number);
+                    ensure!(!again, "task number {number} is used again");
+                }
+            }
+            Record::Dispatched { worker, first_lease, tasks, .. } => {
+                for lease in (first_lease.0..).take(tasks.len()) {
+                    let again = lease < model.lease_end || self.handed.contains_key(&lease);
+                    ensure!(!again, "lease number {lease} is used again");
+                }
+                self.judge_order(worker.0, tasks)?;
+            }
+            Record::Finished { ends, details, .. } => {
+                ensure!(ends.len() as u32 == details.count(), "{} ends, {} details", ends.len(), details.count());
+                let mut seen = BTreeSet::new();
+                for ((lease, verdict), (_, detail)) in ends.iter().zip(details.iter()) {
+                    ensure!(seen.insert(*lease), "lease {lease} ends twice");
+                    self.judge_end(lease.0, *verdict, &detail, model)?;
+                }
+            }
+            Record::Released { leases, .. } => {
+                for lease in leases {
+                    ensure!(self.leases.contains_key(&lease.0), "lease {lease} is released, but has ended");
+                }
+            }
+            Record::Readopted { worker, leases, .. } => {
+                for (lease, task) in leases {
+                    let silenced = self.silenced.get(&lease.0) == Some(&(task.0, worker.0));
+                    let queued = self.tasks.get(&task.0).is_some_and(|task| task.state == TaskState::Queued);
+                    ensure!(silenced && queued, "lease {lease} can't be taken up again");
+                }
+            }
+            Record::Retried { tasks } => {
+                for number in tasks {
+                    let waits = self.tasks.get(&number.0).is_some_and(|task| task.state == TaskState::Scheduled);
+                    ensure!(waits, "task {number} is retried without having waited");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether these tasks were next for this worker, one after the other, and fit into what it asked for.
+    fn judge_order(&self, worker: u32, tasks: &[TaskNumber]) -> Checked {
+        let wants = self.wants.get(&worker);
+        let wants = wants.ok_or_else(|| Violation(format!("worker {worker} gets tasks without a session")))?;
+        let runs = |kind: &Kind| match kind {
+            Kind::Command => wants.commands,
+            Kind::Skill(name) => wants.skills.contains(name),
+        };
+        let mut used = self.used.get(&worker).copied().unwrap_or_default();
+        let mut taken = BTreeSet::new();
+        for number in tasks {
+            let task = self.tasks.get(&number.0).ok_or_else(|| Violation(format!("task {number} does not exist")))?;
+            ensure!(task.state == TaskState::Queued, "task {number} is handed out though it is {:?}", task.state);
+            ensure!(taken.insert(number.0), "task {number} is handed out twice at once");
+            let (priority, kind, slots) = self.lane(task.template);
+            ensure!(runs(&kind) && slots <= wants.slots, "task {number} does not fit worker {worker}");
+            let in_slots = wants.slots.min(wants.window).saturating_sub(used);
+            let in_window = wants.window.saturating_sub(used);
+            ensure!(slots <= in_window, "worker {worker} holds {used} of {}, and gets {slots} more", wants.window);
+            let room = if slots <= in_slots { in_slots } else { in_window };
+            for ((other_priority, kind, slots), queued) in &self.queue {
+                if *other_priority > priority {
+                    break;
+                }
+                let placeable = runs(kind) && *slots <= wants.slots && *slots <= room;
+                let first = queued.iter().find(|number| !taken.contains(number)).filter(|_| placeable);
+                let earlier = first.is_some_and(|other| (*other_priority, *other) < (priority, number.0));
+                ensure!(!earlier, "task {number} goes before task {first:?}, which could be placed too");
+            }
+            used += slots;
+        }
+        Ok(())
+    }
+
+    /// Whether an attempt may end like this.
+    fn judge_end(&self, lease: u64, verdict: Verdict, detail: &Value, model: &Model) -> Checked {
+        let held = self.leases.get(&lease);
+        let (task, worker) = held.ok_or_else(|| Violation(format!("lease {lease} counts, but has ended")))?;
+        let reported = model.reported.get(&(lease, *worker));
+        let (succeeded, said) = reported
+            .ok_or_else(|| Violation(format!("lease {lease} counts, but worker {worker} reported no such thing")))?;
+        let same = match detail {
+            Value::Inline(bytes) => bytes == said,
+            Value::External { length, .. } => *length == said.len() as u64,
+        };
+        ensure!(same, "lease {lease} counts with another outcome than was reported");
+        let task = &self.tasks[task];
+        ensure!(task.lease == Some(lease) && task.state == TaskState::Running, "lease {lease} was replaced");
+        let last = task.failures + 1 >= self.most_attempts(task);
+        let right = match verdict {
+            Verdict::Succeeded => *succeeded,
+            Verdict::Failed => !succeeded && last,
+            Verdict::Retry { .. } => !succeeded && !last,
+        };
+        ensure!(right, "lease {lease} ends with {verdict:?} after {} failures", task.failures);
+        Ok(())
+    }
+
+    fn count(&self, record: &Record, totals: &mut Totals) {
+        totals.records += 1;
+        match record {
+            Record::JobOpened { .. } => totals.jobs += 1,
+            Record::Submitted { payloads, .. } => totals.tasks += u64::from(payloads.count()),
+            Record::Dispatched { tasks, .. } => totals.dispatched += tasks.len() as u64,
+            Record::Finished { ends, .. } => {
+                for (_, verdict) in ends {
+                    match verdict {
+                        Verdict::Succeeded => totals.succeeded += 1,
+                        Verdict::Failed => totals.dead_letters += 1,
+                        Verdict::Retry { .. } => totals.retries += 1,
+                    }
+                }
+            }
+            Record::Released { leases, reason, .. } => {
+                totals.released += leases.len() as u64;
+                if *reason == ReleaseReason::Silence {
+                    totals.silenced += leases.len() as u64;
+                }
+            }
+            Record::Readopted { leases, .. } => totals.readopted += leases.len() as u64,
+            _ => {}
+        }
+    }
+
+    /// Believes a record.
+    pub(crate) fn apply(&mut self, record: &Record, place: Place) -> Checked {
+        self.records.push((record.clone(), place));
+        let at = self.records.len() as u64;
+        match record {
+            Record::TemplateAdded { template, .. } => self.templates.push(template.clone()),
+            Record::JobOpened { job, key, .. } => {
+                self.jobs.insert(job.0, Job { key: *key, opened_at: at, closed_at: None, tasks: Vec::new() });
+            }
+            Record::JobClosed { job } => {
+                if let Some(job) = self.jobs.get_mut(&job.0) {
+                    job.closed_at.get_or_insert(at);
+                }
+            }
+            Record::Submitted { job, first_task, first_index, template, payloads, .. } => {
+                let lane = self.lane(template.0);
+                for (step, index) in (0..u64::from(payloads.count())).zip(*first_index..) {
+                    let number = first_task.0 + step;
+                    let task = Task {
+                        job: job.0,
+                        index,
+                        template: template.0,
+                        state: TaskState::Queued,
+                        failures: 0,
+                        attempts: 0,
+                        submitted_at: at,
+                        lease: None,
+                        outcome: None,
+                    };
+                    self.tasks.insert(number, task);
+                    self.queue.entry(lane.clone()).or_default().insert(number);
+                    if let Some(job) = self.jobs.get_mut(&job.0) {
+                        job.tasks.push(number);
+                    }
+                }
+            }
+            Record::Dispatched { worker, first_lease, tasks, .. } => {
+                for (lease, number) in (first_lease.0..).zip(tasks) {
+                    self.change(number.0, TaskState::Running)?;
+                    let task = self.known(number.0)?;
+                    task.attempts += 1;
+                    let earlier = task.lease.replace(lease);
+                    earlier.and_then(|earlier| self.silenced.remove(&earlier));
+                    self.hold(lease, number.0, worker.0);
+                    let hand_out = HandOut { task: number.0, worker: worker.0, at, finished_at: None };
+                    self.handed.insert(lease, hand_out);
+                }
+            }
+            Record::Finished { ends, details, .. } => {
+                for ((lease, verdict), (_, detail)) in ends.iter().zip(details.iter()) {
+                    let task = self.let_go(lease.0)?.0;
+                    if let Some(hand_out) = self.handed.get_mut(&lease.0) {
+                        hand_out.finished_at = Some(at);
+                    }
+                    let state = match verdict {
+                        Verdict::Succeeded => TaskState::Succeeded,
+                        Verdict::Failed => TaskState::Failed,
+                        Verdict::Retry { .. } => TaskState::Scheduled,
+                    };
+                    self.change(task, state)?;
+                    let task = self.known(task)?;
+                    task.failures += u32::from(*verdict != Verdict::Succeeded);
+                    if state.is_final() {
+                        task.outcome = Some((at, detail));
+                    }
+                }
+            }
+            Record::Released { leases, reason, .. } => {
+                for lease in leases {
+                    let (task, worker) = self.let_go(lease.0)?;
+                    self.change(task, TaskState::Queued)?;
+                    if *reason == ReleaseReason::Silence {
+                        self.silenced.insert(lease.0, (task, worker));
+                    }
+                }
+            }
+            Record::Readopted { worker, leases, .. } => {
+                for (lease, task) in leases {
+                    self.silenced.remove(&lease.0);
+                    self.change(task.0, TaskState::Running)?;
+                    self.hold(lease.0, task.0, worker.0);
+                }
+            }
+            Record::Retried { tasks } => {
+                for task in tasks {
+                    self.change(task.0, TaskState::Queued)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, number: u64) -> Checked<&mut Task> {
+        self.tasks.get_mut(&number).ok_or_else(|| Violation(format!("task {number} does not exist")))
+    }
+
+    fn change(&mut self, number: u64, to: TaskState) -> Checked {
+        let task = self.known(number)?;
+        let from = std::mem::replace(&mut task.state, to);
+        ensure!(!from.is_final(), "task {number} was {from:?} and becomes {to:?}");
+        let template = task.template;
+        let queued = self.queue.entry(self.lane(template)).or_default();
+        if to == TaskState::Queued {
+            queued.insert(number);
+        } else {
+            queued.remove(&number);
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, lease: u64, task: u64, worker: u32) {
+        self.leases.insert(lease, (task, worker));
+        *self.used.entry(worker).or_default() += self.slots(task);
+    }
+
+    fn let_go(&mut self, lease: u64) -> Checked<(u64, u32)> {
+        let (task, worker) =
+            self.leases.remove(&lease).ok_or_else(|| Violation(format!("lease {lease} ends twice")))?;
+        let slots = self.slots(task);
+        if let Some(used) = self.used.get_mut(&worker) {
+            *used -= slots;
+        }
+        Ok((task, worker))
+    }
+
+    /// Whether the engine reads the records in the same way.
+    pub(crate) fn compare(&self, state: &State) -> Checked {
+        ensure!(state.tasks.iter().count() == self.tasks.len(), "the engine has another number of tasks");
+        ensure!(state.leases.len() == self.leases.len(), "the engine has another number of leases");
+        for (number, task) in &self.tasks {
+            let theirs = state.tasks.get(TaskNumber(*number));
+            let same = theirs.is_some_and(|theirs| {
+                let job = state.jobs.at(theirs.job).map(|job| job.number.0);
+                theirs.state() == task.state
+                    && theirs.failures == task.failures as u16
+                    && theirs.attempts == task.attempts
+                    && theirs.index == task.index
+                    && job == Some(task.job)
+                    && (task.state.is_final() || theirs.lease().map(|lease| lease.0) == task.lease)
+            });
+            ensure!(same, "task {number} is {theirs:?} for the engine, but {task:?}");
+        }
+        Ok(())
+    }
+}

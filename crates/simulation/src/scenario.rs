@@ -1,0 +1,114 @@
+//! What a seed decides in advance: how large the world is, how it is configured, and what goes wrong in it.
+
+use std::time::Duration;
+
+use task_messenger_core::limits::Limits;
+use task_messenger_store::Durability;
+
+use crate::random::Random;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    KillManager,
+    KillManagerBetweenWriteAndNews,
+    RestartManager,
+    CutPower,
+    CutPowerInsideOperation,
+    FailDisk,
+    FillDisk,
+    KillWorker,
+    StopWorker,
+    FreezeWorker,
+    ChangeWindow,
+    GiveBack,
+    KillClient,
+    CutLink,
+    JumpClock,
+}
+
+const ALL: [Fault; 15] = [
+    Fault::KillManager,
+    Fault::KillManagerBetweenWriteAndNews,
+    Fault::RestartManager,
+    Fault::CutPower,
+    Fault::CutPowerInsideOperation,
+    Fault::FailDisk,
+    Fault::FillDisk,
+    Fault::KillWorker,
+    Fault::StopWorker,
+    Fault::FreezeWorker,
+    Fault::ChangeWindow,
+    Fault::GiveBack,
+    Fault::KillClient,
+    Fault::CutLink,
+    Fault::JumpClock,
+];
+
+/// A seed's settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) cache_bytes: usize,
+    pub(crate) limits: Limits,
+    pub(crate) workers: usize,
+    pub(crate) clients: usize,
+    pub(crate) jobs: u64,
+    pub(crate) job_size: u64,
+    pub(crate) large_values: bool,
+    /// How many events are handled before everything is made whole.
+    pub(crate) chaos: u64,
+    /// The faults that happen, some more often than others.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) fault_pause: Duration,
+    pub(crate) slowest_link: Duration,
+    pub(crate) slowest_write: Duration,
+}
+
+impl Scenario {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let durability = match random.below(100) {
+            0..70 => Durability::Strict,
+            70..88 => Durability::Interval,
+            _ => Durability::None,
+        };
+        let shape = random.below(100);
+        let (jobs, job_size) = match shape {
+            0..3 => (2, 1_200),
+            3..30 => (6, 8),
+            _ => (5, 40),
+        };
+        let large_values = (3..6).contains(&shape);
+        let mut limits = Limits {
+            lease_grace: Duration::from_millis(random.pick(&[1_000, 3_000, 10_000])),
+            window: 64,
+            ..Limits::default()
+        };
+        if shape >= 90 {
+            limits.open_tasks = 40.max(limits.window.into());
+            limits.open_bytes = 1 << 15;
+        }
+        let mut faults = Vec::new();
+        for fault in ALL {
+            let weight = if random.percent(60) { random.between(1, 4) } else { 0 };
+            faults.extend((0..weight).map(|_| fault));
+        }
+        Self {
+            durability,
+            segment_bytes: if large_values { 1 << 20 } else { random.pick(&[1 << 16, 1 << 16, 1 << 18]) },
+            cache_bytes: random.pick(&[0, 1 << 14, 1 << 20]),
+            limits,
+            workers: random.between(1, 5) as usize,
+            clients: random.between(1, 3) as usize,
+            jobs: random.between(1, jobs),
+            job_size,
+            large_values,
+            chaos: random.pick(&[300, 600, 1_000, 2_000]),
+            faults,
+            fault_pause: Duration::from_millis(random.pick(&[60, 200, 600, 2_000])),
+            slowest_link: Duration::from_millis(random.pick(&[1, 10, 200])),
+            slowest_write: Duration::from_millis(random.pick(&[1, 5, 40, 300])),
+        }
+    }
+}

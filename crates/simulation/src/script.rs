@@ -1,0 +1,157 @@
+//! What clients want done: fixed in advance, so that whatever comes back can be checked.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use task_messenger_core::{
+    digest,
+    record::{Idempotency, JobKey},
+    template::{Kind, RetryPolicy, Template},
+    values::{Values, ValuesBuilder},
+};
+
+use crate::random::Random;
+
+/// The skills that there are; worker 0 has all of them.
+pub(crate) const SKILLS: [&str; 3] = ["echo", "sum", "rare"];
+
+/// The most slots that a task takes.
+pub(crate) const MOST_SLOTS: u64 = 8;
+
+/// A job as its client wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) key: JobKey,
+    pub(crate) idempotency: Option<Idempotency>,
+    pub(crate) tasks: Vec<Wanted>,
+    /// How many tasks go into one submit.
+    pub(crate) batch: u32,
+    /// The digest after so many tasks.
+    digests: Vec<u32>,
+}
+
+/// A task as its client wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) template: Arc<Template>,
+    pub(crate) payload: Bytes,
+}
+
+/// How a task behaves: what a worker reads from its template.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behaviour {
+    pub(crate) slots: u32,
+    /// In a hundred attempts, so many fail.
+    pub(crate) failing: u64,
+    pub(crate) shortest: Duration,
+    pub(crate) longest: Duration,
+}
+
+/// A template whose body says everything about it, so that equal bodies are equal templates.
+pub(crate) fn template(random: &mut Random) -> Arc<Template> {
+    let kind = if random.percent(40) { 0 } else { 1 + random.below(SKILLS.len() as u64) as u8 };
+    let priority = if random.percent(60) { 0 } else { random.below(5) as u8 };
+    let slots = if random.percent(75) { 1 } else { random.between(1, MOST_SLOTS) as u8 };
+    let attempts = random.between(1, 4) as u8;
+    let failing = if random.percent(40) { 0 } else { random.pick(&[10, 30, 60, 100]) };
+    let pace = random.below(3) as u8;
+    let backoff = random.below(3) as u8;
+    let body = [kind, priority, slots, attempts, failing, pace, backoff];
+    let backoff_first = Duration::from_millis([10, 200, 1_000][backoff as usize]);
+    Arc::new(Template {
+        kind: if kind == 0 { Kind::Command } else { Kind::Skill(SKILLS[kind as usize - 1].to_owned()) },
+        priority: i32::from(priority) - 2,
+        slots: u32::from(slots),
+        retry: RetryPolicy { max_attempts: u32::from(attempts), backoff_first, backoff_longest: backoff_first * 4 },
+        body: Bytes::copy_from_slice(&body),
+    })
+}
+
+/// How tasks of the template with this body behave.
+pub(crate) fn behaviour(body: &[u8]) -> Behaviour {
+    let at = |index: usize| body.get(index).copied().unwrap_or_default();
+    let (shortest, longest) = match at(5) {
+        0 => (1, 20),
+        1 => (5, 300),
+        _ => (50, 4_000),
+    };
+    Behaviour {
+        slots: u32::from(at(2)).max(1),
+        failing: u64::from(at(4)),
+        shortest: Duration::from_millis(shortest),
+        longest: Duration::from_millis(longest),
+    }
+}
+
+impl Script {
+    pub(crate) fn new(random: &mut Random, size: u64, large: bool) -> Self {
+        let key = JobKey(random.bytes());
+        let own = random.next();
+        let templates: Vec<_> = (0..random.between(1, 3)).map(|_| template(random)).collect();
+        let at_once = random.percent(25);
+        let batch = if at_once { size as u32 } else { random.pick(&[1, 7, 7, 1_000]) };
+        let one_template = at_once || random.percent(70);
+        let longest = if size > 400 { 16 } else { 60 };
+        let mut tasks = Vec::new();
+        let mut template = templates[0].clone();
+        for index in 0..size {
+            // A submit has one template, so it changes between submits only.
+            if !one_template && index % u64::from(batch) == 0 {
+                template = templates[random.below(templates.len() as u64) as usize].clone();
+            }
+            let mut payload = format!("{own:x}.{index}").into_bytes();
+            payload.resize(payload.len() + random.below(longest) as usize, b'.');
+            if large && random.percent(5) {
+                payload.resize(digest::INLINE_LIMIT as usize + 1 + random.below(1_000) as usize, b'#');
+            }
+            tasks.push(Wanted { template: template.clone(), payload: payload.into() });
+        }
+        let idempotency =
+            (at_once && random.percent(70)).then(|| Idempotency { key: random.bytes(), content: random.bytes() });
+        let mut script = Self { key, idempotency, tasks, batch: batch.max(1), digests: vec![0] };
+        script.digests = script.digests();
+        script
+    }
+
+    /// The same work under another key of the client's own, as a client that lost its memory submits it.
+    pub(crate) fn again(&self, random: &mut Random) -> Self {
+        Self { key: JobKey(random.bytes()), ..self.clone() }
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.tasks.len() as u32
+    }
+
+    /// What the manager says of the job's first tasks.
+    pub(crate) fn digest(&self, tasks: u32) -> Option<u32> {
+        self.digests.get(tasks as usize).copied()
+    }
+
+    /// The payloads from `first` on, up to the end of the submit that they belong to.
+    pub(crate) fn batch_at(&self, first: u32) -> (Arc<Template>, Values) {
+        let end = ((first / self.batch + 1) * self.batch).min(self.size());
+        let mut builder = ValuesBuilder::default();
+        for task in &self.tasks[first as usize..end as usize] {
+            builder.push(&task.payload);
+        }
+        let any = self.tasks.get(first as usize).or(self.tasks.last());
+        (any.map(|task| task.template.clone()).unwrap_or_else(|| template(&mut Random::new(0))), builder.take())
+    }
+
+    fn digests(&self) -> Vec<u32> {
+        let mut digests = vec![0];
+        let mut last: Option<&Bytes> = None;
+        let mut digest = 0;
+        for task in &self.tasks {
+            if last != Some(&task.template.body) {
+                digest = crc32c::crc32c_append(digest, &task.template.body);
+                last = Some(&task.template.body);
+            }
+            let mut builder = ValuesBuilder::default();
+            builder.push(&task.payload);
+            digest = digest::append(digest, &builder.take());
+            digests.push(digest);
+        }
+        digests
+    }
+}

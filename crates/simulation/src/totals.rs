@@ -1,0 +1,119 @@
+//! What a run has seen.
+
+use std::fmt;
+
+macro_rules! totals {
+    ($($(#[$doc:meta])* $field:ident: $label:literal,)*) => {
+        /// How often each thing happened.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl Totals {
+            /// Adds another run's.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+
+            /// Every count with its name.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($label, self.$field)),*]
+            }
+        }
+    };
+}
+
+totals! {
+    /// Seeds.
+    seeds: "seeds",
+    /// Events handled.
+    steps: "steps",
+    /// Virtual seconds.
+    seconds: "virtual seconds",
+    /// Records appended.
+    records: "records appended",
+    /// Records replayed.
+    replayed: "records replayed",
+    /// Writes to the journal.
+    writes: "journal writes",
+    /// Seeds of durability `strict`.
+    strict: "seeds with strict durability",
+    /// Seeds of durability `interval`.
+    interval: "seeds with interval durability",
+    /// Seeds of durability `none`.
+    none: "seeds with no durability",
+    /// Kills of the manager.
+    manager_kills: "manager kills",
+    /// Of these, between the write of a block and the news of it.
+    kills_between: "  between write and news",
+    /// Clean restarts of the manager.
+    manager_restarts: "manager clean restarts",
+    /// Power cuts.
+    power_cuts: "power cuts",
+    /// Of these, in the middle of an operation of the disk.
+    torn: "  in the middle of an operation",
+    /// Power cuts that took back something that had been told, as weak durability allows.
+    taken_back: "  that took back what was told (weak)",
+    /// Errors of writes or syncs.
+    disk_errors: "write or sync errors",
+    /// Times the disk was full.
+    disk_full: "disk full",
+    /// Kills of workers.
+    worker_kills: "worker kills",
+    /// Graceful stops of workers.
+    worker_stops: "worker stops",
+    /// Workers that froze for longer than the grace.
+    worker_freezes: "worker freezes",
+    /// Kills of clients.
+    client_kills: "client kills",
+    /// Links cut.
+    cuts: "links cut",
+    /// Of these, in one direction first.
+    half_cuts: "  in one direction first",
+    /// Jumps of the wall clock.
+    clock_jumps: "wall clock jumps",
+    /// Jobs.
+    jobs: "jobs",
+    /// Tasks.
+    tasks: "tasks",
+    /// Submits repeated.
+    resubmits: "submits repeated",
+    /// Submits under an idempotency key that was used before.
+    idempotent: "idempotent repeats",
+    /// Requests refused.
+    refused: "requests refused",
+    /// Hand-outs.
+    dispatched: "hand-outs",
+    /// Failed attempts tried again.
+    retries: "retries",
+    /// Leases ended without an outcome.
+    released: "leases released",
+    /// Of these, by silence.
+    silenced: "  by silence",
+    /// Leases taken up again after silence.
+    readopted: "leases taken up again",
+    /// Leases that a worker was told to drop.
+    dropped: "leases dropped",
+    /// Reports that came too late to count.
+    fenced: "late reports fenced",
+    /// Tasks that succeeded.
+    succeeded: "tasks succeeded",
+    /// Dead letters.
+    dead_letters: "dead letters",
+    /// Results told.
+    results: "results told",
+    /// Questions answered.
+    answers: "questions answered",
+    /// Values read from the journal on the disk.
+    read_back: "values read back",
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (label, count) in self.entries() {
+            writeln!(f, "{label:<40} {count:>12}")?;
+        }
+        Ok(())
+    }
+}
