@@ -31,7 +31,7 @@ const MOST_SKIPS: usize = 100_000;
 const MOST_CLAIMS: usize = 1_000_000;
 
 pub(super) async fn read(
-    mut reader: Reader<FromPeer>,
+    reader: &mut Reader<FromPeer>,
     peer: &Peer,
     shared: &Shared,
     heard: &Cell<Instant>,

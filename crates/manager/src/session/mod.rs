@@ -21,8 +21,9 @@ use task_messenger_core::{
     record::{Caller, Role},
 };
 use task_messenger_protocol::{
-    link::Arrival,
-    messages::{DefineTemplate, Limits, Reason, Welcome, from_manager, hello::Credential},
+    frame::FrameError,
+    link::{Arrival, LinkError, part},
+    messages::{DefineTemplate, Goodbye, Limits, Reason, Welcome, from_manager, hello::Credential},
     secret::Secret,
 };
 use task_messenger_store::{blobs::Blobs, journal::Reader};
@@ -33,6 +34,9 @@ use crate::owner::Event;
 
 /// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
 pub(crate) const OUTGOING: usize = 4_096;
+
+/// How long the end of a session may take.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// What all sessions share.
 pub(crate) struct Shared {
@@ -104,28 +108,40 @@ pub(crate) struct NewToken {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
     #[error(transparent)]
-    Link(#[from] task_messenger_protocol::link::LinkError),
+    Link(#[from] LinkError),
     #[error("it broke the protocol: {0}")]
     Protocol(String),
     #[error("it was silent for {} s", .0.as_secs_f32())]
     Silent(Duration),
     #[error("{text}")]
-    Closed { text: String },
+    Closed { reason: Reason, text: String },
+    #[error("the peer was not let in: {text}")]
+    Refused { text: String },
     #[error("a value could not be read from or written to the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the manager stops")]
+    #[error("the manager lets go of the session: it stops, or the peer does not read")]
     Stopping,
 }
 
 impl SessionError {
     /// Whether it is how connections end every day.
     pub(crate) fn is_usual(&self) -> bool {
-        use task_messenger_protocol::{frame::FrameError, link::LinkError};
         match self {
             Self::Link(error) => matches!(error, LinkError::Closed | LinkError::Frame(FrameError::Io(_))),
             Self::Closed { .. } | Self::Stopping => true,
-            Self::Protocol(_) | Self::Silent(_) | Self::Store(_) => false,
+            Self::Protocol(_) | Self::Silent(_) | Self::Store(_) | Self::Refused { .. } => false,
         }
+    }
+
+    /// What the peer is told of it.
+    fn goodbye(&self) -> Option<Goodbye> {
+        let (reason, text) = match self {
+            Self::Closed { reason, text } => (*reason, text.clone()),
+            Self::Protocol(_) | Self::Link(LinkError::Frame(_)) => (Reason::Protocol, self.to_string()),
+            Self::Store(_) | Self::Stopping => (Reason::Restarting, self.to_string()),
+            Self::Silent(_) | Self::Link(_) | Self::Refused { .. } => return None,
+        };
+        Some(Goodbye { reason: reason.into(), text })
     }
 }
 
@@ -138,9 +154,9 @@ pub(crate) async fn serve(
 ) -> Result<(), SessionError> {
     let own_store = arrival.hello.store.is_empty() || arrival.hello.store == shared.store.as_slice();
     if !own_store {
-        let text = "this manager keeps another store than the one that the credential belongs to";
-        arrival.refuse(Reason::WrongStore, text).await?;
-        return Err(SessionError::Closed { text: text.to_owned() });
+        let text = "this manager keeps another store than the one that the credential belongs to".to_owned();
+        arrival.refuse(Reason::WrongStore, &text).await?;
+        return Err(SessionError::Refused { text });
     }
     let (outgoing, messages) = mpsc::channel(OUTGOING);
     let (reply, answer) = oneshot::channel();
@@ -150,7 +166,7 @@ pub(crate) async fn serve(
         Ok(admitted) => admitted,
         Err(text) => {
             arrival.refuse(Reason::Unauthenticated, &text).await?;
-            return Err(SessionError::Closed { text });
+            return Err(SessionError::Refused { text });
         }
     };
     let software = arrival.hello.software.chars().filter(|char| !char.is_control()).take(128).collect();
@@ -182,12 +198,21 @@ async fn run(
         limits: Some(shared.limits),
         silence_milliseconds: shared.silence.as_millis() as u32,
     };
-    let (reader, writer) = arrival.welcome(welcome).await?;
+    let (mut reader, mut writer) = arrival.welcome(welcome).await?;
     let heard = Cell::new(Instant::now());
     let pending = Pending::new();
     let pongs = Cell::new(None);
-    tokio::select! {
-        result = incoming::read(reader, peer, shared, &heard, &pending, &pongs) => result,
-        result = outgoing::write(writer, messages, shared, &heard, &pending, &pongs) => result,
+    let result = tokio::select! {
+        result = incoming::read(&mut reader, peer, shared, &heard, &pending, &pongs) => result,
+        result = outgoing::write(&mut writer, messages, shared, &heard, &pending, &pongs) => result,
+    };
+    if let Err(SessionError::Silent(_) | SessionError::Link(LinkError::Frame(FrameError::Io(_)))) = &result {
+        // Nobody is there to be told.
+        return result;
     }
+    if let Some(goodbye) = result.as_ref().err().and_then(SessionError::goodbye) {
+        writer.push(goodbye)?;
+    }
+    part(&mut reader, &mut writer, PARTING.min(shared.silence)).await;
+    result
 }

@@ -13,7 +13,7 @@ use task_messenger_core::{
 };
 use task_messenger_protocol::{
     link::Writer,
-    messages::{Assign, FromManager, Goodbye, Ping, Pong, Results, Run},
+    messages::{Assign, FromManager, Ping, Pong, Results, Run},
 };
 use tokio::sync::mpsc;
 
@@ -27,7 +27,7 @@ const MESSAGE_BYTES: u64 = 128 * 1024;
 const GATHERED_BYTES: usize = 512 * 1024;
 
 pub(super) async fn write(
-    writer: Writer<FromManager>,
+    writer: &mut Writer<FromManager>,
     mut messages: mpsc::Receiver<Outgoing>,
     shared: &Shared,
     heard: &Cell<Instant>,
@@ -43,7 +43,7 @@ pub(super) async fn write(
         tokio::select! {
             count = messages.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
-                    return Err(SessionError::Closed { text: "the manager closed it".to_owned() });
+                    return Err(SessionError::Stopping);
                 }
             }
             _ = check.tick() => {
@@ -56,9 +56,7 @@ pub(super) async fn write(
         }
         for message in batch.drain(..) {
             if let Outgoing::Close { reason, text } = message {
-                outgoing.writer.push(Goodbye { reason: reason.into(), text: text.clone() })?;
-                outgoing.flush_within(shared.silence).await?;
-                return Err(SessionError::Closed { text });
+                return Err(SessionError::Closed { reason, text });
             }
             if matches!(message, Outgoing::Answer(_)) {
                 pending.end();
@@ -74,7 +72,7 @@ pub(super) async fn write(
 }
 
 struct Writing<'a> {
-    writer: Writer<FromManager>,
+    writer: &'a mut Writer<FromManager>,
     shared: &'a Shared,
 }
 
