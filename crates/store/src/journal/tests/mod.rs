@@ -1,5 +1,6 @@
 //! The journal against a reference model: the list of the records that were appended.
 
+mod chain;
 mod damage;
 mod durability;
 mod model;

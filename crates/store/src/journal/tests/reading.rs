@@ -1,6 +1,6 @@
 //! Values found again in memory and on disks, and the real disk.
 
-use std::{path::Path, sync::Arc};
+use std::{io::IoSlice, path::Path, sync::Arc};
 
 use task_messenger_core::{
     ids::{Place, RecordNumber},
@@ -14,7 +14,7 @@ use super::{
     model::Model,
     options, shared,
 };
-use crate::disk::{FileDisk, Random, SimulatedDisk};
+use crate::disk::{Access, Disk, FileDisk, Random, SimulatedDisk};
 
 #[test]
 fn every_value_is_found_in_any_order_in_memory_or_not() {
@@ -160,4 +160,21 @@ fn a_file_system_without_direct_writes_will_do() {
     if let Ok(directory) = tempfile::tempdir_in("/dev/shm") {
         use_real_disk(directory.path(), Durability::Strict);
     }
+}
+
+#[test]
+fn a_write_that_the_file_system_refuses_directly_is_done_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FileDisk::new(directory.path()).unwrap();
+    disk.create("file", 10_000).unwrap();
+    let file = disk.open("file", Access::Through).unwrap();
+    // Direct writes want multiples of the device's block.
+    file.write_at(100, &[IoSlice::new(b"odd "), IoSlice::new(b"pieces")]).unwrap();
+    file.sync().unwrap();
+    let mut found = [0; 12];
+    assert_eq!(file.read_at(99, &mut found).unwrap(), 12);
+    assert_eq!(&found, b"\0odd pieces\0");
+    assert_eq!((file.length().unwrap(), file.read_at(9_999, &mut found).unwrap()), (10_000, 1));
+    assert_eq!(disk.read("file").unwrap().len(), 10_000);
+    assert!(disk.create("file", 1).is_err());
 }
