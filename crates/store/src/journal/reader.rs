@@ -12,7 +12,7 @@ use task_messenger_core::{
 };
 
 use super::{
-    BLOCK_BYTES_MAX,
+    BLOCK_BYTES_MAX, Tail,
     cache::Cache,
     scan::{FoundBlock, SegmentScan},
     segments,
@@ -44,6 +44,9 @@ pub struct Reader {
 
 struct Files {
     disk: Arc<dyn Disk>,
+    /// Where this process began to write: segment and offset, and its epoch.
+    begin: (u64, u64),
+    epoch: u64,
     /// The segments in use, the latest first.
     open: VecDeque<SegmentScan>,
     /// Blocks that were read, the latest first.
@@ -73,8 +76,15 @@ pub enum ReadError {
 }
 
 impl Reader {
-    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, cache: Arc<Mutex<Cache>>) -> Self {
-        let files = Files { disk, open: VecDeque::new(), recent: VecDeque::new() };
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        cache: Arc<Mutex<Cache>>,
+        epoch: u64,
+        tail: Tail,
+    ) -> Self {
+        let begin = (tail.segment, tail.offset);
+        let files = Files { disk, begin, epoch, open: VecDeque::new(), recent: VecDeque::new() };
         Self { segment_bytes, cache, files: Arc::new(Mutex::new(files)) }
     }
 
@@ -165,11 +175,18 @@ impl Files {
         };
         let scan = match scan {
             Some(scan) => scan,
-            None => self
-                .disk
-                .open(&segments::name(segment), Access::Read)
-                .and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES))
-                .map_err(|source| ReadError::Io { file: segments::name(segment), source })?,
+            None => {
+                let mut scan = self
+                    .disk
+                    .open(&segments::name(segment), Access::Read)
+                    .and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES))
+                    .map_err(|source| ReadError::Io { file: segments::name(segment), source })?;
+                if segment >= self.begin.0 {
+                    let offset = if segment == self.begin.0 { self.begin.1 } else { 0 };
+                    scan.ignore_leftovers(offset, self.epoch);
+                }
+                scan
+            }
         };
         self.open.truncate(OPEN_SEGMENTS - 1);
         self.open.push_front(scan);

@@ -310,7 +310,7 @@ impl Recovery {
             id: identity.id,
             front: Front::new(segments.clone(), cache.clone(), options.durability, epoch, tail),
             writer: Writer::new(segments.clone(), options.durability, epoch, tail),
-            reader: Reader::new(disk, identity.segment_bytes, cache),
+            reader: Reader::new(disk, identity.segment_bytes, cache, epoch, tail),
             allocator: Allocator::new(segments, fill),
             blobs,
         })

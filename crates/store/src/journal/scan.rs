@@ -17,6 +17,8 @@ pub(super) struct SegmentScan {
     window: Bytes,
     window_start: u64,
     window_bytes: u64,
+    /// From this offset on, blocks of an epoch before this one are what an earlier end of the journal left behind.
+    leftovers: (u64, u64),
 }
 
 /// A block that is whole, and belongs where it was found.
@@ -44,7 +46,21 @@ impl FoundBlock {
 impl SegmentScan {
     pub(super) fn new(file: Arc<dyn DiskFile>, segment: u64, window_bytes: u64) -> io::Result<Self> {
         let length = file.length()?;
-        Ok(Self { file, segment, length, window: Bytes::new(), window_start: 0, window_bytes })
+        Ok(Self {
+            file,
+            segment,
+            length,
+            window: Bytes::new(),
+            window_start: 0,
+            window_bytes,
+            leftovers: (u64::MAX, 0),
+        })
+    }
+
+    /// Lets blocks from `offset` on count only if they are of this epoch or a later one. They are being written over, and a
+    /// window can hold them from before.
+    pub(super) fn ignore_leftovers(&mut self, offset: u64, epoch: u64) {
+        self.leftovers = (offset, epoch);
     }
 
     pub(super) fn segment(&self) -> u64 {
@@ -83,7 +99,9 @@ impl SegmentScan {
     pub(super) fn block_at(&mut self, offset: u64) -> io::Result<Option<FoundBlock>> {
         self.look_at(offset, BLOCK_UNIT as u64)?;
         let Some((header, checksum)) = Header::read(self.seen(offset)) else { return Ok(None) };
-        if header.segment != self.segment || header.offset != offset {
+        let (leftovers, epoch) = self.leftovers;
+        let left_over = offset >= leftovers && header.epoch < epoch;
+        if header.segment != self.segment || header.offset != offset || left_over {
             return Ok(None);
         }
         let length = HEADER_BYTES as u64 + u64::from(header.payload_length);

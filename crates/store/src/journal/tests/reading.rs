@@ -10,11 +10,14 @@ use task_messenger_core::{
 };
 
 use super::{
-    super::{Allocation, Durability, Options, ReadError, open},
+    super::{Allocation, Durability, Options, ReadError, Store, open},
     model::Model,
     options, shared,
 };
-use crate::disk::{Access, Disk, FileDisk, Random, SimulatedDisk};
+use crate::{
+    block::BLOCK_UNIT,
+    disk::{Access, Disk, FileDisk, Random, SimulatedDisk},
+};
 
 #[test]
 fn every_value_is_found_in_any_order_in_memory_or_not() {
@@ -77,7 +80,39 @@ fn where_no_value_is_an_error_comes_back_and_nothing_else() {
 /// A reader that has read nothing yet.
 fn copy_reader(disk: &SimulatedDisk) -> super::super::Reader {
     let cache = super::super::cache::Cache::new(0, RecordNumber(0));
-    super::super::Reader::new(shared(disk), 64 << 10, Arc::new(std::sync::Mutex::new(cache)))
+    let tail = super::super::Tail { segment: 1, offset: 0, checksum: 0, last: RecordNumber(0) };
+    super::super::Reader::new(shared(disk), 64 << 10, Arc::new(std::sync::Mutex::new(cache)), 0, tail)
+}
+
+#[test]
+fn what_an_earlier_end_left_behind_is_never_read() {
+    let disk = SimulatedDisk::new(3);
+    let tight = Options { cache_bytes: 0, ..options(Durability::Interval) };
+    let commit = |store: &mut Store, value: &[u8]| {
+        let mut values = ValuesBuilder::default();
+        values.push(value);
+        let record = Record::Finished { ends: Vec::new(), details: values.take(), time: WallTime(0) };
+        let place = store.front.append(&record).values;
+        let blocks = store.front.take_blocks();
+        let progress = store.writer.write(blocks, false).unwrap();
+        store.front.progress(progress);
+        let mut out = Vec::new();
+        store.reader.read_many(&[place], &mut out).unwrap();
+        assert_eq!(out, [Value::Inline(value.to_vec().into())]);
+    };
+    let mut store = open(shared(&disk), &tight).unwrap().finish().unwrap();
+    for value in [b"first", b"lost!", b"stale"] {
+        commit(&mut store, value);
+    }
+    disk.flip("journal/000000000001.segment", BLOCK_UNIT as u64, 0).unwrap();
+    disk.kill();
+    disk.restart();
+    let mut store = open(shared(&disk), &tight).unwrap().finish().unwrap();
+    assert_eq!(store.front.last(), RecordNumber(1));
+    // The first read brings what lies behind into the reader's window, before it is written over.
+    for value in [b"other", b"fresh"] {
+        commit(&mut store, value);
+    }
 }
 
 #[test]
