@@ -173,20 +173,19 @@ impl Files {
             Some(index) => self.open.remove(index),
             None => None,
         };
-        let scan = match scan {
-            Some(scan) => scan,
-            None => {
-                let mut scan = self
-                    .disk
-                    .open(&segments::name(segment), Access::Read)
-                    .and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES))
-                    .map_err(|source| ReadError::Io { file: segments::name(segment), source })?;
-                if segment >= self.begin.0 {
-                    let offset = if segment == self.begin.0 { self.begin.1 } else { 0 };
-                    scan.ignore_leftovers(offset, self.epoch);
-                }
-                scan
+        let scan = if let Some(scan) = scan {
+            scan
+        } else {
+            let mut scan = self
+                .disk
+                .open(&segments::name(segment), Access::Read)
+                .and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES))
+                .map_err(|source| ReadError::Io { file: segments::name(segment), source })?;
+            if segment >= self.begin.0 {
+                let offset = if segment == self.begin.0 { self.begin.1 } else { 0 };
+                scan.ignore_leftovers(offset, self.epoch);
             }
+            scan
         };
         self.open.truncate(OPEN_SEGMENTS - 1);
         self.open.push_front(scan);
