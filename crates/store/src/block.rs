@@ -16,11 +16,12 @@
 //! | 48 | 4 | length of the payload in bytes |
 //! | 52 | 4 | checksum of the previous block (its field at 60); of a store's first block 0 |
 //! | 56 | 4 | zero |
-//! | 60 | 4 | CRC-32C of the header's first 60 bytes and the payload |
+//! | 60 | 4 | CRC-32C of the header's first 60 bytes and the payload, begun with the store's seed |
 //!
 //! The payload follows: the records, one behind the other, as [`crate::codec`] describes them. Zeros fill the block up to a
 //! multiple of 4 KiB. That each block carries the checksum of its predecessor makes the journal a chain: what an earlier
-//! use of the segment, or an earlier tail, left behind can never be taken for a continuation.
+//! use of the segment, or an earlier tail, left behind can never be taken for a continuation. The seed is a random number
+//! that only the store itself knows, so that a payload can't pretend to be a block.
 
 use task_messenger_core::ids::RecordNumber;
 
@@ -86,7 +87,7 @@ impl Header {
     ///
     /// # Panics
     /// If `block` is shorter than header and payload.
-    pub fn write(&self, block: &mut [u8]) -> u32 {
+    pub fn write(&self, block: &mut [u8], seed: u32) -> u32 {
         let payload_end = HEADER_BYTES + self.payload_length as usize;
         let mut header = [0; HEADER_BYTES];
         header[..4].copy_from_slice(&MAGIC);
@@ -99,7 +100,7 @@ impl Header {
         header[40..48].copy_from_slice(&self.synced_through.0.to_le_bytes());
         header[48..52].copy_from_slice(&self.payload_length.to_le_bytes());
         header[52..56].copy_from_slice(&self.previous_checksum.to_le_bytes());
-        let checksum = checksum(&header, &block[HEADER_BYTES..payload_end]);
+        let checksum = checksum(seed, &header, &block[HEADER_BYTES..payload_end]);
         header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
         block[..HEADER_BYTES].copy_from_slice(&header);
         checksum
@@ -116,17 +117,18 @@ impl Header {
     }
 }
 
-/// Whether `block`, which starts with `header` and `checksum` as read from it, is whole and unchanged.
-pub fn verify(block: &[u8], header: &Header, checksum: u32) -> bool {
+/// Whether `block`, which starts with `header` and `checksum` as read from it, is whole, unchanged, and of the store with this
+/// seed.
+pub fn verify(block: &[u8], header: &Header, checksum: u32, seed: u32) -> bool {
     let payload_end = HEADER_BYTES + header.payload_length as usize;
     match (block.first_chunk(), block.get(HEADER_BYTES..payload_end)) {
-        (Some(head), Some(payload)) => self::checksum(head, payload) == checksum,
+        (Some(head), Some(payload)) => self::checksum(seed, head, payload) == checksum,
         _ => false,
     }
 }
 
-fn checksum(header: &[u8; HEADER_BYTES], payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&header[..CHECKSUM_AT]), payload)
+fn checksum(seed: u32, header: &[u8; HEADER_BYTES], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(seed, &header[..CHECKSUM_AT]), payload)
 }
 
 fn array<const N: usize>(bytes: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
@@ -153,7 +155,7 @@ mod tests {
     fn block() -> (Vec<u8>, u32) {
         let mut block = vec![0; BLOCK_UNIT];
         block[HEADER_BYTES..HEADER_BYTES + 5].copy_from_slice(b"hello");
-        let checksum = HEADER.write(&mut block);
+        let checksum = HEADER.write(&mut block, 0);
         (block, checksum)
     }
 
@@ -170,6 +172,7 @@ mod tests {
         assert_eq!(Header::read(&block), Some((HEADER, checksum)));
         assert_eq!(HEADER.last(), RecordNumber(78));
         assert_eq!(HEADER.block_length(), 4096);
+        assert_eq!(HEADER.write(&mut block.clone(), 7), crc32c::crc32c_append(7, &covered));
         // The check value of CRC-32C, as in RFC 3720.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
     }
@@ -177,8 +180,9 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_header_and_payload_is_noticed() {
         let (block, _) = block();
-        let whole = |block: &[u8]| Header::read(block).is_some_and(|(header, sum)| verify(block, &header, sum));
+        let whole = |block: &[u8]| Header::read(block).is_some_and(|(header, sum)| verify(block, &header, sum, 0));
         assert!(whole(&block));
+        assert!(!verify(&block, &HEADER, Header::read(&block).unwrap().1, 1), "another store's");
         for bit in 0..(HEADER_BYTES + 5) * 8 {
             let mut changed = block.clone();
             changed[bit / 8] ^= 1 << (bit % 8);

@@ -1,4 +1,5 @@
-//! What a store is: its format, its id, the size of its segments. Kept in `store.json`, written once when it is made.
+//! What a store is: its format, its id, the size of its segments, what its checksums begin with. Kept in `store.json`, written
+//! once when it is made.
 
 use std::{fmt, str::FromStr};
 
@@ -48,6 +49,8 @@ impl FromStr for StoreId {
 pub(crate) struct Identity {
     pub(crate) id: StoreId,
     pub(crate) segment_bytes: u64,
+    /// What checksums begin with. Random, and told to nobody.
+    pub(crate) checksum_seed: u32,
 }
 
 /// Why a `store.json` is refused.
@@ -95,6 +98,7 @@ struct File {
     format: u32,
     id: String,
     segment_bytes: u64,
+    checksum_seed: u32,
 }
 
 impl Identity {
@@ -108,13 +112,16 @@ impl Identity {
         if !is_possible(file.segment_bytes) {
             return Err(IdentityError::SegmentBytes { segment_bytes: file.segment_bytes });
         }
-        Ok(Self { id, segment_bytes: file.segment_bytes })
+        Ok(Self { id, segment_bytes: file.segment_bytes, checksum_seed: file.checksum_seed })
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {
-        let Self { id, segment_bytes } = self;
-        format!("{{\n  \"format\": {STORE_FORMAT},\n  \"id\": \"{id}\",\n  \"segment_bytes\": {segment_bytes}\n}}\n")
-            .into_bytes()
+        let Self { id, segment_bytes, checksum_seed } = self;
+        format!(
+            "{{\n  \"format\": {STORE_FORMAT},\n  \"id\": \"{id}\",\n  \"segment_bytes\": {segment_bytes},\n  \
+             \"checksum_seed\": {checksum_seed}\n}}\n"
+        )
+        .into_bytes()
     }
 }
 
@@ -129,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_everything_else_is_refused() {
-        let identity = Identity { id: StoreId([0xab; 16]), segment_bytes: 1 << 26 };
+        let identity = Identity { id: StoreId([0xab; 16]), segment_bytes: 1 << 26, checksum_seed: 77 };
         let text = String::from_utf8(identity.write()).unwrap();
         assert_eq!(Identity::read(text.as_bytes()).unwrap(), identity);
         let refused = |from: &str, to: &str| Identity::read(text.replace(from, to).as_bytes()).unwrap_err();

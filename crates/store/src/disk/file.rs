@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use super::{Access, Disk, DiskFile, directory_of};
@@ -140,7 +140,7 @@ fn open_through(path: PathBuf) -> io::Result<Arc<dyn DiskFile>> {
     use rustix::fs::OFlags;
     let flags = (OFlags::DIRECT | OFlags::DSYNC).bits();
     match OpenOptions::new().read(true).write(true).custom_flags(flags.cast_signed()).open(&path) {
-        Ok(direct) => Ok(Arc::new(DirectFile { direct, path, plain: OnceLock::new() })),
+        Ok(direct) => Ok(Arc::new(DirectFile { direct, path, plain: std::sync::OnceLock::new() })),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             Ok(Arc::new(PlainFile { file: open_plain(&path)?, sync_writes: true }))
         }
@@ -191,7 +191,7 @@ struct DirectFile {
     direct: File,
     path: PathBuf,
     /// What is used instead once the file system has refused a direct write, and for reading, which need not be aligned.
-    plain: OnceLock<PlainFile>,
+    plain: std::sync::OnceLock<PlainFile>,
 }
 
 #[cfg(target_os = "linux")]

@@ -210,7 +210,7 @@ impl DiskFile for SimulatedFile {
         if self.access == Access::Read {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let bytes = pieces.iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
         let unaligned = !offset.is_multiple_of(PAGE as u64) || !bytes.len().is_multiple_of(PAGE);
         if self.access == Access::Through && unaligned {
             return Err(io::ErrorKind::InvalidInput.into());

@@ -208,7 +208,7 @@ impl Front {
             previous_checksum: self.tail.checksum,
         };
         buffer.pad_to(header.block_length() as usize);
-        let checksum = header.write(buffer.as_mut());
+        let checksum = header.write(buffer.as_mut(), self.segments.checksum_seed());
         let weight = buffer.capacity();
         self.buffer_bytes = buffer.len().max(BUFFER_BYTES_MIN);
         self.block_bytes += buffer.len() as u64;

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     block::BLOCK_UNIT,
     disk::{Access, Disk},
+    identity::Identity,
 };
 
 /// How much is read when values are read in their order.
@@ -44,6 +45,7 @@ pub struct Reader {
 
 struct Files {
     disk: Arc<dyn Disk>,
+    checksum_seed: u32,
     /// Where this process began to write: segment and offset, and its epoch.
     begin: (u64, u64),
     epoch: u64,
@@ -78,14 +80,21 @@ pub enum ReadError {
 impl Reader {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
-        segment_bytes: u64,
+        identity: &Identity,
         cache: Arc<Mutex<Cache>>,
         epoch: u64,
         tail: Tail,
     ) -> Self {
         let begin = (tail.segment, tail.offset);
-        let files = Files { disk, begin, epoch, open: VecDeque::new(), recent: VecDeque::new() };
-        Self { segment_bytes, cache, files: Arc::new(Mutex::new(files)) }
+        let files = Files {
+            disk,
+            checksum_seed: identity.checksum_seed,
+            begin,
+            epoch,
+            open: VecDeque::new(),
+            recent: VecDeque::new(),
+        };
+        Self { segment_bytes: identity.segment_bytes, cache, files: Arc::new(Mutex::new(files)) }
     }
 
     /// The value at a place, if its block is still in memory.
@@ -179,7 +188,7 @@ impl Files {
             let mut scan = self
                 .disk
                 .open(&segments::name(segment), Access::Read)
-                .and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES))
+                .and_then(|file| SegmentScan::new(file, segment, self.checksum_seed, WINDOW_BYTES))
                 .map_err(|source| ReadError::Io { file: segments::name(segment), source })?;
             if segment >= self.begin.0 {
                 let offset = if segment == self.begin.0 { self.begin.1 } else { 0 };

@@ -175,10 +175,8 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
     }
     let identity = match found {
         Some(identity) => identity,
-        None => Identity {
-            id: StoreId(disk.entropy().map_err(|source| io_error("name", IDENTITY_FILE.to_owned(), source))?),
-            segment_bytes: options.segment_bytes,
-        },
+        None => make_identity(&*disk, options.segment_bytes)
+            .map_err(|source| io_error("name", IDENTITY_FILE.to_owned(), source))?,
     };
     let mut recovery = Recovery {
         disk,
@@ -196,6 +194,13 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
         recovery.scan = Some(recovery.open_segment(1)?);
     }
     Ok(recovery)
+}
+
+/// A new store's.
+fn make_identity(disk: &dyn Disk, segment_bytes: u64) -> io::Result<Identity> {
+    let id = StoreId(disk.entropy()?);
+    let [a, b, c, d, ..] = disk.entropy()?;
+    Ok(Identity { id, segment_bytes, checksum_seed: u32::from_le_bytes([a, b, c, d]) })
 }
 
 /// The last segment, if none is missing before it.
@@ -301,8 +306,7 @@ impl Recovery {
         let provisional = length.map_err(|source| io_error("read", name, source))? < identity.segment_bytes;
 
         let blobs = Blobs::open(disk.clone())?;
-        let segments =
-            Arc::new(Segments::new(disk.clone(), identity.segment_bytes, self.last_segment, tail.segment, provisional));
+        let segments = Arc::new(Segments::new(disk.clone(), identity, self.last_segment, tail.segment, provisional));
         let cache = Arc::new(Mutex::new(Cache::new(options.cache_bytes, tail.last)));
         let epoch = self.epoch + 1;
         let fill = options.durability == Durability::Strict;
@@ -310,7 +314,7 @@ impl Recovery {
             id: identity.id,
             front: Front::new(segments.clone(), cache.clone(), options.durability, epoch, tail),
             writer: Writer::new(segments.clone(), options.durability, epoch, tail),
-            reader: Reader::new(disk, identity.segment_bytes, cache, epoch, tail),
+            reader: Reader::new(disk, &identity, cache, epoch, tail),
             allocator: Allocator::new(segments, fill),
             blobs,
         })
@@ -389,7 +393,9 @@ impl Recovery {
 
     fn open_segment(&self, segment: u64) -> Result<SegmentScan, OpenError> {
         let name = segments::name(segment);
-        let scan = self.disk.open(&name, Access::Read).and_then(|file| SegmentScan::new(file, segment, WINDOW_BYTES));
+        let seed = self.identity.checksum_seed;
+        let scan =
+            self.disk.open(&name, Access::Read).and_then(|file| SegmentScan::new(file, segment, seed, WINDOW_BYTES));
         scan.map_err(|source| io_error("read", name, source))
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 pub(super) struct SegmentScan {
     file: Arc<dyn DiskFile>,
     segment: u64,
+    checksum_seed: u32,
     length: u64,
     window: Bytes,
     window_start: u64,
@@ -44,11 +45,17 @@ impl FoundBlock {
 }
 
 impl SegmentScan {
-    pub(super) fn new(file: Arc<dyn DiskFile>, segment: u64, window_bytes: u64) -> io::Result<Self> {
+    pub(super) fn new(
+        file: Arc<dyn DiskFile>,
+        segment: u64,
+        checksum_seed: u32,
+        window_bytes: u64,
+    ) -> io::Result<Self> {
         let length = file.length()?;
         Ok(Self {
             file,
             segment,
+            checksum_seed,
             length,
             window: Bytes::new(),
             window_start: 0,
@@ -111,7 +118,7 @@ impl SegmentScan {
             }
             self.look_at(offset, header.block_length())?;
         }
-        if !verify(self.seen(offset), &header, checksum) {
+        if !verify(self.seen(offset), &header, checksum, self.checksum_seed) {
             return Ok(None);
         }
         let start = (offset - self.window_start) as usize;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use crate::disk::Disk;
+use crate::{disk::Disk, identity::Identity};
 
 /// The journal's directory.
 pub(super) const DIRECTORY: &str = "journal";
@@ -25,7 +25,7 @@ const PROVISIONAL_BYTES: u64 = 4 << 20;
 /// Which segments are ready; shared by front, writer and allocator.
 pub(super) struct Segments {
     disk: Arc<dyn Disk>,
-    segment_bytes: u64,
+    identity: Identity,
     /// Held while a segment gets its name.
     naming: Mutex<()>,
     /// The last segment that has its name.
@@ -37,10 +37,10 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, ready: u64, in_use: u64, provisional: bool) -> Self {
+    pub(super) fn new(disk: Arc<dyn Disk>, identity: Identity, ready: u64, in_use: u64, provisional: bool) -> Self {
         Self {
             disk,
-            segment_bytes,
+            identity,
             naming: Mutex::new(()),
             ready: ready.into(),
             provisional: if provisional { in_use } else { 0 }.into(),
@@ -53,7 +53,11 @@ impl Segments {
     }
 
     pub(super) fn segment_bytes(&self) -> u64 {
-        self.segment_bytes
+        self.identity.segment_bytes
+    }
+
+    pub(super) fn checksum_seed(&self) -> u32 {
+        self.identity.checksum_seed
     }
 
     /// Whether the next block had better open the next segment: this one was made in a hurry, and the next one is ready.
@@ -80,7 +84,7 @@ impl Segments {
         let mut ready = self.ready.load(Ordering::Acquire);
         while ready < segment {
             ready += 1;
-            make(&*self.disk, ready, self.segment_bytes)?;
+            make(&*self.disk, ready, self.segment_bytes())?;
             self.provisional.store(ready, Ordering::Release);
             self.ready.store(ready, Ordering::Release);
         }

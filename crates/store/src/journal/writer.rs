@@ -117,7 +117,7 @@ impl Writer {
             previous_checksum: self.tail.checksum,
         };
         let mut buffer = AlignedBuffer::zeros(BLOCK_UNIT);
-        let checksum = header.write(buffer.as_mut());
+        let checksum = header.write(buffer.as_mut(), self.segments.checksum_seed());
         let block = Block {
             segment,
             offset,

@@ -6,13 +6,14 @@ use task_messenger_core::{
 };
 
 use super::{
-    super::{Durability, Store, open, segments},
+    super::{Durability, OpenError, Store, open, segments},
     options, shared,
 };
 use crate::{
     block::{BLOCK_UNIT, HEADER_BYTES, Header},
     codec,
     disk::{Access, Disk, SimulatedDisk},
+    identity::{IDENTITY_FILE, Identity},
 };
 
 fn start(disk: &SimulatedDisk, durability: Durability) -> Store {
@@ -28,15 +29,19 @@ fn commit(store: &mut Store, sync: bool) {
 }
 
 /// Writes a block with one record behind a header of one's own making.
-fn forge(disk: &SimulatedDisk, offset: u64, mut header: Header) {
+fn forge(disk: &SimulatedDisk, seed: u32, offset: u64, mut header: Header) {
     let mut record = Vec::new();
     codec::encode(&Record::JobClosed { job: JobNumber(2) }, &mut record);
     let mut block = vec![0; BLOCK_UNIT];
     block[HEADER_BYTES..HEADER_BYTES + record.len()].copy_from_slice(&record);
     header.payload_length = record.len() as u32;
-    header.write(&mut block);
+    header.write(&mut block, seed);
     let file = disk.open(&segments::name(1), Access::Through).unwrap();
     file.write_at(offset, &[std::io::IoSlice::new(&block)]).unwrap();
+}
+
+fn seed(disk: &SimulatedDisk) -> u32 {
+    Identity::read(&disk.read(IDENTITY_FILE).unwrap()).unwrap().checksum_seed
 }
 
 /// What makes a header another one.
@@ -69,7 +74,7 @@ fn only_what_continues_the_last_block_is_taken() {
         header.first = header.last().next();
         header.previous_checksum = checksum;
         change(&mut header);
-        forge(&disk, 2 * unit, header);
+        forge(&disk, seed(&disk), 2 * unit, header);
         let found = start(&disk, Durability::Strict).front.last();
         assert_eq!(found, RecordNumber(expected), "{what}");
     }
@@ -84,7 +89,7 @@ fn every_start_has_an_epoch_above_all_that_left_something() {
     let (first, second) = (header_at(&disk, 0).0, header_at(&disk, unit).0);
     assert!(second.epoch > first.epoch);
     // A later block of a commit whose beginning was lost.
-    forge(&disk, 5 * unit, Header { epoch: 40, offset: 5 * unit, first: RecordNumber(9), ..second });
+    forge(&disk, seed(&disk), 5 * unit, Header { epoch: 40, offset: 5 * unit, first: RecordNumber(9), ..second });
     commit(&mut start(&disk, Durability::Strict), true);
     assert!(header_at(&disk, 2 * unit).0.epoch > 40);
 }
@@ -107,4 +112,22 @@ fn no_block_claims_more_than_was_synced() {
         appended += 12;
     }
     assert!(recovered > appended / 2 && recovered < appended, "{recovered} of {appended}");
+}
+
+#[test]
+fn bytes_that_pretend_to_be_a_block_are_none() {
+    let unit = BLOCK_UNIT as u64;
+    let disk = SimulatedDisk::new(1);
+    commit(&mut start(&disk, Durability::Strict), true);
+    // Whoever doesn't know the store's seed can claim what they like.
+    let (header, previous_checksum) = header_at(&disk, 0);
+    let claim = Header { synced_through: RecordNumber(1 << 40), first: RecordNumber(2), previous_checksum, ..header };
+    for offset in [unit, 3 * unit] {
+        forge(&disk, !seed(&disk), offset, Header { offset, ..claim });
+    }
+    assert_eq!(start(&disk, Durability::Strict).front.last(), RecordNumber(1));
+    forge(&disk, seed(&disk), 3 * unit, Header { offset: 3 * unit, ..claim });
+    let mut recovery = open(shared(&disk), &options(Durability::Strict)).unwrap();
+    assert!(recovery.next().unwrap().is_some());
+    assert!(matches!(recovery.next(), Err(OpenError::Damaged { .. })));
 }

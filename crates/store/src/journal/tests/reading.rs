@@ -17,6 +17,7 @@ use super::{
 use crate::{
     block::BLOCK_UNIT,
     disk::{Access, Disk, FileDisk, Random, SimulatedDisk},
+    identity::{IDENTITY_FILE, Identity},
 };
 
 #[test]
@@ -81,7 +82,8 @@ fn where_no_value_is_an_error_comes_back_and_nothing_else() {
 fn copy_reader(disk: &SimulatedDisk) -> super::super::Reader {
     let cache = super::super::cache::Cache::new(0, RecordNumber(0));
     let tail = super::super::Tail { segment: 1, offset: 0, checksum: 0, last: RecordNumber(0) };
-    super::super::Reader::new(shared(disk), 64 << 10, Arc::new(std::sync::Mutex::new(cache)), 0, tail)
+    let identity = Identity::read(&disk.read(IDENTITY_FILE).unwrap()).unwrap();
+    super::super::Reader::new(shared(disk), &identity, Arc::new(std::sync::Mutex::new(cache)), 0, tail)
 }
 
 #[test]
