@@ -48,13 +48,13 @@ pub(crate) struct Behaviour {
 }
 
 /// A template whose body says everything about it, so that equal bodies are equal templates.
-pub(crate) fn template(random: &mut Random) -> Arc<Template> {
+pub(crate) fn template(random: &mut Random, slowest: u64) -> Arc<Template> {
     let kind = if random.percent(40) { 0 } else { 1 + random.below(SKILLS.len() as u64) as u8 };
     let priority = if random.percent(60) { 0 } else { random.below(5) as u8 };
     let slots = if random.percent(75) { 1 } else { random.between(1, MOST_SLOTS) as u8 };
     let attempts = random.between(1, 4) as u8;
     let failing = if random.percent(40) { 0 } else { random.pick(&[10, 30, 60, 100]) };
-    let pace = random.below(3) as u8;
+    let pace = random.below(slowest) as u8;
     let backoff = random.below(3) as u8;
     let body = [kind, priority, slots, attempts, failing, pace, backoff];
     let backoff_first = Duration::from_millis([10, 200, 1_000][backoff as usize]);
@@ -87,7 +87,8 @@ impl Script {
     pub(crate) fn new(random: &mut Random, size: u64, large: bool) -> Self {
         let key = JobKey(random.bytes());
         let own = random.next();
-        let templates: Vec<_> = (0..random.between(1, 3)).map(|_| template(random)).collect();
+        let templates: Vec<_> =
+            (0..random.between(1, 3)).map(|_| template(random, if size > 400 { 2 } else { 3 })).collect();
         let at_once = random.percent(25);
         let batch = if at_once { size as u32 } else { random.pick(&[1, 7, 7, 1_000]) };
         let one_template = at_once || random.percent(70);
@@ -135,7 +136,17 @@ impl Script {
             builder.push(&task.payload);
         }
         let any = self.tasks.get(first as usize).or(self.tasks.last());
-        (any.map(|task| task.template.clone()).unwrap_or_else(|| template(&mut Random::new(0))), builder.take())
+        (any.map(|task| task.template.clone()).unwrap_or_else(|| template(&mut Random::new(0), 1)), builder.take())
+    }
+
+    /// How long its tasks may take if they have half of worker 0 to themselves.
+    pub(crate) fn longest_work(&self) -> Duration {
+        let of = |task: &Wanted| {
+            let Behaviour { slots, longest, .. } = behaviour(&task.template.body);
+            let retry = task.template.retry;
+            longest * slots * retry.max_attempts / (MOST_SLOTS as u32 / 2)
+        };
+        self.tasks.iter().map(of).sum()
     }
 
     fn digests(&self) -> Vec<u32> {

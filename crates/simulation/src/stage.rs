@@ -40,6 +40,7 @@ pub(crate) enum Event {
     Client { at: usize, start: u64, event: ClientEvent },
     Fault,
     FreeDisk,
+    Wake(usize),
 }
 
 /// What the manager's process waits for.

@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     process: Option<Process>,
     starts: u64,
     pub(crate) frozen_until: Option<Duration>,
+    /// What comes while it is frozen.
+    pub(crate) postponed: Vec<Event>,
 }
 
 /// One run of its program.
@@ -79,7 +81,16 @@ struct Report {
 impl Worker {
     pub(crate) fn new(at: usize) -> Self {
         let hash = SecretHash([100 + at as u8; 32]);
-        Self { at, hash, number: None, outbox: Vec::new(), process: None, starts: 0, frozen_until: None }
+        Self {
+            at,
+            hash,
+            number: None,
+            outbox: Vec::new(),
+            process: None,
+            starts: 0,
+            frozen_until: None,
+            postponed: Vec::new(),
+        }
     }
 
     pub(crate) fn is_running(&self) -> bool {

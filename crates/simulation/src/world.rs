@@ -26,8 +26,8 @@ pub(crate) struct World {
     steps: u64,
 }
 
-/// The longest that everything may take once nothing goes wrong any more.
-const CALM: Duration = Duration::from_mins(20);
+/// How long everything may take, beside the work itself, once nothing goes wrong any more.
+const CALM: Duration = Duration::from_secs(90);
 
 /// No run has more events.
 const STEPS: u64 = 400_000;
@@ -86,7 +86,8 @@ impl World {
             self.step()?;
         }
         self.make_whole();
-        let deadline = self.stage.now + CALM;
+        let work: Duration = self.stage.model.scripts.values().map(|script| script.longest_work()).sum();
+        let deadline = self.stage.now + CALM + self.stage.scenario.limits.lease_grace * 4 + work;
         while !self.is_over() {
             self.step()?;
             if self.stage.now > deadline || self.steps > STEPS {
@@ -124,6 +125,13 @@ impl World {
     fn step(&mut self) -> Checked {
         let event = self.stage.next_event().ok_or_else(|| Violation("nothing happens any more".to_owned()))?;
         self.steps += 1;
+        self.happen(event)?;
+        let progress = self.manager.reference.records.len() as u64;
+        self.stage.trace.mix(progress);
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Checked {
         if let Event::Worker { at, .. } = event
             && self.postpone(at, &event)
         {
@@ -140,19 +148,33 @@ impl World {
             Event::Client { at, start, event } => self.clients[at].handle(&mut self.stage, start, event),
             Event::Fault => self.fault()?,
             Event::FreeDisk => self.manager.disk.set_capacity(None),
+            Event::Wake(at) => self.wake(at)?,
         }
-        let progress = self.manager.reference.records.len() as u64;
-        self.stage.trace.mix(progress);
         Ok(())
     }
 
-    /// What a frozen worker would do, it does when it wakes up.
+    /// What a frozen worker would do, it does when it wakes up, in the same order.
     fn postpone(&mut self, at: usize, event: &Event) -> bool {
-        let until = self.workers[at].frozen_until.filter(|until| *until > self.stage.now);
-        if let Some(until) = until {
-            self.stage.at(until, event.clone());
+        let worker = &mut self.workers[at];
+        let frozen = worker.frozen_until.is_some();
+        if frozen {
+            worker.postponed.push(event.clone());
         }
-        until.is_some()
+        frozen
+    }
+
+    fn wake(&mut self, at: usize) -> Checked {
+        let worker = &mut self.workers[at];
+        match worker.frozen_until {
+            Some(until) if until > self.stage.now => self.stage.at(until, Event::Wake(at)),
+            _ => {
+                worker.frozen_until = None;
+                for event in std::mem::take(&mut worker.postponed) {
+                    self.happen(event)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, session: SessionNumber, packet: Packet) -> Checked {
@@ -209,8 +231,8 @@ impl World {
         let at = self.stage.random.below(self.stage.scenario.faults.len() as u64) as usize;
         let fault = self.stage.scenario.faults[at];
         self.stage.trace.say(self.stage.now, || format!("fault: {fault:?}"));
-        let worker = self.stage.random.below(self.workers.len() as u64) as usize;
-        let worker = &mut self.workers[worker];
+        let at = self.stage.random.below(self.workers.len() as u64) as usize;
+        let worker = &mut self.workers[at];
         let running = self.manager.is_running();
         let stage = &mut self.stage;
         match fault {
@@ -241,7 +263,9 @@ impl World {
                 if asleep > stage.scenario.limits.lease_grace {
                     stage.totals.worker_freezes += 1;
                 }
-                worker.frozen_until = Some(stage.now + asleep);
+                let until = worker.frozen_until.max(Some(stage.now + asleep));
+                worker.frozen_until = until;
+                stage.after(asleep, Event::Wake(at));
             }
             Fault::ChangeWindow => {
                 let slots = stage.random.between(0, 2 * MOST_SLOTS) as u32;
@@ -277,7 +301,6 @@ impl World {
         self.manager.disk.set_capacity(None);
         self.manager.calm();
         for worker in &mut self.workers {
-            worker.frozen_until = worker.frozen_until.map(|until| until.min(stage.now + Duration::from_secs(1)));
             worker.change_window(stage, MOST_SLOTS as u32 + 2);
         }
     }
