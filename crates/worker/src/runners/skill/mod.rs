@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-pub use pool::{FinishedTasks, LaneReport, SkillPool, SkillTask};
+pub use pool::{FinishedTasks, LaneReport, RunningSkill, SkillPool, SkillTask};
 
 use super::TaskName;
 

@@ -70,6 +70,19 @@ pub struct LaneReport {
     pub idle: bool,
 }
 
+/// What a lane runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningSkill {
+    /// The hand-out.
+    pub lease: u64,
+    /// When it began.
+    pub since: Instant,
+    /// When its time is over, if it has a timeout.
+    pub deadline: Option<Instant>,
+    /// How many tasks are behind it in the lane.
+    pub queued: usize,
+}
+
 /// A pool of lanes. Their threads are started when they are first needed.
 pub struct SkillPool {
     lanes: Vec<Arc<Lane>>,
@@ -100,6 +113,7 @@ struct State {
 #[derive(Clone, Copy)]
 struct Running {
     lease: u64,
+    since: Instant,
     deadline: Option<Instant>,
 }
 
@@ -156,21 +170,31 @@ impl SkillPool {
         taken
     }
 
-    /// Forgets a task: it is not begun, or asked to stop when it has begun. Its outcome may still be collected.
-    pub fn stop(&mut self, lane: usize, lease: u64) {
+    /// Asks a task that runs to stop, and takes one that is not begun out of its lane: then it is `true`, and nothing more is
+    /// heard of it. Otherwise its outcome is collected as any.
+    pub fn stop(&mut self, lane: usize, lease: u64) -> bool {
         let lane = &self.lanes[lane];
         let mut state = lane.lock();
         if state.running.is_some_and(|running| running.lease == lease) {
             lane.stop.store(true, Ordering::Relaxed);
-        } else {
-            state.queue.retain(|task| task.lease != lease);
-            self.ready.notify_one();
+            return false;
         }
+        let before = state.queue.len();
+        state.queue.retain(|task| task.lease != lease);
+        self.ready.notify_one();
+        state.queue.len() < before
     }
 
-    /// The lease that a lane runs and when its time is over, if it has a timeout.
-    pub fn running(&self, lane: usize) -> Option<(u64, Option<Instant>)> {
-        self.lanes[lane].lock().running.map(|running| (running.lease, running.deadline))
+    /// How many lanes there are by now.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// What a lane runs, if it runs anything.
+    pub fn running(&self, lane: usize) -> Option<RunningSkill> {
+        let state = self.lanes[lane].lock();
+        let queued = state.queue.len();
+        state.running.map(|Running { lease, since, deadline }| RunningSkill { lease, since, deadline, queued })
     }
 
     fn start_lane(&mut self) -> Option<usize> {
@@ -228,7 +252,7 @@ impl Lane {
             };
             let started = Instant::now();
             let deadline = task.timeout.map(|timeout| started + timeout);
-            state.running = Some(Running { lease: task.lease, deadline });
+            state.running = Some(Running { lease: task.lease, since: started, deadline });
             self.stop.store(false, Ordering::Relaxed);
             drop(state);
 

@@ -90,17 +90,17 @@ async fn what_a_lane_has_not_begun_can_be_taken_back_and_what_runs_can_be_stoppe
     });
     let lane = pool.submit((1..=4).map(|lease| task(&until_stopped, lease, b"")).collect()).ok().unwrap();
     begun.recv().unwrap();
-    assert_eq!(pool.running(lane), Some((1, None)));
+    assert_eq!(pool.running(lane).map(|running| (running.lease, running.queued)), Some((1, 3)));
     let deadline = SkillTask { timeout: Some(Duration::from_millis(50)), ..task(&until_stopped, 9, b"") };
     let other = pool.submit([deadline].into()).ok().unwrap();
     assert_ne!(other, lane, "a lane that works gets nothing more");
     begun.recv().unwrap();
     assert!(pool.submit([task(&until_stopped, 10, b"")].into()).is_err(), "there are only two lanes");
 
-    pool.stop(lane, 3);
+    assert!(pool.stop(lane, 3));
     let taken: Vec<_> = pool.take_back(lane).into_iter().map(|task| task.lease).collect();
     assert_eq!(taken, [2, 4]);
-    pool.stop(lane, 1);
+    assert!(!pool.stop(lane, 1));
     let mut outcomes = finish(&mut pool, 2).await;
     outcomes.sort_by_key(|(lease, ..)| *lease);
     let short: Vec<_> = outcomes.iter().map(|(lease, status, outcome)| (*lease, *status, outcome.ending())).collect();

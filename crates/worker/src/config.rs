@@ -1,0 +1,236 @@
+//! The worker's configuration.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use task_messenger_daemon::{
+    config::{ByteSize, ConfigDuration, Problem, Validate},
+    directories,
+    logging::LogConfig,
+};
+use task_messenger_protocol::token::check_address;
+
+/// The most slots of a worker.
+const MOST_SLOTS: u32 = 65_536;
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 255;
+/// The most that is prefetched.
+const MOST_PREFETCH: u32 = 1 << 20;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Where the worker keeps its identity, its outbox and its tasks' scratch directories. One worker a directory.
+    pub state_directory: PathBuf,
+    /// The credential's file, if it is not `worker.credential` in the state directory.
+    pub credential_file: Option<PathBuf>,
+    /// How many slots it has: as many as the machine has processors unless given.
+    pub slots: u32,
+    /// What people call it: the machine's name unless given.
+    pub name: String,
+    /// Which kinds of task it accepts.
+    pub kinds: Kinds,
+    /// Limits.
+    pub limits: Limits,
+    /// Stopping.
+    pub shutdown: ShutdownConfig,
+    /// How long a program that is asked to end may take before it is killed.
+    pub kill_after: ConfigDuration,
+    /// Prefetching.
+    pub prefetch: Prefetch,
+    /// Outcomes that the manager has not taken.
+    pub outbox: OutboxConfig,
+    /// Where the manager is (`HOST:PORT`), instead of where the credential says.
+    pub managers: Vec<String>,
+    /// A file with a join token: a worker that has not joined enrols with it when it starts.
+    pub join_token_file: Option<PathBuf>,
+    /// Logging.
+    pub log: LogConfig,
+}
+
+/// Which kinds of task a worker accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kinds {
+    /// Programs of this machine.
+    pub command: bool,
+    /// Functions linked into the worker.
+    pub skill: bool,
+}
+
+/// Limits of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// How much of each of a command's outputs is kept, and how long a skill's output may be.
+    pub output: ByteSize,
+}
+
+/// How a worker stops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long running tasks may go on.
+    pub grace: ConfigDuration,
+}
+
+/// How far ahead a worker asks for tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prefetch {
+    /// The most slots' worth of tasks beyond the slots. Less is asked for when tasks take long.
+    pub most: u32,
+}
+
+/// How much waits for the manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutboxConfig {
+    /// When outcomes take this much memory, the worker takes no new tasks.
+    pub bytes: ByteSize,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            // Without a home directory it has to be given: then it is empty, which is a problem that is reported.
+            state_directory: directories::state("worker").unwrap_or_default(),
+            credential_file: None,
+            slots: std::thread::available_parallelism().map_or(1, |count| count.get() as u32).min(MOST_SLOTS),
+            name: host_name(),
+            kinds: Kinds::default(),
+            limits: Limits::default(),
+            shutdown: ShutdownConfig::default(),
+            kill_after: ConfigDuration(Duration::from_secs(5)),
+            prefetch: Prefetch::default(),
+            outbox: OutboxConfig::default(),
+            managers: Vec::new(),
+            join_token_file: None,
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for Kinds {
+    fn default() -> Self {
+        Self { command: true, skill: true }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { output: ByteSize(1 << 20) }
+    }
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { grace: ConfigDuration(Duration::from_mins(1)) }
+    }
+}
+
+impl Default for Prefetch {
+    fn default() -> Self {
+        Self { most: 4096 }
+    }
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        Self { bytes: ByteSize(64 << 20) }
+    }
+}
+
+impl WorkerConfig {
+    /// The credential's file.
+    pub fn credential_path(&self) -> PathBuf {
+        self.credential_file.clone().unwrap_or_else(|| self.state_directory.join("worker.credential"))
+    }
+}
+
+impl Validate for WorkerConfig {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<_> = self.log.problems().into_iter().map(|problem| problem.below("log")).collect();
+        let mut check = |fine: bool, path: &str, message: String| {
+            if !fine {
+                problems.push(Problem::new(path, message));
+            }
+        };
+        let directory = &self.state_directory;
+        let missing = "there is no home directory (HOME is not set): name the directory";
+        check(!directory.as_os_str().is_empty(), "state_directory", missing.to_owned());
+        let range = |value, least, most| format!("{value} is not allowed; {least} to {most}");
+        check((1..=MOST_SLOTS).contains(&self.slots), "slots", range(self.slots, 1, MOST_SLOTS));
+        let name = !self.name.is_empty() && self.name.len() <= LONGEST_NAME && !self.name.chars().any(char::is_control);
+        check(name, "name", format!("a name has 1 to {LONGEST_NAME} bytes and no control characters"));
+        check(self.kinds.command || self.kinds.skill, "kinds", "a worker accepts at least one kind of task".to_owned());
+        check(self.prefetch.most <= MOST_PREFETCH, "prefetch.most", range(self.prefetch.most, 0, MOST_PREFETCH));
+        let mebibyte = ByteSize(1 << 20);
+        let size = |value: ByteSize, least, most| format!("{value} is not allowed; {least} to {most}");
+        let (least, most) = (ByteSize(1 << 10), ByteSize(256 << 20));
+        check((least..=most).contains(&self.limits.output), "limits.output", size(self.limits.output, least, most));
+        let most = ByteSize(1 << 40);
+        check((mebibyte..=most).contains(&self.outbox.bytes), "outbox.bytes", size(self.outbox.bytes, mebibyte, most));
+        let day = Duration::from_hours(24);
+        check(
+            self.shutdown.grace.0 <= day,
+            "shutdown.grace",
+            format!("{} is not allowed; at most 1day", self.shutdown.grace),
+        );
+        check(self.kill_after.0 <= day, "kill_after", format!("{} is not allowed; at most 1day", self.kill_after));
+        for (at, address) in self.managers.iter().enumerate() {
+            if let Err(what) = check_address(address) {
+                check(false, &format!("managers.{at}"), what);
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "worker".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use task_messenger_daemon::config::{ConfigError, Sources, load};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_and_what_is_not_allowed_is_named() {
+        let home = WorkerConfig { state_directory: "/state".into(), ..WorkerConfig::default() };
+        assert_eq!(home.problems(), []);
+        assert!(home.slots >= 1 && !home.name.is_empty());
+
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.json");
+        let content = r#"{"state_directory": "/s", "slots": 0, "name": "", "kinds": {"command": false, "skill": false},
+            "limits": {"output": "1B"}, "outbox": {"bytes": "1B"}, "managers": ["a:1", "b"], "kill_after": "2days",
+            "shutdown": {"grace": "2days"}, "prefetch": {"most": 9999999}, "log": {"level": "loud"}}"#;
+        std::fs::write(&file, content).unwrap();
+        let sources = Sources { file: Some(file), ..Sources::default() };
+        let Err(ConfigError::Wrong { reports }) = load::<WorkerConfig>(&sources) else { panic!("it is accepted") };
+        let paths: Vec<_> = reports.iter().map(|report| report.problem.path.as_str()).collect();
+        let expected = [
+            "log.level",
+            "slots",
+            "name",
+            "kinds",
+            "prefetch.most",
+            "limits.output",
+            "outbox.bytes",
+            "shutdown.grace",
+            "kill_after",
+            "managers.1",
+        ];
+        assert_eq!(paths, expected);
+    }
+}

@@ -1,0 +1,213 @@
+//! The event loop: one task that owns everything but what runs.
+//!
+//! Each turn takes all that has happened, starts what can start, and writes once to the manager. A task starts only when the
+//! word of its start has left for the manager, so that the manager knows what ran on a worker that dies. What runs goes on
+//! while there is no link; what waits does not start then.
+
+mod link;
+mod running;
+mod session;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc, time::Duration};
+
+use task_messenger_daemon::shutdown::Shutdown;
+use task_messenger_protocol::secret::random_bytes;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+
+pub use self::link::Connector;
+use self::{
+    link::{Event, Link},
+    running::CommandEnded,
+    stop::Stop,
+};
+use crate::{
+    backoff::Backoff,
+    config::WorkerConfig,
+    measure::Measure,
+    outbox::Outbox,
+    runners::{
+        command::CommandRunner,
+        skill::{SkillPool, SkillRegistry},
+    },
+    tasks::Tasks,
+};
+
+/// How often what runs is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the last words to the manager may take.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Whose worker this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The store that it belongs to.
+    pub store: [u8; 16],
+    /// Its number there.
+    pub worker: u32,
+}
+
+/// A worker from its start to its end.
+pub struct Worker {
+    name: String,
+    slots: u32,
+    accepts_commands: bool,
+    skills: SkillRegistry,
+    prefetch_most: u32,
+    outbox_most: u64,
+    grace: Duration,
+    kill_after: Duration,
+
+    incarnation: [u8; 16],
+    connector: Connector,
+    link: Link,
+    backoff: Backoff,
+    /// Whether the last attempt to connect failed, and why, so that the same is not logged over and over.
+    trouble: Option<String>,
+
+    tasks: Tasks,
+    measure: Measure,
+    /// When a task last began or ended, for noticing that the measure no longer holds.
+    last_progress: Instant,
+    outbox: Outbox,
+    /// Whether the outbox was full, and is not yet empty enough.
+    full: bool,
+    /// Leases that the manager has not yet been told are given back.
+    given_back: Vec<u64>,
+    runner: Arc<CommandRunner>,
+    ended: mpsc::Receiver<CommandEnded>,
+    end: mpsc::Sender<CommandEnded>,
+    pool: SkillPool,
+    /// The slots that each lane's unit takes.
+    lane_slots: Vec<u32>,
+
+    next_tick: Instant,
+    shutdown: Shutdown,
+    stop: Option<Stop>,
+}
+
+impl Worker {
+    /// A worker with what an earlier start left in the state directory. `connector` is asked for a link whenever there is none.
+    ///
+    /// # Errors
+    /// The state directory can't be used.
+    pub fn new(
+        config: &WorkerConfig,
+        identity: Identity,
+        connector: Connector,
+        skills: SkillRegistry,
+        shutdown: Shutdown,
+    ) -> io::Result<Self> {
+        let output = config.limits.output.0 as usize;
+        let kill_after = config.kill_after.0;
+        let (end, ended) = mpsc::channel(config.slots as usize);
+        let now = Instant::now();
+        Ok(Self {
+            name: config.name.clone(),
+            slots: config.slots,
+            accepts_commands: config.kinds.command,
+            skills: if config.kinds.skill { skills } else { SkillRegistry::empty() },
+            prefetch_most: config.prefetch.most,
+            outbox_most: config.outbox.bytes.0,
+            grace: config.shutdown.grace.0,
+            kill_after,
+            incarnation: random_bytes().map_err(io::Error::other)?,
+            connector,
+            link: Link::Waiting(now),
+            backoff: Backoff::default(),
+            trouble: None,
+            tasks: Tasks::new(config.slots),
+            measure: Measure::default(),
+            last_progress: now,
+            outbox: Outbox::open(&config.state_directory.join("outbox"), identity.store, identity.worker)?,
+            full: false,
+            given_back: Vec::new(),
+            runner: Arc::new(CommandRunner::new(&config.state_directory, output, kill_after)?),
+            ended,
+            end,
+            pool: SkillPool::new(config.slots as usize, output),
+            lane_slots: Vec::new(),
+            next_tick: now,
+            shutdown,
+            stop: None,
+        })
+    }
+
+    /// Runs until a stop is asked for or the worker can't go on; the exit code. Must run on a runtime of one thread.
+    pub async fn run(mut self) -> u8 {
+        loop {
+            if let Some(exit) = self.turn().await {
+                self.save_outbox();
+                if let Link::Up(session) = &mut self.link {
+                    _ = timeout(CLOSING, session.writer.close()).await;
+                }
+                return exit;
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                event = self.link.next() => self.on_link(event),
+                Some(ended) = self.ended.recv() => self.on_command_ended(ended),
+                () = self.pool.ready() => self.on_skills_ended(),
+                () = sleep_until(wake) => (),
+                cause = self.shutdown.requested(), if self.stop.is_none() => {
+                    tracing::info!(?cause, "stopping");
+                    self.begin_stop(task_messenger_daemon::exit::SUCCESS, self.grace);
+                }
+            }
+        }
+    }
+
+    /// Does all that can be done now; the exit code once there is nothing more to do.
+    async fn turn(&mut self) -> Option<u8> {
+        while let Ok(ended) = self.ended.try_recv() {
+            self.on_command_ended(ended);
+        }
+        let now = Instant::now();
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.look_at_running(now);
+        }
+        self.watch_link(now);
+        let exit = self.advance_stop(now);
+        loop {
+            self.announce();
+            self.report();
+            match self.link.try_flush().await {
+                Some(Ok(())) => {
+                    if !self.launch_announced() {
+                        break;
+                    }
+                }
+                Some(Err(error)) => {
+                    self.on_link(Event::Lost(error));
+                    break;
+                }
+                None => break,
+            }
+        }
+        if !self.link.is_resumed() {
+            self.save_outbox();
+        }
+        exit
+    }
+
+    fn next_wake(&self) -> Instant {
+        let busy = !self.tasks.is_empty() || self.stop.is_some();
+        let tick = if busy { self.next_tick } else { Instant::now() + Duration::from_hours(1) };
+        match &self.link {
+            Link::Up(session) => tick.min(session.next_watch()),
+            _ => tick,
+        }
+    }
+
+    fn save_outbox(&mut self) {
+        if let Err(error) = self.outbox.save() {
+            tracing::warn!(%error, "outcomes can't be written to the outbox file; they are kept in memory");
+        }
+    }
+}

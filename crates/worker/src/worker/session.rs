@@ -1,0 +1,348 @@
+//! What the manager says, and what it is told.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
+use task_messenger_daemon::exit;
+use task_messenger_protocol::{
+    link::{Connected, LinkError},
+    messages::{
+        Assign, GivenBack, Goodbye, OutcomesTaken, Ping, Pong, Reason, Resume, Resumed, Started, Window,
+        from_manager::Message, template::Kind,
+    },
+    template::{self, LONGEST_TEMPLATE},
+    values::{Value, Values},
+};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Worker,
+    link::{Event, Link, Session},
+};
+use crate::{
+    measure::is_noticeable,
+    runners::TaskName,
+    tasks::{Held, Stage, Template, Work},
+};
+
+/// A link that held this long was a good one: the next attempts begin with short waits again.
+const STABLE: Duration = Duration::from_secs(10);
+/// When this much waits to be written, no more outcomes are added.
+const UNSENT_MOST: usize = 4 << 20;
+/// About as long as messages with outcomes get.
+const MESSAGE_BYTES: u64 = 1 << 20;
+/// Silence is not taken for less than this, whatever the manager says.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(100);
+
+impl Worker {
+    pub(super) fn on_link(&mut self, event: Event) {
+        match event {
+            Event::Due => self.link = Link::Connecting((self.connector)()),
+            Event::Connected(connected) => self.begin_session(*connected),
+            Event::Failed(error) => self.on_failed(&error),
+            Event::Message(message) => self.on_messages(message),
+            Event::Flushed => (),
+            Event::Lost(error) => self.on_lost(&error),
+        }
+    }
+
+    fn begin_session(&mut self, connected: Connected) {
+        let Connected { reader, writer, welcome, address } = connected;
+        tracing::info!(address, manager = welcome.software, "connected");
+        self.trouble = None;
+        let limits = welcome.limits.unwrap_or_default();
+        let or_any = |limit| if limit == 0 { u64::MAX } else { limit };
+        self.outbox.begin_session(or_any(limits.outcome_bytes));
+        let now = Instant::now();
+        let silence = Duration::from_millis(u64::from(welcome.silence_milliseconds)).max(SHORTEST_SILENCE);
+        let mut session = Session {
+            reader,
+            writer,
+            since: now,
+            message_bytes: (or_any(limits.message_bytes) / 2).min(MESSAGE_BYTES),
+            resumed: false,
+            templates: FxHashMap::default(),
+            announced: Vec::new(),
+            window: self.window(),
+            silence,
+            heard: now,
+            next_ping: now + silence / 3,
+            pings: 0,
+        };
+        let pushed = session.writer.push(self.resume(session.window));
+        self.link = Link::Up(Box::new(session));
+        if let Err(error) = pushed {
+            self.on_lost(&error);
+        }
+    }
+
+    fn resume(&self, window: u32) -> Resume {
+        let held = self.tasks.iter().map(|(lease, held)| (lease, held.name, false));
+        let ended = self.outbox.leases().map(|(lease, name)| (lease, name, true));
+        let mut resume = Resume {
+            incarnation: Bytes::copy_from_slice(&self.incarnation),
+            slots: self.slots,
+            accepts_commands: self.accepts_commands,
+            skills: self.skills.names().map(str::to_owned).collect(),
+            window,
+            name: self.name.clone(),
+            ..Resume::default()
+        };
+        for (lease, name, ended) in held.chain(ended) {
+            resume.leases.push(lease);
+            resume.jobs.push(name.job);
+            resume.indexes.push(name.index);
+            resume.ended.push(ended);
+        }
+        resume
+    }
+
+    /// An attempt to connect has failed.
+    fn on_failed(&mut self, error: &LinkError) {
+        if error.is_unauthenticated() {
+            return self.on_revoked(&error.to_string());
+        }
+        let text = error.to_string();
+        if self.trouble.as_ref() == Some(&text) {
+            tracing::debug!(error = text, "still no connection to the manager");
+        } else {
+            tracing::warn!(error = text, "no connection to the manager; trying again until there is one");
+            self.trouble = Some(text);
+        }
+        let wait = if error.retry_can_help() { self.backoff.next() } else { self.backoff.slow() };
+        self.link = Link::Waiting(Instant::now() + wait);
+    }
+
+    /// A link that was there is gone.
+    fn on_lost(&mut self, error: &LinkError) {
+        let Link::Up(session) = std::mem::replace(&mut self.link, Link::Off) else { return };
+        if session.since.elapsed() >= STABLE {
+            self.backoff.reset();
+        }
+        for unit in session.announced.into_iter().rev() {
+            self.tasks.put_back(unit.leases.into_iter());
+            self.tasks.release(unit.slots);
+        }
+        // What is given back is not claimed in the next session: that says the same.
+        self.given_back.clear();
+        let held = self.tasks.iter().count();
+        let reason = match error {
+            LinkError::Goodbye { reason, .. } => *reason,
+            _ => Reason::Unspecified,
+        };
+        match reason {
+            Reason::Unauthenticated => return self.on_revoked(&error.to_string()),
+            Reason::Restarting => {
+                self.backoff.reset();
+                tracing::info!(held, "the manager restarts; connecting again");
+            }
+            _ => tracing::warn!(%error, held, "the connection to the manager is lost; connecting again"),
+        }
+        let wait = if error.retry_can_help() { self.backoff.next() } else { self.backoff.slow() };
+        self.link = Link::Waiting(Instant::now() + wait);
+    }
+
+    fn on_revoked(&mut self, text: &str) {
+        tracing::error!(
+            text,
+            "the manager lets this worker in no more: its tasks are ended. Join again with a new token"
+        );
+        self.link = Link::Off;
+        self.begin_stop(exit::CONFIGURATION, Duration::ZERO);
+    }
+
+    /// Takes a message and all that came with it.
+    fn on_messages(&mut self, message: Message) {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            let taken = self.on_message(message);
+            let Link::Up(session) = &mut self.link else { return };
+            session.heard = Instant::now();
+            next = match taken.and_then(|()| session.reader.try_next()) {
+                Ok(next) => next,
+                Err(error) => return self.on_lost(&error),
+            };
+        }
+    }
+
+    fn on_message(&mut self, message: Message) -> Result<(), LinkError> {
+        let Link::Up(session) = &mut self.link else { return Ok(()) };
+        match message {
+            Message::Ping(Ping { number }) => session.writer.push_urgent(Pong { number })?,
+            Message::Pong(_) => (),
+            Message::Resumed(Resumed { dropped }) => self.on_resumed(&dropped)?,
+            Message::DefineTemplate(define) => {
+                let template = Rc::new(self.understand(&define.template));
+                if let Link::Up(session) = &mut self.link {
+                    session.templates.insert(define.number, template);
+                }
+            }
+            Message::Assign(assign) => self.on_assign(assign)?,
+            Message::OutcomesTaken(OutcomesTaken { number }) => {
+                if let Err(error) = self.outbox.taken(number) {
+                    tracing::warn!(%error, "the outbox file can't be emptied");
+                }
+            }
+            Message::Goodbye(Goodbye { reason, text }) => {
+                let reason = Reason::try_from(reason).unwrap_or_default();
+                return Err(LinkError::Goodbye { reason, text });
+            }
+            Message::Refused(refused) => tracing::warn!(text = refused.text, "the manager refused something"),
+            other => tracing::debug!(?other, "a message that is not for workers"),
+        }
+        Ok(())
+    }
+
+    fn on_resumed(&mut self, dropped: &[u64]) -> Result<(), LinkError> {
+        if !dropped.is_empty() {
+            tracing::info!(leases = dropped.len(), "the manager wants some tasks no more");
+            let dropped: FxHashSet<u64> = dropped.iter().copied().collect();
+            if let Err(error) = self.outbox.forget(&dropped) {
+                tracing::warn!(%error, "the outbox file can't be emptied");
+            }
+            self.drop_leases(&dropped);
+        }
+        // The manager may be another process by now, or not have heard it the first time.
+        let started = self.tasks.iter().filter(|(_, held)| matches!(held.stage, Stage::Command(_) | Stage::Lane(_)));
+        let leases: Vec<u64> = started.map(|(lease, _)| lease).collect();
+        let Link::Up(session) = &mut self.link else { return Ok(()) };
+        session.resumed = true;
+        if !leases.is_empty() {
+            session.writer.push(Started { leases })?;
+        }
+        Ok(())
+    }
+
+    /// A template as it is run here.
+    fn understand(&self, body: &Bytes) -> Template {
+        let unfit = |text| Template { work: Work::Unfit(text), slots: 1, timeout: None, measure: Cell::default() };
+        let template = match template::decode(body, LONGEST_TEMPLATE) {
+            Ok(template) => template,
+            Err(error) => return unfit(error.to_string()),
+        };
+        let (slots, timeout) = (template.slots.max(1), template.timeout());
+        let work = match template.kind {
+            Some(Kind::Command(_)) if !self.accepts_commands => {
+                Work::Unfit("this worker runs no commands (kinds.command)".to_owned())
+            }
+            Some(Kind::Command(command)) => Work::Command(Arc::new(command)),
+            Some(Kind::Skill(skill)) => match self.skills.get(&skill.name) {
+                Some(skill) => Work::Skill(Arc::clone(skill)),
+                None => Work::Unfit(format!("this worker has no skill named {:?}", skill.name)),
+            },
+            None => Work::Unfit("the task is of a kind that this worker doesn't know".to_owned()),
+        };
+        Template { work, slots, timeout, measure: Cell::default() }
+    }
+
+    fn on_assign(&mut self, assign: Assign) -> Result<(), LinkError> {
+        let broken = LinkError::Unexpected { expected: "an `Assign` whose runs, templates and payloads fit together" };
+        let Link::Up(session) = &mut self.link else { return Ok(()) };
+        let count = assign.runs.iter().try_fold(0_u32, |sum, run| sum.checked_add(run.count));
+        let Some(payloads) = count.and_then(|count| Values::check(assign.payloads, count, u64::MAX).ok()) else {
+            return Err(broken);
+        };
+        let mut payloads = payloads.iter();
+        let mut lease = assign.first_lease;
+        for run in assign.runs {
+            let Some(template) = session.templates.get(&run.template) else { return Err(broken) };
+            for offset in 0..run.count {
+                let Some((_, Value::Inline(payload))) = payloads.next() else { return Err(broken) };
+                let held = Held {
+                    name: TaskName { job: run.job, index: run.first_index.wrapping_add(offset) },
+                    attempt: run.attempt,
+                    template: Rc::clone(template),
+                    payload,
+                    stage: Stage::Waiting,
+                    dropped: false,
+                    stopping: None,
+                };
+                self.tasks.add(lease, held);
+                lease += 1;
+            }
+        }
+        if self.stop.is_some() {
+            self.given_back.extend(self.tasks.shed(0));
+        }
+        Ok(())
+    }
+
+    /// Tells the manager of the units that can start; they do once that has left.
+    pub(super) fn announce(&mut self) {
+        let limit = if self.full { self.outbox_most / 4 * 3 } else { self.outbox_most };
+        self.full = self.outbox.bytes() >= limit;
+        let Link::Up(session) = &mut self.link else { return };
+        if !session.resumed || self.full || self.stop.is_some() || session.writer.buffered() > UNSENT_MOST {
+            return;
+        }
+        let units: Vec<_> = std::iter::from_fn(|| self.tasks.next_unit()).collect();
+        if units.is_empty() {
+            return;
+        }
+        let leases = units.iter().flat_map(|unit| unit.leases.iter().copied()).collect();
+        session.announced.extend(units);
+        if let Err(error) = session.writer.push(Started { leases }) {
+            self.on_lost(&error);
+        }
+    }
+
+    /// Adds outcomes, what is given back, and the window to what is written.
+    pub(super) fn report(&mut self) {
+        let window = self.window();
+        let Link::Up(session) = &mut self.link else { return };
+        if !session.resumed {
+            return;
+        }
+        let mut push = || {
+            while session.writer.buffered() <= UNSENT_MOST
+                && let Some(outcomes) = self.outbox.next_message(session.message_bytes)
+            {
+                session.writer.push(outcomes)?;
+            }
+            if !self.given_back.is_empty() {
+                session.writer.push(GivenBack { leases: std::mem::take(&mut self.given_back) })?;
+            }
+            if is_noticeable(session.window, window) {
+                session.window = window;
+                session.writer.push(Window { slots: window })?;
+            }
+            Ok(())
+        };
+        if let Err(error) = push() {
+            self.on_lost(&error);
+        }
+    }
+
+    /// How many slots' worth of tasks to hold.
+    fn window(&self) -> u32 {
+        if self.stop.is_some() || self.full {
+            return 0;
+        }
+        self.slots.saturating_add(self.measure.prefetch(self.slots, self.prefetch_most))
+    }
+
+    /// Gives back what waits, when tasks take longer than was thought.
+    pub(super) fn shed(&mut self) {
+        if self.link.is_resumed() {
+            let room = self.window().saturating_sub(self.tasks.used_slots());
+            self.given_back.extend(self.tasks.shed(room));
+        }
+    }
+
+    /// Pings the manager when it is time, and leaves one that is silent.
+    pub(super) fn watch_link(&mut self, now: Instant) {
+        let Link::Up(session) = &mut self.link else { return };
+        if now >= session.heard + session.silence {
+            let limit = session.silence;
+            return self.on_lost(&LinkError::TimedOut { what: "a sign of life from the manager", limit });
+        }
+        if now >= session.next_ping {
+            session.next_ping = now + session.silence / 3;
+            session.pings += 1;
+            if let Err(error) = session.writer.push_urgent(Ping { number: session.pings }) {
+                self.on_lost(&error);
+            }
+        }
+    }
+}

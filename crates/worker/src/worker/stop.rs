@@ -1,0 +1,182 @@
+//! Stopping: single tasks, and the worker.
+
+use std::time::Duration;
+
+use rustc_hash::FxHashSet;
+use task_messenger_daemon::exit;
+use task_messenger_protocol::messages::{Outcome, outcome::Ending};
+use tokio::time::Instant;
+
+use super::{Worker, link::Link};
+use crate::tasks::Stage;
+
+/// How long ended tasks may take beyond `kill_after` until nobody waits for them.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the manager may take to acknowledge what was reported last.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// What waits in a lane behind a task that runs for longer goes to other lanes.
+const LANE_PATIENCE: Duration = Duration::from_millis(20);
+
+/// When nothing begins or ends for this long, tasks take longer than was thought.
+const STALL: Duration = Duration::from_millis(200);
+
+/// A stop under way.
+#[derive(Debug)]
+pub(super) struct Stop {
+    exit: u8,
+    phase: Phase,
+    /// When the phase ends at the latest.
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Running tasks go on.
+    Finishing,
+    /// Running tasks are ended.
+    Ending,
+    /// What was reported last is acknowledged.
+    Farewell,
+}
+
+impl Worker {
+    /// Takes nothing new and gives back what has not started. What runs may go on for `grace`.
+    pub(super) fn begin_stop(&mut self, exit: u8, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        match &mut self.stop {
+            Some(stop) => {
+                stop.exit = exit.max(stop.exit);
+                if stop.phase == Phase::Finishing {
+                    stop.deadline = stop.deadline.min(deadline);
+                }
+            }
+            None => self.stop = Some(Stop { exit, phase: Phase::Finishing, deadline }),
+        }
+        if let Link::Up(session) = &mut self.link {
+            for unit in std::mem::take(&mut session.announced).into_iter().rev() {
+                self.tasks.put_back(unit.leases.into_iter());
+                self.tasks.release(unit.slots);
+            }
+        }
+        self.given_back.extend(self.tasks.shed(0));
+        self.next_tick = Instant::now();
+    }
+
+    /// Moves a stop on; the exit code at its end.
+    pub(super) fn advance_stop(&mut self, now: Instant) -> Option<u8> {
+        let stop = self.stop.as_mut()?;
+        if stop.phase == Phase::Finishing && !self.tasks.is_empty() && now >= stop.deadline {
+            stop.phase = Phase::Ending;
+            stop.deadline = now + self.kill_after + LAST_PATIENCE;
+            self.end_running(now);
+        }
+        let stop = self.stop.as_mut()?;
+        if stop.phase != Phase::Farewell
+            && (self.tasks.is_empty() || (stop.phase == Phase::Ending && now >= stop.deadline))
+        {
+            stop.phase = Phase::Farewell;
+            stop.deadline = now + FAREWELL;
+            // These never stopped: with the process they do.
+            let left: Vec<u64> = self.tasks.iter().map(|(lease, _)| lease).collect();
+            for lease in left {
+                self.tasks.remove(lease);
+                self.given_back.push(lease);
+            }
+        }
+        let stop = self.stop.as_ref()?;
+        let told = match &self.link {
+            Link::Up(session) if session.resumed => {
+                self.outbox.is_empty() && self.given_back.is_empty() && session.writer.buffered() == 0
+            }
+            _ => true,
+        };
+        (stop.phase == Phase::Farewell && (told || now >= stop.deadline)).then_some(stop.exit)
+    }
+
+    /// Ends all that runs; none of it has an outcome.
+    fn end_running(&mut self, now: Instant) {
+        let leases: Vec<u64> = self.tasks.iter().map(|(lease, _)| lease).collect();
+        tracing::warn!(tasks = leases.len(), "running tasks are ended");
+        for lease in leases {
+            if self.stop_task(lease, now) {
+                self.tasks.remove(lease);
+                self.given_back.push(lease);
+            }
+        }
+    }
+
+    /// Stops and forgets tasks that nobody wants any more.
+    pub(super) fn drop_leases(&mut self, leases: &FxHashSet<u64>) {
+        self.tasks.forget_waiting(leases);
+        let now = Instant::now();
+        for lease in leases {
+            if self.stop_task(*lease, now) {
+                self.tasks.remove(*lease);
+            } else if let Some(held) = self.tasks.get_mut(*lease) {
+                held.dropped = true;
+            }
+        }
+    }
+
+    /// Asks a task to stop; whether it is over at once, as it had not begun.
+    fn stop_task(&mut self, lease: u64, now: Instant) -> bool {
+        let Some(held) = self.tasks.get_mut(lease) else { return false };
+        held.stopping.get_or_insert(now);
+        match &mut held.stage {
+            Stage::Waiting | Stage::Announced => false,
+            Stage::Command(stop) => {
+                if let Some(stop) = stop.take() {
+                    // It may have ended by itself meanwhile.
+                    _ = stop.send(());
+                }
+                false
+            }
+            Stage::Lane(lane) => {
+                let lane = *lane;
+                self.pool.stop(lane, lease)
+            }
+        }
+    }
+
+    /// Looks for skills that overrun and for tasks that wait behind long ones.
+    pub(super) fn look_at_running(&mut self, now: Instant) {
+        for lane in 0..self.pool.lanes() {
+            let Some(running) = self.pool.running(lane) else { continue };
+            if running.queued > 0 && Instant::from_std(running.since) + LANE_PATIENCE < now {
+                let queue = self.pool.take_back(lane);
+                for task in &queue {
+                    if let Some(held) = self.tasks.get_mut(task.lease) {
+                        held.payload = task.payload.clone();
+                    }
+                }
+                self.tasks.put_back(queue.iter().map(|task| task.lease));
+                if self.stop.is_some() {
+                    self.given_back.extend(self.tasks.shed(0));
+                }
+            }
+            let asked = self.tasks.get(running.lease).and_then(|held| held.stopping);
+            let over = running.deadline.map(Instant::from_std).into_iter().chain(asked).min();
+            if over.is_some_and(|over| over + self.kill_after < now) && self.tasks.get(running.lease).is_some() {
+                self.give_up(running.lease);
+            }
+        }
+        let stalled = now - self.last_progress;
+        if self.tasks.has_waiting() && stalled >= STALL && self.tasks.used_slots() > 0 {
+            self.measure.record(1, stalled);
+            self.shed();
+        }
+    }
+
+    /// A skill doesn't stop: its task ends without it, and the worker has to be started again to be rid of it.
+    fn give_up(&mut self, lease: u64) {
+        let Some(held) = self.tasks.get(lease) else { return };
+        tracing::error!(task = %held.name, "a skill overruns its time and can't be stopped: the worker has to start again");
+        if held.dropped {
+            self.tasks.remove(lease);
+        } else {
+            let text = "the skill did not stop when its time was over".to_owned();
+            self.finish(lease, &Outcome { ending: Ending::TimedOut.into(), text, ..Outcome::default() });
+        }
+        self.begin_stop(exit::FAILURE, self.grace);
+    }
+}
