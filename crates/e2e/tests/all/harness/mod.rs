@@ -1,0 +1,49 @@
+//! What the tests stand on: processes that end with their test, files that explain a failure, and waiting with a deadline.
+
+mod held;
+mod invocation;
+mod process;
+mod proxy;
+mod site;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use self::{
+    held::Held,
+    invocation::{Invocation, Output},
+    process::{Process, program},
+    proxy::Proxy,
+    site::{Site, Worker, json},
+};
+pub(crate) use rustix::process::Signal;
+
+/// How long anything may take. Only failures wait that long, so it is generous.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const TURN: Duration = Duration::from_millis(10);
+
+/// Waits until a condition holds; fails with `what` if that takes too long.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not so after {} s: {what}", DEADLINE.as_secs());
+        std::thread::sleep(TURN);
+    }
+}
+
+/// The same for something that is asked over a link.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not so after {} s: {what}", DEADLINE.as_secs());
+        tokio::time::sleep(TURN).await;
+    }
+}
+
+/// A random number below a limit.
+pub(crate) fn random(below: u64) -> u64 {
+    let bytes = task_messenger_protocol::secret::random_bytes().unwrap();
+    u64::from_le_bytes(bytes) % below
+}

@@ -1,0 +1,241 @@
+//! Peers that should not be let in, or break the rules: each finds a closed connection, the log says why, and nobody else
+//! notices.
+
+use std::{net::SocketAddr, time::Duration};
+
+use prost::Message as _;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use task_messenger_client::{
+    Client, ClientCredential, EncodedTemplate, Error, ExitCode, JobOptions, LinkStatus, TaskId, TaskState, Template,
+};
+use task_messenger_protocol::{
+    messages::{Enrol, FromPeer, Query, StatusQuestion, TasksQuestion, from_peer::Message, query::Question},
+    secret::Secret,
+    tls::{Fingerprint, Trust},
+    token::Token,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::harness::{DEADLINE, Held, Site, Worker, json};
+
+/// A manager with a well-behaved client, and a worker that runs a command all the time.
+struct Scene {
+    site: Site,
+    _worker: Worker,
+    client: Client,
+    held: Held,
+    task: TaskId,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let site = Site::start_with(json!({"link": {"handshake_timeout": "2s", "silence": "5s"}}));
+        let worker = site.worker("one");
+        let client = site.client().await;
+        let held = Held::new(&site.path("held"));
+        let template = EncodedTemplate::new(&held.template()).unwrap();
+        let task = client.submit_one(&template, b"a", Default::default()).await.unwrap();
+        held.wait_for_starts(1);
+        Self { site, _worker: worker, client, held, task }
+    }
+
+    /// Everybody else is unharmed: work is done, no link was cut, the task that ran all the time ends in its first attempt.
+    async fn end(self) {
+        let template = EncodedTemplate::new(&Template::of_skill("string-reversal")).unwrap();
+        let task = self.client.submit_one(&template, br#"{"text":"abc"}"#, Default::default()).await.unwrap();
+        assert_eq!(&self.client.result(task).await.unwrap().outcome.output[..], br#"{"text":"cba"}"#);
+        self.held.let_go();
+        let result = self.client.result(self.task).await.unwrap();
+        assert_eq!((result.state, result.attempts, self.held.starts().len()), (TaskState::Succeeded, 1, 1));
+        let status = self.client.status_of_link();
+        assert!(matches!(*status.borrow(), LinkStatus::Up) && !status.has_changed().unwrap());
+        assert!(!self.site.manager_log().contains("panicked"));
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.site.address()
+    }
+
+    async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(self.address()).await.unwrap()
+    }
+
+    /// A connection with TLS over which nothing was said yet.
+    async fn tls(&self) -> TlsStream<TcpStream> {
+        self.tls_over(self.tcp().await).await
+    }
+
+    async fn tls_over(&self, stream: TcpStream) -> TlsStream<TcpStream> {
+        let certificate = CertificateDer::from_pem_file(self.site.path("manager/certificate.pem")).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("task-messenger").unwrap();
+        TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+
+    /// A client that was let in.
+    async fn admitted(&self, stream: TcpStream) -> TlsStream<TcpStream> {
+        let mut stream = self.tls_over(stream).await;
+        let hello = Token::parse(&self.site.token("client")).unwrap().hello("hostile 1.0");
+        stream.write_all(&frame(Message::Hello(hello))).await.unwrap();
+        stream
+    }
+}
+
+/// A message as it goes over a link.
+fn frame(message: Message) -> Vec<u8> {
+    let body = FromPeer { message: Some(message) }.encode_to_vec();
+    let mut frame = (body.len() as u32 + 1).to_be_bytes().to_vec();
+    frame.push(0);
+    frame.extend(body);
+    frame
+}
+
+/// Waits until the manager has closed the connection.
+async fn closed(mut stream: impl AsyncRead + Unpin) {
+    let mut buffer = [0; 4096];
+    let reading = async { while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {} };
+    timeout(DEADLINE, reading).await.expect("the manager has closed the connection");
+}
+
+async fn sent_and_closed(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
+    // The manager may close before it has taken all.
+    let _ = stream.write_all(bytes).await;
+    closed(stream).await;
+}
+
+/// What comes of connecting with a token, and asking something.
+async fn refused(text: &str) -> Error {
+    let credential = ClientCredential::from_token(&Token::parse(text).unwrap());
+    match Client::connect(&credential).await {
+        Ok(client) => client.status().await.expect_err("the token is good for nothing"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn tokens_that_are_wrong_revoked_or_of_another_role_let_nobody_in() {
+    let scene = Scene::set().await;
+    let token = Token::parse(&scene.site.token("client")).unwrap();
+
+    let wrong = Token { secret: Secret::random().unwrap(), ..token.clone() }.to_text().unwrap();
+    let error = refused(&wrong).await;
+    assert_eq!(error.exit_code(), ExitCode::Configuration, "{error}");
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "not let in", "the token is not one of this manager's"]);
+
+    scene.site.administer(&["token", "revoke", &token.number.to_string()]).ended_with(0);
+    let error = refused(&token.to_text().unwrap()).await;
+    assert_eq!(error.exit_code(), ExitCode::Configuration, "{error}");
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "not let in", "the token was revoked"]);
+
+    let error = refused(&scene.site.token("worker")).await;
+    assert!(error.to_string().contains("may only enrol"), "{error}");
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "join token, which may only enrol"]);
+
+    let mut client = scene.admitted(scene.tcp().await).await;
+    let enrol = Enrol { request: 1, name: "w".to_owned(), secret_hash: vec![0; 32].into() };
+    client.write_all(&frame(Message::Enrol(enrol))).await.unwrap();
+    closed(client).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "broke the protocol", "a client sent Enrol"]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_client_that_expects_another_manager_turns_away_and_both_sides_say_so() {
+    let scene = Scene::set().await;
+    let token = Token::parse(&scene.site.token("client")).unwrap();
+    let other = Token { trust: Trust::Pin(Fingerprint([7; 32])), ..token }.to_text().unwrap();
+    let error = refused(&other).await;
+    assert_eq!(error.exit_code(), ExitCode::Configuration);
+    assert!(error.to_string().contains("somebody stands between"), "{error}");
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "did not accept this manager's certificate"]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_speaks_something_else_is_closed() {
+    let scene = Scene::set().await;
+    sent_and_closed(scene.tcp().await, b"GET / HTTP/1.1\r\nHost: manager\r\n\r\n").await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "does not speak TLS"]);
+    let before = scene.site.manager_log().lines().count();
+    sent_and_closed(scene.tcp().await, &[0xff; 100_000]).await;
+    crate::harness::wait_until("the log tells of garbage", || {
+        scene.site.manager_log().lines().skip(before).any(|line| line.contains("WARN"))
+    });
+    sent_and_closed(scene.tls().await, &[0; 64]).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "handshake", "not a frame"]);
+    // A frame that is no message.
+    sent_and_closed(scene.tls().await, &[0, 0, 0, 5, 0, 0xff, 0xff, 0xff, 0xff]).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "a message can't be decoded"]);
+    // A message at the wrong time.
+    let question = Some(Question::Status(StatusQuestion {}));
+    sent_and_closed(scene.tls().await, &frame(Message::Query(Query { request: 1, question }))).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "`Hello` was expected"]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn frames_over_the_limit_end_their_connection_before_and_after_the_handshake() {
+    let scene = Scene::set().await;
+    let overlong = [0xff, 0xff, 0xff, 0xff, 0, 1, 2, 3];
+    sent_and_closed(scene.tls().await, &overlong).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "handshake", "4294967294 bytes", "at most 16384"]);
+    sent_and_closed(scene.admitted(scene.tcp().await).await, &overlong).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the session was closed", "4294967294 bytes", "at most 262144"]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_does_not_finish_the_handshake_is_closed_in_time() {
+    let scene = Scene::set().await;
+    let (silent, silent_in_tls) = (scene.tcp().await, scene.tls().await);
+    closed(silent).await;
+    closed(silent_in_tls).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the TLS handshake took longer than 2 s"]);
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the peer's `Hello` took longer than 2 s"]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_client_that_asks_and_never_reads_is_closed() {
+    let scene = Scene::set().await;
+    // They stay queued: no worker has the skill.
+    let template = EncodedTemplate::new(&Template::of_skill("none")).unwrap();
+    let mut job = scene.client.job(JobOptions::default()).unwrap();
+    for _ in 0..2_000 {
+        job.push(&template, b"{}").await.unwrap();
+    }
+    let job = job.finish().await.unwrap().job;
+
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    let mut stream = scene.admitted(socket.connect(scene.address()).await.unwrap()).await;
+    let asking = async {
+        let mut request = 0;
+        loop {
+            request += 1;
+            let tasks = TasksQuestion { job: job.0, state: 0, from_index: 0, limit: 1_000 };
+            let query = Query { request, question: Some(Question::Tasks(tasks)) };
+            let question = frame(Message::Query(query));
+            match timeout(Duration::from_secs(30), stream.write_all(&question)).await {
+                Ok(Ok(())) => {}
+                // Closed, or held up until it is.
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    };
+    timeout(DEADLINE, asking).await.expect("the manager stops taking questions");
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the session was closed"]);
+    scene.end().await;
+}
