@@ -23,7 +23,7 @@ use self::{checker::Checker, progress::Progress, report::Report, work::Work};
 use crate::fleet::Fleet;
 
 /// The demo gives up when nothing has come back for this long.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the demo is to do.
 #[derive(Clone, Debug)]

@@ -24,7 +24,7 @@ use task_messenger_protocol::token::Token;
 pub use self::service::Service;
 
 /// How long a process may take to be ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A manager and workers.
 pub struct Fleet {

@@ -89,7 +89,7 @@ impl Service {
     pub fn ask_to_stop(&mut self) -> Result<()> {
         let Some(child) = &mut self.child else { return Ok(()) };
         #[cfg(unix)]
-        if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
+        if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
                 .with_context(|| format!("{} could not be asked to stop", self.name))?;
         }
