@@ -28,6 +28,8 @@ use task_messenger_store::{
     open,
 };
 
+use crate::record::Mark;
+
 const PAYLOAD_BYTES: usize = 100;
 const OUTCOME_BYTES: usize = 8;
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -87,12 +89,20 @@ pub(crate) struct Case {
     pub(crate) bytes_per_task: f64,
 }
 
-impl Case {
-    /// Whether the marks hold that are set for `strict` in commits of 100 tasks.
-    pub(crate) fn holds(&self) -> bool {
-        self.ratio.is_none_or(|ratio| ratio >= 0.8)
-            && self.cpu_microseconds_per_task.is_none_or(|cpu| cpu <= 1.0)
-            && self.bytes_per_task <= 300.0
+impl Report {
+    /// What is wanted of `strict` in commits of 100 tasks.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        let mut marks = Vec::new();
+        for case in self.cases.iter().filter(|case| case.durability == "strict" && case.tasks_per_commit == 100) {
+            if let Some(ratio) = case.ratio {
+                marks.push(Mark::at_least("rate in commits of 100, of bare writes", "%", 80.0, 100.0 * ratio));
+            }
+            if let Some(cpu) = case.cpu_microseconds_per_task {
+                marks.push(Mark::at_most("CPU time of a task", "µs", 1.0, cpu));
+            }
+            marks.push(Mark::at_most("bytes written of a task", "bytes", 300.0, case.bytes_per_task));
+        }
+        marks
     }
 }
 
