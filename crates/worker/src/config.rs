@@ -27,7 +27,7 @@ pub struct WorkerConfig {
     pub credential_file: Option<PathBuf>,
     /// How many slots it has: as many as the machine has processors unless given.
     pub slots: u32,
-    /// What people call it: the machine's name unless given.
+    /// What people call it; empty: what it was called when it joined, which is the machine's name unless given.
     pub name: String,
     /// Which kinds of task it accepts.
     pub kinds: Kinds,
@@ -98,7 +98,7 @@ impl Default for WorkerConfig {
             state_directory: directories::state("worker").unwrap_or_default(),
             credential_file: None,
             slots: std::thread::available_parallelism().map_or(1, |count| count.get() as u32).min(MOST_SLOTS),
-            name: host_name(),
+            name: String::new(),
             kinds: Kinds::default(),
             limits: Limits::default(),
             shutdown: ShutdownConfig::default(),
@@ -143,6 +143,16 @@ impl Default for OutboxConfig {
 }
 
 impl WorkerConfig {
+    /// The file that is read when nothing names another, if it is there.
+    pub fn default_file() -> Option<PathBuf> {
+        Some(directories::config().ok()?.join("config-worker.json"))
+    }
+
+    /// What it is called when it joins.
+    pub fn joining_name(&self) -> String {
+        if self.name.is_empty() { host_name() } else { self.name.clone() }
+    }
+
     /// The credential's file.
     pub fn credential_path(&self) -> PathBuf {
         self.credential_file.clone().unwrap_or_else(|| self.state_directory.join("worker.credential"))
@@ -162,8 +172,8 @@ impl Validate for WorkerConfig {
         check(!directory.as_os_str().is_empty(), "state_directory", missing.to_owned());
         let range = |value, least, most| format!("{value} is not allowed; {least} to {most}");
         check((1..=MOST_SLOTS).contains(&self.slots), "slots", range(self.slots, 1, MOST_SLOTS));
-        let name = !self.name.is_empty() && self.name.len() <= LONGEST_NAME && !self.name.chars().any(char::is_control);
-        check(name, "name", format!("a name has 1 to {LONGEST_NAME} bytes and no control characters"));
+        let name = self.name.len() <= LONGEST_NAME && !self.name.chars().any(char::is_control);
+        check(name, "name", format!("a name has at most {LONGEST_NAME} bytes and no control characters"));
         check(self.kinds.command || self.kinds.skill, "kinds", "a worker accepts at least one kind of task".to_owned());
         check(self.prefetch.most <= MOST_PREFETCH, "prefetch.most", range(self.prefetch.most, 0, MOST_PREFETCH));
         let mebibyte = ByteSize(1 << 20);
@@ -208,11 +218,11 @@ mod tests {
     fn the_defaults_hold_and_what_is_not_allowed_is_named() {
         let home = WorkerConfig { state_directory: "/state".into(), ..WorkerConfig::default() };
         assert_eq!(home.problems(), []);
-        assert!(home.slots >= 1 && !home.name.is_empty());
+        assert!(home.slots >= 1 && !home.joining_name().is_empty());
 
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config.json");
-        let content = r#"{"state_directory": "/s", "slots": 0, "name": "", "kinds": {"command": false, "skill": false},
+        let content = r#"{"state_directory": "/s", "slots": 0, "name": "a\nb", "kinds": {"command": false, "skill": false},
             "limits": {"output": "1B"}, "outbox": {"bytes": "1B"}, "managers": ["a:1", "b"], "kill_after": "2days",
             "shutdown": {"grace": "2days"}, "prefetch": {"most": 9999999}, "log": {"level": "loud"}}"#;
         std::fs::write(&file, content).unwrap();

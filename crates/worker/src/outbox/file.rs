@@ -58,6 +58,9 @@ impl OutboxFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((file, Vec::new())),
             Err(error) => return Err(error),
         }
+        if content.is_empty() {
+            return Ok((file, Vec::new()));
+        }
         let content = Bytes::from(content);
         if !content.starts_with(&header) {
             tracing::warn!(path = %path.display(), "the outbox is of another store or worker, and is emptied");

@@ -1,0 +1,189 @@
+//! The worker's command line.
+
+mod join;
+mod run;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use task_messenger_daemon::{
+    config::{ConfigError, Override, Sources, load, print},
+    exit,
+};
+
+use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
+
+const EXAMPLES: &str = "\
+Examples:
+  task-messenger-worker join          (asks for the token)
+  task-messenger-worker join @token.txt --wait
+  task-messenger-worker run --slots 8
+
+Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
+line, not joined, revoked). Of join also: 64 wrong command line or token, 69 the manager can't be reached.";
+
+#[derive(Debug, Parser)]
+#[command(name = "task-messenger-worker", version, about = "Runs tasks that the manager hands out", after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    /// Check the configuration and end
+    #[arg(long)]
+    check_config: bool,
+    /// Print the configuration as it is in effect, and end
+    #[arg(long)]
+    print_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the user's config-worker.json if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the worker keeps everything
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker
+    Run {
+        /// How many tasks run at a time [default: the number of processors]
+        #[arg(long)]
+        slots: Option<u32>,
+    },
+    /// Join a manager with a join token
+    Join(Join),
+}
+
+#[derive(Debug, Args)]
+struct Join {
+    /// Where the token is: `-` for standard input, `@FILE` for a file [default: asks for it]
+    #[arg(value_name = "-|@FILE")]
+    source: Option<String>,
+    /// Where the manager is, if not where the token says
+    #[arg(long, value_name = "HOST:PORT")]
+    manager: Option<String>,
+    /// What people call the worker [default: the machine's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Wait until the manager can be reached
+    #[arg(long)]
+    wait: bool,
+    /// Join anew although this worker has joined already
+    #[arg(long)]
+    force: bool,
+}
+
+/// An error with the exit code that it ends the program with.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+/// Anything that says nothing else is unexpected: a restart may help.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let code = if error.is::<ConfigError>() { exit::CONFIGURATION } else { exit::FAILURE };
+        Self { code, error }
+    }
+}
+
+impl Failure {
+    fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+/// The program with the built-in skills: parses the command line (the program's name first), does what it says, and prints
+/// what goes wrong.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    main_with_skills(arguments, SkillRegistry::with_built_in())
+}
+
+/// The same program with other skills.
+pub fn main_with_skills(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistry) -> ExitCode {
+    ExitCode::from(exit_code(arguments, skills))
+}
+
+fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistry) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let joins = arguments.iter().any(|argument| argument == "join");
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done if the terminal is gone.
+            let _ = error.print();
+            return match (error.use_stderr(), joins) {
+                (false, _) => exit::SUCCESS,
+                (true, true) => exit::USAGE,
+                (true, false) => exit::CONFIGURATION,
+            };
+        }
+    };
+    match execute(cli, skills) {
+        Ok(code) => code,
+        Err(Failure { code, error }) => {
+            exit::report(error.as_ref());
+            code
+        }
+    }
+}
+
+fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
+    let config = configuration(&cli)?;
+    if cli.print_config {
+        println!("{}", print(&config)?);
+        return Ok(exit::SUCCESS);
+    }
+    if cli.check_config {
+        println!("the configuration is valid");
+        return Ok(exit::SUCCESS);
+    }
+    match cli.command {
+        Some(Command::Run { .. }) => run::run(&config, skills),
+        Some(Command::Join(join)) => join::join(&config, &join).map(|()| exit::SUCCESS),
+        None => {
+            let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
+            Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
+        }
+    }
+}
+
+fn configuration(cli: &Cli) -> Result<WorkerConfig, ConfigError> {
+    let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
+    sources.default_file = WorkerConfig::default_file();
+    let mut set = |flag: &str, path: &str, value: Value| {
+        sources.flags.push(Override { flag: flag.to_owned(), path: path.to_owned(), value });
+    };
+    if let Some(directory) = &cli.common.state_dir {
+        set("--state-dir", "state_directory", json!(directory));
+    }
+    match &cli.command {
+        Some(Command::Run { slots: Some(slots) }) => set("--slots", "slots", json!(slots)),
+        Some(Command::Join(join)) => {
+            if let Some(name) = &join.name {
+                set("--name", "name", json!(name));
+            }
+            if let Some(manager) = &join.manager {
+                set("--manager", "managers", json!([manager]));
+            }
+        }
+        _ => (),
+    }
+    Ok(load(&sources)?.config)
+}
+
+/// The runtime of everything here: one thread.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests;

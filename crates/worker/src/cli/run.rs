@@ -1,0 +1,95 @@
+//! `run`: the worker itself.
+
+use std::{
+    fs::{File, TryLockError},
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow};
+use task_messenger_daemon::{exit, logging::LoggingError, shutdown::Shutdown};
+use task_messenger_protocol::{credential::WorkerCredential, link};
+
+use super::{Failure, join, runtime};
+use crate::{
+    config::WorkerConfig,
+    enrolment::SOFTWARE,
+    runners::skill::SkillRegistry,
+    worker::{Connector, Identity, Worker},
+};
+
+/// Runs until a stop is asked for; the exit code.
+pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Failure> {
+    match config.log.init() {
+        // A program that links the worker may log in its own way.
+        Ok(()) | Err(LoggingError::Twice(_)) => (),
+        Err(error) => return Err(Failure::new(exit::CONFIGURATION, error)),
+    }
+    join::prepare(config)?;
+    let _lock = lock(config)?;
+    let (mut shutdown, _trigger) = Shutdown::listen().context("signals can't be listened to")?;
+    runtime()?.block_on(async {
+        let credential = tokio::select! {
+            credential = credential(config) => credential?,
+            _ = shutdown.requested() => return Ok(exit::SUCCESS),
+        };
+        let identity = Identity { store: credential.store, worker: credential.worker };
+        tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
+        let worker = Worker::new(config, identity, connector(config, credential), skills, shutdown)
+            .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
+        Ok(worker.run().await)
+    })
+}
+
+/// One worker a state directory: held as long as the file is open.
+fn lock(config: &WorkerConfig) -> Result<File, Failure> {
+    let path = config.state_directory.join("worker.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("{} can't be opened", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let directory = config.state_directory.display();
+            Err(anyhow!("another worker runs with the state directory {directory}: give each its own (--state-dir)")
+                .into())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(anyhow::Error::from(error).context(format!("{} can't be locked", path.display())).into())
+        }
+    }
+}
+
+/// The worker's credential; enrols if there is none and the configuration says how.
+async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> {
+    let path = config.credential_path();
+    match WorkerCredential::load(&path) {
+        Ok(credential) => return Ok(credential),
+        Err(error) if error.is_missing() => (),
+        Err(error) => return Err(join::unusable(error)),
+    }
+    let Some(file) = &config.join_token_file else {
+        let text = format!(
+            "this worker has not joined (there is no {}): make a token on the manager's machine with `task-messenger-manager \
+             token create --role worker`, and give it to `task-messenger-worker join`",
+            path.display()
+        );
+        return Err(Failure::new(exit::CONFIGURATION, anyhow!(text)));
+    };
+    let enrolment = join::from_configuration(config, file)?;
+    let credential = enrolment
+        .insist(|error| tracing::warn!(error, "the worker can't join yet; trying again until it can"))
+        .await
+        .map_err(join::refused)?;
+    credential.save(&path)?;
+    tracing::info!(worker = credential.worker, "joined");
+    Ok(credential)
+}
+
+fn connector(config: &WorkerConfig, credential: WorkerCredential) -> Connector {
+    let addresses = if config.managers.is_empty() { credential.addresses.clone() } else { config.managers.clone() };
+    let hello = credential.hello(SOFTWARE);
+    let shared = Arc::new((addresses, credential.trust, hello));
+    Box::new(move || {
+        let shared = Arc::clone(&shared);
+        Box::pin(async move { link::connect(&shared.0, &shared.1, &shared.2).await })
+    })
+}

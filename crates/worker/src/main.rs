@@ -1,0 +1,7 @@
+//! The worker's program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    task_messenger_worker::cli::main_with(std::env::args_os())
+}
