@@ -1,11 +1,7 @@
 //! A client: submits its scripts, follows its jobs, and checks what it is told. It knows after a restart what it wanted,
 //! and perhaps which results it has.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use task_messenger_core::{
     effect::{Effect, Refusal},
@@ -19,6 +15,7 @@ use task_messenger_store::Durability;
 
 use crate::{
     network::{Down, Peer, ToldResult},
+    pursuit::{Following, Pursuit, What},
     script::Script,
     stage::{Checked, ClientEvent, Event, Stage, Violation, ensure},
 };
@@ -36,68 +33,15 @@ pub(crate) struct Client {
     work_due: bool,
 }
 
-/// A job that it pursues.
-#[derive(Debug)]
-struct Pursuit {
-    script: Arc<Script>,
-    begins: Duration,
-    number: Option<JobNumber>,
-    /// How many tasks were acknowledged.
-    acknowledged: u32,
-    closed: bool,
-    /// Whether the whole of it was acknowledged in this session.
-    confirmed: bool,
-    /// The next task to be sent.
-    next: u32,
-    /// Requests on their way.
-    sending: BTreeSet<u64>,
-    ever_sent: u32,
-    hold_until: Duration,
-    follow: Option<Following>,
-    results: BTreeMap<u32, ToldResult>,
-    done: bool,
-}
-
-#[derive(Debug)]
-struct Following {
-    request: u64,
-    what: What,
-    credit: u64,
-    skip: Vec<(u32, u32)>,
-    seen: BTreeSet<u32>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Everything,
-    End,
-    Task(u32),
-}
-
 /// The manager says who calls.
 const NOBODY: Caller = Caller { owner: OwnerNumber(0), admin: false };
 
 impl Client {
     pub(crate) fn new(at: usize, scripts: Vec<(Arc<Script>, Duration)>) -> Self {
-        let pursue = |(script, begins)| Pursuit {
-            script,
-            begins,
-            number: None,
-            acknowledged: 0,
-            closed: false,
-            confirmed: false,
-            next: 0,
-            sending: BTreeSet::new(),
-            ever_sent: 0,
-            hold_until: Duration::ZERO,
-            follow: None,
-            results: BTreeMap::new(),
-            done: false,
-        };
         Self {
             at,
             token: TokenNumber(at as u32 + 1),
-            jobs: scripts.into_iter().map(pursue).collect(),
+            jobs: scripts.into_iter().map(|(script, begins)| Pursuit::new(script, begins)).collect(),
             running: false,
             starts: 0,
             session: None,
@@ -230,13 +174,7 @@ impl Client {
             1 => What::Task(stage.random.below(u64::from(job.acknowledged.max(1))) as u32),
             _ => What::Everything,
         };
-        let mut skip: Vec<(u32, u32)> = Vec::new();
-        for index in job.results.keys().filter(|_| what == What::Everything) {
-            match skip.last_mut() {
-                Some((first, count)) if *first + *count == *index => *count += 1,
-                _ => skip.push((*index, 1)),
-            }
-        }
+        let skip = if what == What::Everything { job.skip() } else { Vec::new() };
         let credit = stage.random.pick(&[1, 3, 20, 5_000]);
         self.requests += 1;
         let by_number = job.number.filter(|_| job.script.idempotency.is_some() || stage.random.percent(50));
@@ -317,7 +255,6 @@ impl Client {
         ensure!(is_weak(stage) || next_index >= job.acknowledged, "job {number} has lost tasks");
         job.acknowledged = job.acknowledged.max(next_index);
         job.next = job.next.max(job.acknowledged);
-        job.closed |= closed;
         job.confirmed |= closed;
         self.work_soon(stage);
         Ok(())
@@ -337,6 +274,7 @@ impl Client {
                     job.next = if weak { 0 } else { job.acknowledged };
                     job.acknowledged = job.next;
                 }
+                Refusal::OtherContent { .. } if job.script.has_rival => job.done = true,
                 other => return Err(Violation(format!("a submit is refused: {other}"))),
             }
             if job.script.idempotency.is_some() {
@@ -344,18 +282,7 @@ impl Client {
             }
         } else if let Some(job) = self.jobs.iter_mut().find(|job| job.follows(request)) {
             ensure!(weak, "a follow of an acknowledged job is refused: {refusal}");
-            *job = Pursuit {
-                number: None,
-                acknowledged: 0,
-                closed: false,
-                confirmed: false,
-                next: 0,
-                sending: BTreeSet::new(),
-                follow: None,
-                results: BTreeMap::new(),
-                script: job.script.clone(),
-                ..*job
-            };
+            job.begin_again();
         }
         self.work_soon(stage);
         Ok(())
@@ -436,12 +363,7 @@ impl Client {
 
     fn forget_session(&mut self) {
         self.session = None;
-        for job in &mut self.jobs {
-            job.follow = None;
-            job.sending.clear();
-            job.confirmed = false;
-            job.next = if job.script.idempotency.is_some() { 0 } else { job.acknowledged };
-        }
+        self.jobs.iter_mut().for_each(Pursuit::forget_session);
     }
 
     /// Its process is killed, and starts again with what it wants, and perhaps with the results that it has.
@@ -456,10 +378,7 @@ impl Client {
         self.forget_session();
         let keeps_results = stage.random.percent(50);
         for job in self.jobs.iter_mut().filter(|job| !job.done) {
-            job.number = None;
-            job.acknowledged = 0;
-            job.next = 0;
-            job.closed = false;
+            job.forget_acknowledgements();
             if !keeps_results {
                 job.results.clear();
             }
@@ -473,17 +392,7 @@ impl Client {
     /// What it still waits for.
     pub(crate) fn waits_for(&self) -> String {
         let open = self.jobs.iter().filter(|job| !job.done);
-        let say = |job: &Pursuit| {
-            let (size, acknowledged, results) = (job.script.size(), job.acknowledged, job.results.len());
-            format!("job {:?}: {acknowledged} of {size} acknowledged, {results} results", job.number)
-        };
-        open.map(say).collect::<Vec<_>>().join("; ")
-    }
-}
-
-impl Pursuit {
-    fn follows(&self, request: u64) -> bool {
-        self.follow.as_ref().is_some_and(|following| following.request == request)
+        open.map(Pursuit::to_string).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -4,10 +4,12 @@
 //! A run first lets things go wrong, then makes everything whole, and demands that all work ends. While it runs, everything
 //! that leaves the manager is held against what was told before and against a second, plain reading of the records.
 
+mod admission;
 mod client;
 mod manager;
 mod model;
 mod network;
+mod pursuit;
 mod random;
 mod recovery;
 mod reference;

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    error::Error,
+    io,
     time::Duration,
 };
 
@@ -15,7 +17,6 @@ use task_messenger_core::{
 use task_messenger_store::{Durability, Store, disk::SimulatedDisk, journal::Block};
 
 use crate::{
-    network::Peer,
     reference::{Reference, Tee},
     stage::{Checked, Event, ManagerEvent, Stage, ensure},
 };
@@ -73,6 +74,8 @@ pub(super) struct Process {
     pub(super) workers: BTreeMap<SessionNumber, u32>,
     /// The leases of each message of outcomes that was handled and not answered.
     pub(super) reports: BTreeMap<(SessionNumber, u64), Vec<u64>>,
+    /// When each worker was heard last, as the engine was told.
+    pub(super) heard: BTreeMap<u32, Duration>,
     /// The secrets of those that enrol.
     pub(super) enrolling: BTreeMap<(SessionNumber, u64), [u8; 32]>,
 }
@@ -104,13 +107,14 @@ impl Process {
             sync_due: false,
             workers: BTreeMap::new(),
             reports: BTreeMap::new(),
+            heard: BTreeMap::new(),
             enrolling: BTreeMap::new(),
         }
     }
 
     pub(super) fn now(&self, stage: &Stage) -> Now {
         let (at, clock) = self.started;
-        Now { monotonic: clock + (stage.now - at), wall: stage.wall() }
+        Now { monotonic: clock + stage.now.saturating_sub(at), wall: stage.wall() }
     }
 
     /// Sees to it that there is a turn at this time or earlier.
@@ -200,13 +204,17 @@ impl Manager {
     /// The event loop's turn.
     fn turn(&mut self, stage: &mut Stage) -> Checked {
         let Self { process: Some(process), reference, .. } = self else { return Ok(()) };
+        let before = reference.records.len();
         let most = stage.random.between(1, 8);
         for _ in 0..most {
             let Some(mut input) = process.inbox.pop_front() else { break };
-            if !admit(process, reference, stage, &mut input) {
+            if !process.admit(reference, stage, &mut input) {
                 continue;
             }
-            let Ok(input) = process.externalize(input) else { return self.fail(stage) };
+            let input = match process.externalize(input) {
+                Ok(input) => input,
+                Err(error) => return self.fail(stage, &error),
+            };
             let now = process.now(stage);
             let mut log =
                 Tee { front: &mut process.store.front, reference, model: &stage.model, totals: &mut stage.totals };
@@ -217,6 +225,7 @@ impl Manager {
             Tee { front: &mut process.store.front, reference, model: &stage.model, totals: &mut stage.totals };
         process.engine.settle(now, &mut log);
         reference.verdict()?;
+        process.check_silence(stage, reference, before)?;
         process.turns += 1;
         if reference.tasks.len() < 120 || process.turns.is_multiple_of(32) {
             process.engine.check_invariants().map_err(|violation| crate::stage::Violation(violation.to_string()))?;
@@ -266,8 +275,7 @@ impl Manager {
         };
         stage.totals.writes += 1;
         if let Err(error) = process.store.writer.write(blocks, sync) {
-            stage.trace.say(stage.now, || format!("the journal cannot be written: {error:?}"));
-            return self.fail(stage);
+            return self.fail(stage, &error);
         }
         if std::mem::take(&mut self.kill_after_write) {
             stage.totals.kills_between += 1;
@@ -275,8 +283,11 @@ impl Manager {
             self.end(stage, End::Kill);
             return Ok(());
         }
-        if stage.random.percent(30) && process.store.allocator.step().is_err() && !self.disk.is_running() {
-            return self.fail(stage);
+        if stage.random.percent(30)
+            && let Err(error) = process.store.allocator.step()
+            && !self.disk.is_running()
+        {
+            return self.fail(stage, &error);
         }
         let Some(process) = &mut self.process else { return Ok(()) };
         let delay = stage.delay(1, 500);
@@ -285,16 +296,32 @@ impl Manager {
     }
 
     /// The disk failed: the process ends, or the machine did already.
-    pub(super) fn fail(&mut self, stage: &mut Stage) -> Checked {
-        ensure!(!stage.calm, "the disk fails though nothing is wrong with it");
-        if self.disk.is_running() {
-            stage.totals.disk_errors += 1;
-            self.end(stage, End::Kill);
-        } else {
-            stage.totals.torn += 1;
-            self.end(stage, End::PowerCut);
-        }
+    fn fail(&mut self, stage: &mut Stage, error: &(dyn Error + 'static)) -> Checked {
+        ensure!(!stage.calm, "the disk fails though nothing is wrong with it: {error:?}");
+        let end = self.count_failure(stage, error);
+        self.end(stage, end);
         Ok(())
+    }
+
+    /// How an error of the disk ends the process.
+    pub(super) fn count_failure(&self, stage: &mut Stage, error: &(dyn Error + 'static)) -> End {
+        stage.trace.say(stage.now, || format!("the disk fails: {error:?}"));
+        if !self.disk.is_running() {
+            stage.totals.torn += 1;
+            return End::PowerCut;
+        }
+        let mut cause = Some(error);
+        let mut full = false;
+        while let Some(error) = cause {
+            full |= error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull);
+            cause = error.source();
+        }
+        if full {
+            stage.totals.disk_full += 1;
+        } else {
+            stage.totals.disk_errors += 1;
+        }
+        End::Kill
     }
 
     fn news(&mut self, stage: &mut Stage) -> Checked {
@@ -360,7 +387,7 @@ impl Manager {
         blocks.extend(process.store.front.take_blocks());
         match process.store.writer.write(blocks, true) {
             Ok(progress) => process.store.front.progress(progress),
-            Err(_) => return self.fail(stage),
+            Err(error) => return self.fail(stage, &error),
         }
         self.tell(stage)?;
         let Some(process) = self.process.take() else { return Ok(()) };
@@ -410,46 +437,4 @@ impl Manager {
     pub(super) fn told_through(&self) -> RecordNumber {
         self.process.as_ref().map_or(RecordNumber(0), |process| process.store.front.told_through())
     }
-}
-
-/// What the session does with an input before the engine gets it; whether it gets it at all.
-fn admit(process: &mut Process, reference: &mut Reference, stage: &mut Stage, input: &mut Input) -> bool {
-    let most = stage.scenario.limits.window;
-    let state = process.engine.state();
-    match input {
-        Input::Submit { session, caller, .. }
-        | Input::Follow { session, caller, .. }
-        | Input::Query { session, caller, .. } => {
-            let Some(Peer::Client(_, token)) = stage.network.peer(*session) else { return false };
-            let Some(token) = state.access.token_at(token) else { return false };
-            *caller = token.caller();
-        }
-        Input::Enrol { session, request, hash, .. } => {
-            process.enrolling.insert((*session, *request), hash.0);
-        }
-        Input::Resume { session, worker, resume } => {
-            process.workers.retain(|_, other| other != &worker.0);
-            process.workers.insert(*session, worker.0);
-            reference.resumed(worker.0, resume, most);
-        }
-        Input::SessionClosed { session } => {
-            if let Some(worker) = process.workers.remove(session) {
-                reference.left(worker);
-            }
-        }
-        Input::Window { session, slots } => {
-            if let Some(worker) = process.workers.get(session) {
-                reference.window(*worker, *slots, most);
-            }
-        }
-        Input::Outcomes { session, number, ends, .. } => {
-            let leases: Vec<u64> = ends.iter().map(|(lease, _)| lease.0).collect();
-            let worker = process.workers.get(session).copied();
-            let late = |lease: &&u64| reference.leases.get(lease).is_none_or(|(_, holder)| Some(*holder) != worker);
-            stage.totals.fenced += leases.iter().filter(late).count() as u64;
-            process.reports.insert((*session, *number), leases);
-        }
-        _ => {}
-    }
-    true
 }

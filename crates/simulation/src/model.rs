@@ -1,6 +1,9 @@
 //! What was told to anybody. Nothing of it may ever be taken back, but for what a weaker durability allows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use task_messenger_core::{
@@ -34,7 +37,7 @@ pub(crate) struct Model {
     assigned: BTreeMap<u64, u64>,
     /// Under an idempotency key: the job, and the record that opened it.
     idempotent: BTreeMap<[u8; 16], (u64, u64)>,
-    tokens: BTreeMap<u32, ()>,
+    tokens: BTreeSet<u32>,
     workers: BTreeMap<[u8; 32], u32>,
     /// The latest record on which anything that was told depends, and what that was.
     latest: (u64, String),
@@ -98,6 +101,13 @@ impl Model {
         ensure!(!shrunk, "job {job} was told to have more than {next_index} tasks: {earlier:?}");
         self.job_end = self.job_end.max(job.0 + 1);
         self.note(at, || format!("job {job} was accepted with {next_index} tasks"));
+        Ok(())
+    }
+
+    /// A submit is refused because its idempotency key was used for something else.
+    pub(crate) fn told_other_content(&self, reference: &Reference, job: JobNumber) -> Checked {
+        let script = reference.jobs.get(&job.0).map(|job| self.script_of(job.key)).transpose()?;
+        ensure!(script.is_some_and(|script| script.has_rival), "job {job} has no rival, but is said to have one");
         Ok(())
     }
 
@@ -202,7 +212,7 @@ impl Model {
 
     /// A token was created: it stays, in every durability.
     pub(crate) fn told_token(&mut self, token: TokenNumber) {
-        self.tokens.insert(token.0, ());
+        self.tokens.insert(token.0);
     }
 
     /// A worker was enrolled: it stays, in every durability.
@@ -214,7 +224,7 @@ impl Model {
 
     /// Whether this token was told to exist.
     pub(crate) fn has_token(&self, token: TokenNumber) -> bool {
-        self.tokens.contains_key(&token.0)
+        self.tokens.contains(&token.0)
     }
 
     /// The manager found so many records again. `everything` says that all that was told must be among them; otherwise it
@@ -238,7 +248,7 @@ impl Model {
             self.assigned.retain(|_, at| *at <= records);
             self.idempotent.retain(|_, (_, at)| *at <= records);
         }
-        for token in self.tokens.keys() {
+        for token in &self.tokens {
             ensure!(token_exists(TokenNumber(*token)), "token {token} is lost");
         }
         for (hash, worker) in &self.workers {

@@ -11,7 +11,7 @@ use task_messenger_store::{
 };
 
 use crate::{
-    manager::{Manager, Process},
+    manager::{End, Manager, Process},
     reference::{Reference, Tee},
     stage::{Checked, Event, Stage, Violation, ensure},
 };
@@ -64,15 +64,12 @@ impl Manager {
             Ok(store) => self.run(stage, engine, reference, store),
             Err(Stopped::Violation(violation)) => Err(violation),
             Err(Stopped::Disk(error)) => {
-                stage.trace.say(stage.now, || format!("the manager cannot start: {error:?}"));
                 ensure!(!stage.calm, "the manager cannot start though nothing is wrong with its disk: {error:?}");
-                if self.disk.is_running() {
-                    stage.totals.disk_errors += 1;
-                    self.disk.kill();
-                } else {
-                    stage.totals.torn += 1;
+                if self.count_failure(stage, &error) == End::PowerCut {
                     stage.totals.power_cuts += 1;
                     self.power_was_cut(stage);
+                } else {
+                    self.disk.kill();
                 }
                 let delay = stage.delay(1_000, 2_000_000);
                 stage.after(delay, Event::StartManager);

@@ -102,7 +102,7 @@ impl Log for Tee<'_> {
             let judged = reference.judge(record, self.model).and_then(|()| {
                 let expected = reference.records.len() as u64 + 1;
                 ensure!(appended.number.0 == expected, "record {expected} got number {}", appended.number);
-                reference.count(record, self.totals);
+                count(record, self.totals);
                 reference.apply(record, appended.values)
             });
             reference.violation = judged.err().map(|Violation(text)| Violation(format!("{text}, in {record:?}")));
@@ -265,32 +265,6 @@ impl Reference {
         Ok(())
     }
 
-    fn count(&self, record: &Record, totals: &mut Totals) {
-        totals.records += 1;
-        match record {
-            Record::JobOpened { .. } => totals.jobs += 1,
-            Record::Submitted { payloads, .. } => totals.tasks += u64::from(payloads.count()),
-            Record::Dispatched { tasks, .. } => totals.dispatched += tasks.len() as u64,
-            Record::Finished { ends, .. } => {
-                for (_, verdict) in ends {
-                    match verdict {
-                        Verdict::Succeeded => totals.succeeded += 1,
-                        Verdict::Failed => totals.dead_letters += 1,
-                        Verdict::Retry { .. } => totals.retries += 1,
-                    }
-                }
-            }
-            Record::Released { leases, reason, .. } => {
-                totals.released += leases.len() as u64;
-                if *reason == ReleaseReason::Silence {
-                    totals.silenced += leases.len() as u64;
-                }
-            }
-            Record::Readopted { leases, .. } => totals.readopted += leases.len() as u64,
-            _ => {}
-        }
-    }
-
     /// Believes a record.
     pub(crate) fn apply(&mut self, record: &Record, place: Place) -> Checked {
         self.records.push((record.clone(), place));
@@ -435,5 +409,32 @@ impl Reference {
             ensure!(same, "task {number} is {theirs:?} for the engine, but {task:?}");
         }
         Ok(())
+    }
+}
+
+/// Counts what a new record says.
+fn count(record: &Record, totals: &mut Totals) {
+    totals.records += 1;
+    match record {
+        Record::JobOpened { .. } => totals.jobs += 1,
+        Record::Submitted { payloads, .. } => totals.tasks += u64::from(payloads.count()),
+        Record::Dispatched { tasks, .. } => totals.dispatched += tasks.len() as u64,
+        Record::Finished { ends, .. } => {
+            for (_, verdict) in ends {
+                match verdict {
+                    Verdict::Succeeded => totals.succeeded += 1,
+                    Verdict::Failed => totals.dead_letters += 1,
+                    Verdict::Retry { .. } => totals.retries += 1,
+                }
+            }
+        }
+        Record::Released { leases, reason, .. } => {
+            totals.released += leases.len() as u64;
+            if *reason == ReleaseReason::Silence {
+                totals.silenced += leases.len() as u64;
+            }
+        }
+        Record::Readopted { leases, .. } => totals.readopted += leases.len() as u64,
+        _ => {}
     }
 }

@@ -91,7 +91,9 @@ impl Scenario {
         }
         let mut faults = Vec::new();
         for fault in ALL {
-            let weight = if random.percent(60) { random.between(1, 4) } else { 0 };
+            // Whatever ends the manager or fills its disk is rarer, or nobody would get anywhere.
+            let most = if fault as usize <= Fault::FillDisk as usize { 2 } else { 4 };
+            let weight = if random.percent(60) { random.between(1, most) } else { 0 };
             faults.extend((0..weight).map(|_| fault));
         }
         Self {
@@ -104,9 +106,9 @@ impl Scenario {
             jobs: random.between(1, jobs),
             job_size,
             large_values,
-            chaos: random.pick(&[300, 600, 1_000, 2_000]),
+            chaos: random.pick(&[300, 600, 1_000, 2_000, 4_000]),
             faults,
-            fault_pause: Duration::from_millis(random.pick(&[60, 200, 600, 2_000])),
+            fault_pause: Duration::from_millis(random.pick(&[60, 200, 600, 2_000, 6_000])),
             slowest_link: Duration::from_millis(random.pick(&[1, 10, 200])),
             slowest_write: Duration::from_millis(random.pick(&[1, 5, 40, 300])),
         }

@@ -23,6 +23,8 @@ pub(crate) const MOST_SLOTS: u64 = 8;
 pub(crate) struct Script {
     pub(crate) key: JobKey,
     pub(crate) idempotency: Option<Idempotency>,
+    /// Whether another client submits something else under the same idempotency key.
+    pub(crate) has_rival: bool,
     pub(crate) tasks: Vec<Wanted>,
     /// How many tasks go into one submit.
     pub(crate) batch: u32,
@@ -109,7 +111,7 @@ impl Script {
         }
         let idempotency =
             (at_once && random.percent(70)).then(|| Idempotency { key: random.bytes(), content: random.bytes() });
-        let mut script = Self { key, idempotency, tasks, batch: batch.max(1), digests: vec![0] };
+        let mut script = Self { key, idempotency, has_rival: false, tasks, batch: batch.max(1), digests: vec![0] };
         script.digests = script.digests();
         script
     }
@@ -117,6 +119,18 @@ impl Script {
     /// The same work under another key of the client's own, as a client that lost its memory submits it.
     pub(crate) fn again(&self, random: &mut Random) -> Self {
         Self { key: JobKey(random.bytes()), ..self.clone() }
+    }
+
+    /// Other work under the same idempotency key, which must be refused, unless it comes first.
+    pub(crate) fn rival(&mut self, random: &mut Random) -> Option<Self> {
+        let Idempotency { key, content } = self.idempotency?;
+        self.has_rival = true;
+        let mut rival = Self::new(random, u64::from(self.size()), false);
+        rival.batch = rival.size();
+        rival.tasks.iter_mut().for_each(|task| task.template = self.tasks[0].template.clone());
+        rival.digests = rival.digests();
+        let other = content.map(|byte| !byte);
+        Some(Self { idempotency: Some(Idempotency { key, content: other }), has_rival: true, ..rival })
     }
 
     pub(crate) fn size(&self) -> u32 {
@@ -135,8 +149,9 @@ impl Script {
         for task in &self.tasks[first as usize..end as usize] {
             builder.push(&task.payload);
         }
-        let any = self.tasks.get(first as usize).or(self.tasks.last());
-        (any.map(|task| task.template.clone()).unwrap_or_else(|| template(&mut Random::new(0), 1)), builder.take())
+        // Behind the last task there is nothing to send, but a submit has a template all the same.
+        let at = first.min(self.size() - 1) as usize;
+        (self.tasks[at].template.clone(), builder.take())
     }
 
     /// How long its tasks may take if they have half of worker 0 to themselves.

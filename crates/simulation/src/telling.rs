@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use task_messenger_core::{
     digest::INLINE_LIMIT,
-    effect::Effect,
+    effect::{Effect, Refusal},
     ids::Place,
     input::Input,
     values::{self, Value, Values, ValuesBuilder},
@@ -69,8 +69,12 @@ impl Manager {
                 stage.model.told_accepted(reference, *job, *next_index, *digest, *closed)?;
                 *session
             }
-            Effect::Refused { session, .. } => {
+            Effect::Refused { session, refusal, .. } => {
                 stage.totals.refused += 1;
+                if let Refusal::OtherContent { job } = refusal {
+                    stage.totals.other_content += 1;
+                    stage.model.told_other_content(reference, *job)?;
+                }
                 *session
             }
             Effect::Results { session, request, job, results } => {
@@ -151,29 +155,25 @@ impl Manager {
             stage.totals.read_back += 1;
         }
         let mut found = Vec::new();
-        let value = match process.store.reader.read_many(&[place], &mut found) {
-            Ok(()) => found.pop(),
-            // Told before it is in the journal: whether that is a lie, the next crash says.
-            Err(error) => {
-                self.unwritten(place).ok_or_else(|| Violation(format!("{place} cannot be read: {error:?}")))?
-            }
-        };
+        let read = process.store.reader.read_many(&[place], &mut found);
+        // Told before it is in the journal: whether that is a lie, the next crash says.
+        let value = found.pop().or_else(|| self.unwritten(place));
         match value {
             Some(Value::Inline(bytes)) => Ok(bytes),
             Some(Value::External { file, .. }) => {
                 process.store.blobs.read(file).map_err(|error| Violation(format!("{place} cannot be read: {error:?}")))
             }
-            None => Err(Violation(format!("nothing is at {place}"))),
+            None => Err(Violation(format!("nothing can be read at {place}: {read:?}"))),
         }
     }
 
     /// The value at a place that no block is written for yet.
-    fn unwritten(&self, place: Place) -> Option<Option<Value>> {
+    fn unwritten(&self, place: Place) -> Option<Value> {
         let durable = self.told_through().0 as usize;
         self.reference.records.get(durable..)?.iter().find_map(|(record, start)| {
             let values = record.values()?;
             let offset = place.0.checked_sub(start.0)? as usize;
-            (offset < values.bytes().len()).then(|| values::decode(values.bytes(), offset).map(|(value, _)| value))
+            values::decode(values.bytes(), offset).map(|(value, _)| value)
         })
     }
 }

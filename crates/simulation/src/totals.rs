@@ -57,8 +57,8 @@ totals! {
     taken_back: "  that took back what was told (weak)",
     /// Errors of writes or syncs.
     disk_errors: "write or sync errors",
-    /// Times the disk was full.
-    disk_full: "disk full",
+    /// Of the ends of the manager's process, those because the disk was full.
+    disk_full: "stops by a full disk",
     /// Kills of workers.
     worker_kills: "worker kills",
     /// Graceful stops of workers.
@@ -81,6 +81,8 @@ totals! {
     resubmits: "submits repeated",
     /// Submits under an idempotency key that was used before.
     idempotent: "idempotent repeats",
+    /// Submits refused because of an idempotency key that was used for something else.
+    other_content: "idempotency keys used for something else",
     /// Requests refused.
     refused: "requests refused",
     /// Hand-outs.

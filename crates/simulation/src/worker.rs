@@ -333,7 +333,9 @@ impl Worker {
         for _ in 0..repeats {
             process.messages += 1;
             let mut details = ValuesBuilder::default();
-            reports.iter().for_each(|report| details.push(&report.detail));
+            for report in &reports {
+                details.push(&report.detail);
+            }
             let ends = reports.iter().map(|report| (LeaseNumber(report.lease), report.succeeded)).collect();
             let number = process.messages;
             stage.send_up(session, Input::Outcomes { session, number, ends, details: details.take() });

@@ -45,12 +45,16 @@ impl World {
             scripts.push(Script::new(&mut stage.random, size, stage.scenario.large_values));
         }
         let mut clients: Vec<Vec<_>> = (0..stage.scenario.clients).map(|_| Vec::new()).collect();
-        for script in scripts {
+        for mut script in scripts {
             let at = stage.random.below(clients.len() as u64) as usize;
-            // Clients 0 and 1 share an owner: the one may repeat what the other submits.
-            if script.idempotency.is_some() && at < 2 && clients.len() > 1 && stage.random.percent(50) {
-                let again = script.again(&mut stage.random);
-                clients[1 - at].push(again);
+            // Clients 0 and 1 share an owner: the one may repeat what the other submits, or be in its way.
+            if script.idempotency.is_some() && at < 2 && clients.len() > 1 && stage.random.percent(60) {
+                let other = if stage.random.percent(70) {
+                    Some(script.again(&mut stage.random))
+                } else {
+                    script.rival(&mut stage.random)
+                };
+                clients[1 - at].extend(other);
             }
             clients[at].push(script);
         }
@@ -250,9 +254,8 @@ impl World {
                 self.manager.disk.fault_at(operation, how);
             }
             Fault::FillDisk => {
-                stage.totals.disk_full += 1;
                 self.manager.disk.set_capacity(Some(1));
-                let pause = stage.delay(10_000, 2_000_000);
+                let pause = stage.delay(50_000, 5_000_000);
                 stage.after(pause, Event::FreeDisk);
             }
             Fault::KillWorker => worker.kill(stage),
@@ -286,7 +289,7 @@ impl World {
             Fault::JumpClock => {
                 stage.totals.clock_jumps += 1;
                 // Hours, in both directions, but less than a day in all: idempotency keys are kept for a day.
-                stage.clock_error = stage.random.between(0, 20 * 3_600_000) as i64 - 10 * 3_600_000;
+                stage.clock_error = stage.random.between(0, 20 * 3_600_000).cast_signed() - 10 * 3_600_000;
             }
             _ => {}
         }
