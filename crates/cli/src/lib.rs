@@ -1,5 +1,17 @@
 //! The command line of TaskMessenger: submit, map, wait, results, status, demo.
 
+mod app;
+pub mod arguments;
+pub mod commands;
 pub mod demo;
+pub mod failure;
 pub mod fleet;
+pub mod format;
+pub mod id;
 pub mod local;
+pub mod map;
+pub mod printer;
+pub mod session;
+pub mod task_options;
+
+pub use app::main_with;

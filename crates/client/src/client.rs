@@ -61,6 +61,11 @@ impl Client {
         self.handle.status()
     }
 
+    /// The longest payload that the manager accepts, in bytes.
+    pub fn payload_limit(&self) -> u64 {
+        self.handle.with(|state| state.payload_limit())
+    }
+
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }

@@ -27,7 +27,12 @@ impl Client {
 
     /// The caller's jobs (an administrator's: all), newest first.
     pub fn jobs(&self) -> JobPages {
-        JobPages { client: self.clone(), before: 0, over: false }
+        self.jobs_before(None)
+    }
+
+    /// The caller's jobs from the one before this on, newest first; without one, from the newest on.
+    pub fn jobs_before(&self, job: Option<JobNumber>) -> JobPages {
+        JobPages { client: self.clone(), before: job.map_or(0, |job| job.0), over: job == Some(JobNumber(0)) }
     }
 
     /// The tasks of a job, in order, from `from_index` on; with a state, only those that are in it.

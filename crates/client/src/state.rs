@@ -129,6 +129,13 @@ impl State {
         self.limits = welcome.limits.unwrap_or_default();
     }
 
+    pub(crate) fn payload_limit(&self) -> u64 {
+        match self.limits.payload_bytes {
+            0 => u64::MAX,
+            limit => limit,
+        }
+    }
+
     /// The link is cut: whatever is unanswered will be sent again.
     pub(crate) fn disconnected(&mut self) {
         self.requests.clear();

@@ -253,10 +253,10 @@ impl State {
         template: &EncodedTemplate,
         payload: &[u8],
     ) -> Result<Option<u32>, Error> {
-        let limit = self.limits.payload_bytes;
+        let limit = self.payload_limit();
         let job = self.job(number)?;
         let index = job.next_index;
-        if payload.len() as u64 > limit && limit > 0 {
+        if payload.len() as u64 > limit {
             return Err(Error::PayloadTooLong { index, length: payload.len() as u64, limit });
         }
         if index == u32::MAX {

@@ -1,0 +1,53 @@
+//! From the command line to an exit code.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::{
+    arguments::{Cli, Command},
+    commands, failure,
+};
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Whoever doesn't read the help or the error doesn't need it.
+            let _ = error.print();
+            let code = if error.use_stderr() { task_messenger_client::ExitCode::Usage as u8 } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    ExitCode::from(run(&cli).unwrap_or_else(|error| {
+        failure::report(&error);
+        failure::exit_code(&error)
+    }))
+}
+
+fn run(cli: &Cli) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("threads can't be had")?;
+    let result = runtime.block_on(dispatch(cli));
+    // A thread that still waits for standard input, or for a reader of the output, ends with the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: &Cli) -> Result<u8> {
+    let session = &cli.session;
+    match &cli.command {
+        Command::Login(arguments) => commands::login::run(arguments, session).await,
+        Command::Submit(arguments) => commands::submit::run(arguments, session).await,
+        Command::Map(arguments) => commands::map::run(arguments, session).await,
+        Command::Skill(arguments) => commands::skill::run(arguments, session).await,
+        Command::List(arguments) => commands::list::run(arguments, session).await,
+        Command::Show(arguments) => commands::show::run(arguments, session).await,
+        Command::Result(arguments) => commands::result::run(arguments, session).await,
+        Command::Wait(arguments) => commands::wait::run(arguments, session).await,
+        Command::Status(arguments) => commands::status::run(arguments, session).await,
+        Command::Workers(arguments) => commands::workers::run(arguments, session).await,
+        Command::Token(arguments) => commands::token::run(arguments, session).await,
+    }
+}

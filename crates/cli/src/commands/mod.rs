@@ -1,0 +1,13 @@
+//! The commands, one file each.
+
+pub mod list;
+pub mod login;
+pub mod map;
+pub mod result;
+pub mod show;
+pub mod skill;
+pub mod status;
+pub mod submit;
+pub mod token;
+pub mod wait;
+pub mod workers;
