@@ -58,7 +58,8 @@ impl Printer {
     /// Prints names and what they are, one pair a line.
     pub fn pairs(self, pairs: &[(&str, String)]) -> Result<()> {
         let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+        let lines: Vec<String> =
+            pairs.iter().map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned()).collect();
         self.line(&lines.join("\n"))
     }
 
