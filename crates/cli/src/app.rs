@@ -11,7 +11,19 @@ use crate::{
 };
 
 /// Runs the program with these arguments, the first of which is its own name.
+///
+/// It contains both daemons: with `manager` or `worker` in front, the rest is their command line.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let daemon = match arguments.get(1).and_then(|argument| argument.to_str()) {
+        Some("manager") => Some(task_messenger_manager::cli::main_with as fn(Vec<OsString>) -> ExitCode),
+        Some("worker") => Some(task_messenger_worker::cli::main_with as fn(Vec<OsString>) -> ExitCode),
+        _ => None,
+    };
+    if let Some(daemon) = daemon {
+        arguments.remove(1);
+        return daemon(arguments);
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -49,5 +61,7 @@ async fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Status(arguments) => commands::status::run(arguments, session).await,
         Command::Workers(arguments) => commands::workers::run(arguments, session).await,
         Command::Token(arguments) => commands::token::run(arguments, session).await,
+        Command::Demo(arguments) => commands::demo::run(arguments).await,
+        Command::Local(arguments) => commands::local::run(arguments, session).await,
     }
 }

@@ -3,12 +3,13 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{list, login, map, result, show, skill, status, submit, token, wait, workers},
+    commands::{demo, list, local, login, map, result, show, skill, status, submit, token, wait, workers},
     session::SessionOptions,
 };
 
 const EXAMPLES: &str = "\
 Examples:
+  task-messenger demo
   task-messenger login
   task-messenger submit --wait -- uname -a
   ls *.log | task-messenger map --send -- grep -c ERROR
@@ -55,4 +56,8 @@ pub enum Command {
     Workers(workers::Arguments),
     /// Make, list and revoke tokens
     Token(token::Arguments),
+    /// See all of it work on this machine, with everything checked
+    Demo(demo::Arguments),
+    /// Run a manager and workers on this machine
+    Local(local::Arguments),
 }

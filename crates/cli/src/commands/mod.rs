@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+pub mod demo;
 pub mod list;
+pub mod local;
 pub mod login;
 pub mod map;
 pub mod result;
