@@ -41,7 +41,7 @@ impl From<ExitCode> for std::process::ExitCode {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no link to the manager and there will be none.
-    #[error("there is no link to the manager: {source}")]
+    #[error("there is no link to the manager")]
     Link {
         /// What ended it, or kept it from coming up.
         source: Arc<LinkError>,
@@ -106,7 +106,7 @@ pub enum Error {
         what: &'static str,
     },
     /// The system gave no random numbers for a job's key.
-    #[error("the system gave no random numbers: {source}")]
+    #[error("a job's key could not be made")]
     NoRandomness {
         /// Why.
         source: Arc<NoRandomness>,
