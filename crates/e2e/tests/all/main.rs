@@ -2,8 +2,16 @@
 //! are killed, cut off, lied to and filled up.
 #![cfg(unix)]
 
+mod access;
+mod commands;
+mod configuration;
+mod demo;
 mod harness;
 mod hostile;
+mod limits;
 mod links;
 mod manager_ends;
+mod map;
+mod retries;
+mod secrets;
 mod worker_ends;

@@ -205,6 +205,19 @@ impl Site {
 
     /// A worker that has joined and does not run yet.
     pub(crate) fn joined_worker(&self, name: &str, configuration: Value) -> Worker {
+        self.joined_worker_by(&self.token("worker"), name, configuration)
+    }
+
+    /// A worker that has joined with this token and does not run yet.
+    pub(crate) fn joined_worker_by(&self, token: &str, name: &str, configuration: Value) -> Worker {
+        let worker = self.unjoined_worker(name, configuration);
+        let arguments = ["worker", "join", "-", "--config", worker.file.to_str().unwrap()];
+        self.run_with(&arguments, Some(token.as_bytes())).ended_with(0);
+        worker
+    }
+
+    /// A worker that has not joined.
+    pub(crate) fn unjoined_worker(&self, name: &str, configuration: Value) -> Worker {
         let Value::Object(mut configuration) = configuration else { panic!("a configuration is an object") };
         let file = self.path(&format!("config-{name}.json"));
         let state = self.path(name);
@@ -212,8 +225,6 @@ impl Site {
         configuration.insert("name".to_owned(), json!(name));
         configuration.entry("slots").or_insert_with(|| json!(2));
         write_json(&file, configuration);
-        let arguments = ["worker", "join", "-", "--config", file.to_str().unwrap()];
-        self.run_with(&arguments, Some(self.token("worker").as_bytes())).ended_with(0);
         let log = self.path(&format!("{name}.log"));
         Worker { name: name.to_owned(), home: self.path("home"), state, file, log, process: None }
     }
