@@ -13,9 +13,6 @@ use crate::{Client, Error, JobNumber, Target, TaskId, TaskResult};
 /// Jobs or tasks that are asked for at a time.
 const PAGE: u32 = 1_000;
 
-/// Tasks that the manager has looked at when it found none in the wanted state, and says that there are more.
-const LOOKED_AT: u32 = 100_000;
-
 impl Client {
     /// How the manager is.
     pub async fn status(&self) -> Result<Status, Error> {
@@ -171,11 +168,7 @@ impl TaskPages {
             let Answer::Tasks(page) = self.client.ask(Question::Tasks(question)).await? else {
                 return Err(OTHER_ANSWER);
             };
-            let after = match page.tasks.last() {
-                Some(task) => task.index.checked_add(1),
-                None => from_index.checked_add(LOOKED_AT),
-            };
-            self.from_index = after.filter(|_| page.more);
+            self.from_index = page.more.then_some(page.next_index);
             if !page.tasks.is_empty() {
                 return Ok(page.tasks);
             }

@@ -60,8 +60,8 @@ pub enum Answer {
     Tasks {
         /// The page.
         tasks: Vec<TaskSummary>,
-        /// Whether there may be more, from the index after the last one's.
-        more: bool,
+        /// Where the next page begins, unless this is the last.
+        next_index: Option<u32>,
     },
     /// To [`Query::Task`].
     Task(Box<TaskDetail>),

@@ -32,8 +32,9 @@ pub const PREFIX: &str = "TASK_MESSENGER_";
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "TASK_MESSENGER_CONFIG";
 
-/// Variables with the prefix that are no configuration of a daemon: the file, and the name that a worker gives its tasks.
-const OTHER_VARIABLES: [&str; 2] = [FILE_VARIABLE, "TASK_MESSENGER_TASK"];
+/// Variables with the prefix that are no configuration of a daemon: the file, the name that a worker gives its tasks, and
+/// where the command line finds its credential.
+const OTHER_VARIABLES: [&str; 3] = [FILE_VARIABLE, "TASK_MESSENGER_TASK", "TASK_MESSENGER_CREDENTIAL"];
 
 /// Says what is wrong with values that have the right type.
 pub trait Validate {

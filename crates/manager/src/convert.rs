@@ -60,9 +60,11 @@ pub(crate) fn answer(request: u64, answer: Answer, about: &About) -> messages::A
         Answer::Jobs { jobs, more } => {
             answer::Answer::Jobs(messages::Jobs { jobs: jobs.into_iter().map(job).collect(), more })
         }
-        Answer::Tasks { tasks, more } => {
-            answer::Answer::Tasks(messages::Tasks { tasks: tasks.into_iter().map(task).collect(), more })
-        }
+        Answer::Tasks { tasks, next_index } => answer::Answer::Tasks(messages::Tasks {
+            tasks: tasks.into_iter().map(task).collect(),
+            more: next_index.is_some(),
+            next_index: next_index.unwrap_or_default(),
+        }),
         Answer::Task(detail) => {
             let TaskDetail { summary, template, payload_bytes, job_name, opened } = *detail;
             answer::Answer::Task(messages::TaskDetail {

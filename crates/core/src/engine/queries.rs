@@ -90,7 +90,7 @@ impl Engine {
             }
             index += 1;
         }
-        Ok(Answer::Tasks { tasks, more: index < job.next_index })
+        Ok(Answer::Tasks { tasks, next_index: (index < job.next_index).then_some(index) })
     }
 
     fn task_detail(&self, caller: Caller, id: TaskId) -> Result<Answer, Refusal> {
