@@ -50,11 +50,12 @@ impl Process {
                 }
             }
             Input::Outcomes { session, number, ends, .. } => {
-                let leases: Vec<u64> = ends.iter().map(|(lease, _)| lease.0).collect();
                 let worker = self.workers.get(session).copied();
-                let late = |lease: &&u64| reference.leases.get(lease).is_none_or(|(_, holder)| Some(*holder) != worker);
-                stage.totals.fenced += leases.iter().filter(late).count() as u64;
-                self.reports.insert((*session, *number), leases);
+                let mut current: Vec<u64> = ends.iter().map(|(lease, _)| lease.0).collect();
+                let reported = current.len();
+                current.retain(|lease| reference.leases.get(lease).is_some_and(|(_, holder)| Some(*holder) == worker));
+                stage.totals.fenced += (reported - current.len()) as u64;
+                self.reports.insert((*session, *number), current);
             }
             _ => {}
         }

@@ -72,7 +72,7 @@ pub(super) struct Process {
     sync_due: bool,
     /// Sessions of workers.
     pub(super) workers: BTreeMap<SessionNumber, u32>,
-    /// The leases of each message of outcomes that was handled and not answered.
+    /// The leases that count of each message of outcomes that was handled and not answered.
     pub(super) reports: BTreeMap<(SessionNumber, u64), Vec<u64>>,
     /// When each worker was heard last, as the engine was told.
     pub(super) heard: BTreeMap<u32, Duration>,

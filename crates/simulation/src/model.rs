@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use task_messenger_core::{
-    ids::{JobNumber, TokenNumber, WorkerNumber},
+    ids::{JobNumber, LeaseNumber, TaskId, TokenNumber, WorkerNumber},
     query::{Answer, TaskSummary},
     record::JobKey,
     task::TaskState,
@@ -15,6 +15,7 @@ use task_messenger_core::{
 
 use crate::{
     network::{HandedOut, ToldResult},
+    random::Random,
     reference::Reference,
     script::Script,
     stage::{Checked, Violation, ensure},
@@ -34,7 +35,10 @@ pub(crate) struct Model {
     accepted: BTreeMap<u64, Accepted>,
     ends: BTreeMap<(u64, u32), End>,
     results: BTreeMap<(u64, u32), ToldResult>,
-    assigned: BTreeMap<u64, u64>,
+    /// Leases: the record that hands each out, its worker and its task.
+    assigned: BTreeMap<u64, (u64, u32, TaskId)>,
+    /// What workers truly gave back, by lease and worker.
+    pub(crate) given_back: BTreeSet<(u64, u32)>,
     /// Under an idempotency key: the job, and the record that opened it.
     idempotent: BTreeMap<[u8; 16], (u64, u64)>,
     tokens: BTreeSet<u32>,
@@ -127,7 +131,7 @@ impl Model {
             ensure!(wanted.payload == *payload, "task {task} is handed out with another payload than was sent");
             ensure!(wanted.template.body == *template, "task {task} is handed out with another template");
             ensure!(*attempt >= 1, "task {task} is handed out for the {attempt}th time");
-            let again = self.assigned.insert(lease.0, hand_out.at);
+            let again = self.assigned.insert(lease.0, (hand_out.at, hand_out.worker, *task));
             ensure!(again.is_none(), "lease {lease} is told twice");
             self.lease_end = self.lease_end.max(lease.0 + 1);
             self.task_end = self.task_end.max(hand_out.task + 1);
@@ -222,6 +226,13 @@ impl Model {
         Ok(())
     }
 
+    /// One of the latest leases of other workers.
+    pub(crate) fn foreign_lease(&self, random: &mut Random, worker: WorkerNumber) -> Option<(LeaseNumber, TaskId)> {
+        let foreign = self.assigned.iter().rev().filter(|(_, (_, holder, _))| *holder != worker.0);
+        let chosen = random.below(8) as usize;
+        foreign.take(8).nth(chosen).map(|(lease, (_, _, task))| (LeaseNumber(*lease), *task))
+    }
+
     /// Whether this token was told to exist.
     pub(crate) fn has_token(&self, token: TokenNumber) -> bool {
         self.tokens.contains(&token.0)
@@ -245,7 +256,7 @@ impl Model {
             self.ends.retain(|_, end| end.at <= records);
             let ends = &self.ends;
             self.results.retain(|name, _| ends.contains_key(name));
-            self.assigned.retain(|_, at| *at <= records);
+            self.assigned.retain(|_, (at, _, _)| *at <= records);
             self.idempotent.retain(|_, (_, at)| *at <= records);
         }
         for token in &self.tokens {

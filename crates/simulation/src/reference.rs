@@ -84,6 +84,8 @@ struct Wants {
     window: u32,
     commands: bool,
     skills: BTreeSet<String>,
+    /// The leases that it said it holds.
+    claims: BTreeSet<u64>,
 }
 
 /// Where the engine's records go: to the journal, and to be judged.
@@ -119,8 +121,9 @@ impl Reference {
 
     /// A worker says what it wants.
     pub(crate) fn resumed(&mut self, worker: u32, resume: &Resume, most: u32) {
-        let Resume { slots, window, commands, skills, .. } = resume.clone();
-        self.wants.insert(worker, Wants { slots: slots.max(1), window: window.min(most), commands, skills });
+        let Resume { slots, window, commands, skills, claims, .. } = resume.clone();
+        let claims = claims.iter().map(|claim| claim.lease.0).collect();
+        self.wants.insert(worker, Wants { slots: slots.max(1), window: window.min(most), commands, skills, claims });
     }
 
     /// A worker's session ended.
@@ -184,9 +187,19 @@ impl Reference {
                     self.judge_end(lease.0, *verdict, &detail, model)?;
                 }
             }
-            Record::Released { leases, .. } => {
+            Record::Released { leases, reason, .. } => {
                 for lease in leases {
-                    ensure!(self.leases.contains_key(&lease.0), "lease {lease} is released, but has ended");
+                    let held = self.leases.get(&lease.0);
+                    let (_, worker) =
+                        held.ok_or_else(|| Violation(format!("lease {lease} is released, but has ended")))?;
+                    let right = match reason {
+                        ReleaseReason::GivenBack => model.given_back.contains(&(lease.0, *worker)),
+                        ReleaseReason::NotHeld => {
+                            self.wants.get(worker).is_some_and(|wants| !wants.claims.contains(&lease.0))
+                        }
+                        ReleaseReason::Silence => true,
+                    };
+                    ensure!(right, "lease {lease} is released though worker {worker} holds it");
                 }
             }
             Record::Readopted { worker, leases, .. } => {

@@ -61,6 +61,8 @@ totals! {
     disk_full: "stops by a full disk",
     /// Kills of workers.
     worker_kills: "worker kills",
+    /// Workers that never came back.
+    workers_lost: "workers lost for good",
     /// Graceful stops of workers.
     worker_stops: "worker stops",
     /// Workers that froze for longer than the grace.

@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     process: Option<Process>,
     starts: u64,
     pub(crate) frozen_until: Option<Duration>,
+    /// It never comes back.
+    gone: bool,
     /// What comes while it is frozen.
     pub(crate) postponed: Vec<Event>,
 }
@@ -45,6 +47,8 @@ struct Process {
     eager: bool,
     /// It goes on with what it gave back.
     stubborn: bool,
+    /// It claims, reports and gives back what is not its own, and says things twice.
+    confused: bool,
     session: Option<SessionNumber>,
     settled: bool,
     /// The largest window that it asked for in this session.
@@ -89,6 +93,7 @@ impl Worker {
             process: None,
             starts: 0,
             frozen_until: None,
+            gone: false,
             postponed: Vec::new(),
         }
     }
@@ -97,11 +102,12 @@ impl Worker {
         self.process.is_some()
     }
 
-    /// Whether it holds nothing and has nothing to report.
+    /// Whether it holds nothing and has nothing to report, or is gone for good.
     pub(crate) fn is_idle(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| {
-            process.held.is_empty() && process.reports.is_empty() && process.sent.is_empty() && process.settled
-        })
+        self.gone
+            || self.process.as_ref().is_some_and(|process| {
+                process.held.is_empty() && process.reports.is_empty() && process.sent.is_empty() && process.settled
+            })
     }
 
     fn after(&self, stage: &mut Stage, delay: Duration, event: WorkerEvent) {
@@ -117,7 +123,7 @@ impl Worker {
             return Ok(());
         }
         match event {
-            WorkerEvent::Start if self.process.is_none() => self.start(stage),
+            WorkerEvent::Start if self.process.is_none() && !self.gone => self.start(stage),
             WorkerEvent::Start => {}
             WorkerEvent::Connect => self.connect(stage),
             WorkerEvent::Ping => {
@@ -153,6 +159,7 @@ impl Worker {
             skills,
             eager: random.percent(50),
             stubborn: random.percent(30),
+            confused: random.percent(20),
             session: None,
             settled: false,
             widest: 0,
@@ -208,6 +215,11 @@ impl Worker {
         };
         process.held.iter().for_each(|(lease, held)| resume.claim(LeaseNumber(*lease), held.task));
         process.reports.iter().for_each(|report| resume.claim(LeaseNumber(report.lease), report.task));
+        if process.confused
+            && let Some((lease, task)) = stage.model.foreign_lease(&mut stage.random, worker)
+        {
+            resume.claim(lease, task);
+        }
         process.widest = resume.window;
         let eager = process.eager;
         stage.send_up(session, Input::Resume { session, worker, resume });
@@ -330,15 +342,27 @@ impl Worker {
             ensure!(earlier.is_none_or(|earlier| earlier == said), "lease {} is reported twice", report.lease);
         }
         let repeats = if stage.random.percent(4) { 2 } else { 1 };
-        for _ in 0..repeats {
-            process.messages += 1;
-            let mut details = ValuesBuilder::default();
-            for report in &reports {
+        let mut ends = Vec::new();
+        let mut details = ValuesBuilder::default();
+        for report in &reports {
+            let times = if process.confused && stage.random.percent(10) { 2 } else { 1 };
+            for _ in 0..times {
+                ends.push((LeaseNumber(report.lease), report.succeeded));
                 details.push(&report.detail);
             }
-            let ends = reports.iter().map(|report| (LeaseNumber(report.lease), report.succeeded)).collect();
+        }
+        if process.confused
+            && let Some((lease, _)) = stage.model.foreign_lease(&mut stage.random, worker)
+        {
+            ends.push((lease, true));
+            details.push(&lease.0.to_le_bytes());
+        }
+        let details = details.take();
+        for _ in 0..repeats {
+            process.messages += 1;
+            let (ends, details) = (ends.clone(), details.clone());
             let number = process.messages;
-            stage.send_up(session, Input::Outcomes { session, number, ends, details: details.take() });
+            stage.send_up(session, Input::Outcomes { session, number, ends, details });
         }
         process.sent.insert(process.messages, reports);
         Ok(())
@@ -357,7 +381,7 @@ impl Worker {
 
     /// Gives back so many in a hundred of what has not started.
     pub(crate) fn give_back(&mut self, stage: &mut Stage, percent: u64) {
-        let Some(process) = &mut self.process else { return };
+        let (Some(process), Some(worker)) = (&mut self.process, self.number) else { return };
         let Some(session) = process.session else { return };
         let mut leases = Vec::new();
         let waiting: Vec<u64> =
@@ -376,7 +400,12 @@ impl Worker {
             return;
         }
         let stubborn = process.stubborn;
-        let back = leases.iter().map(|lease| LeaseNumber(*lease)).collect();
+        let mut back: Vec<_> = leases.iter().map(|lease| LeaseNumber(*lease)).collect();
+        if process.confused {
+            back.push(back[0]);
+            back.extend(stage.model.foreign_lease(&mut stage.random, worker).map(|(lease, _)| lease));
+        }
+        stage.model.given_back.extend(back.iter().map(|lease| (lease.0, worker.0)));
         stage.send_up(session, Input::GivenBack { session, leases: back });
         for lease in leases.into_iter().filter(|_| stubborn) {
             let pause = stage.delay(1_000, 2_000_000);
@@ -416,10 +445,11 @@ impl Worker {
         if !done && !over {
             return;
         }
-        if let Some(session) = process.session
+        if let (Some(session), Some(worker)) = (process.session, self.number)
             && !process.held.is_empty()
         {
-            let leases = process.held.keys().map(|lease| LeaseNumber(*lease)).collect();
+            let leases: Vec<_> = process.held.keys().map(|lease| LeaseNumber(*lease)).collect();
+            stage.model.given_back.extend(leases.iter().map(|lease| (lease.0, worker.0)));
             process.held.clear();
             stage.send_up(session, Input::GivenBack { session, leases });
         }
@@ -433,6 +463,13 @@ impl Worker {
             stage.totals.worker_kills += 1;
             self.exit(stage);
         }
+    }
+
+    /// Its machine is lost.
+    pub(crate) fn lose(&mut self, stage: &mut Stage) {
+        stage.totals.workers_lost += 1;
+        self.gone = true;
+        self.exit(stage);
     }
 
     fn exit(&mut self, stage: &mut Stage) {

@@ -296,14 +296,17 @@ impl World {
         Ok(())
     }
 
-    /// Nothing goes wrong from here on.
+    /// Nothing goes wrong from here on, but that some workers are gone.
     fn make_whole(&mut self) {
         let stage = &mut self.stage;
         stage.trace.say(stage.now, || "calm".to_owned());
         stage.calm = true;
         self.manager.disk.set_capacity(None);
         self.manager.calm();
-        for worker in &mut self.workers {
+        for (at, worker) in self.workers.iter_mut().enumerate() {
+            if at > 0 && stage.random.percent(25) {
+                worker.lose(stage);
+            }
             worker.change_window(stage, MOST_SLOTS as u32 + 2);
         }
     }
