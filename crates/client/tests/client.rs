@@ -180,6 +180,37 @@ async fn a_full_manager_is_waited_for_or_told_as_the_caller_wishes() {
     assert_eq!(error.exit_code(), ExitCode::Unavailable, "{error}");
     let task = client.submit_one(&template, b"", LoneOptions::default()).await.unwrap();
     assert_eq!(task.index, 0);
+
+    // Whatever becomes of what was sent behind it.
+    let mut job = client.job(JobOptions { when_full: WhenFull::Fail, ..JobOptions::default() }).unwrap();
+    manager.world().full = 1;
+    let error = loop {
+        match job.push(&template, &[0; 1_000]).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    while client.status().await.is_ok() && job.accepted().is_ok() {}
+    assert_eq!((error.to_string().as_str(), error.exit_code()), ("full", ExitCode::Unavailable));
+    assert_eq!(job.finish().await.unwrap_err().to_string(), "full");
+}
+
+#[tokio::test]
+async fn a_job_goes_through_a_queue_that_has_room_for_a_few_of_its_tasks_at_a_time() {
+    let manager = FakeManager::default();
+    let client = connect(&manager).await;
+    let template = template("one");
+    manager.world().room = Some(20);
+    let mut job = client.job(JobOptions::default()).unwrap();
+    for index in 0..500 {
+        job.push(&template, &payload(index)).await.unwrap();
+    }
+    let submitted = tokio::time::timeout(DEADLINE, job.finish()).await.expect("in time").unwrap();
+    let world = manager.world();
+    let found = &world.jobs.values().next().unwrap().tasks;
+    assert_eq!((submitted.tasks, found.len()), (500, 500));
+    assert!((5..=20).contains(&world.largest_batch), "{}", world.largest_batch);
+    assert!((0..500).zip(found).all(|(index, (_, found))| *found == payload(index)));
 }
 
 #[tokio::test]

@@ -53,8 +53,8 @@ struct Batch {
     payloads: Values,
     template: EncodedTemplate,
     last: bool,
-    /// Of the job through this batch.
-    digest: u32,
+    /// Of the job through this batch, unless it is the first part of one that was cut.
+    digest: Option<u32>,
 }
 
 impl Batch {
@@ -89,8 +89,10 @@ pub(crate) struct Job {
     accepted: Option<Accepted>,
     error: Option<Error>,
     paused: bool,
-    /// The manager had no room: one batch at a time until it has.
+    /// The manager had no room: one batch at a time until it has room for a full one.
     cautious: bool,
+    /// Larger batches are cut: what had no room as a whole may have it in parts. Doubles when something is accepted.
+    most: u32,
     pub(super) listed: bool,
     pub(super) wake: Arc<Notify>,
 }
@@ -114,6 +116,7 @@ impl Job {
             error: None,
             paused: false,
             cautious: false,
+            most: BATCH_TASKS,
             listed: false,
             wake: Arc::default(),
         }
@@ -151,7 +154,21 @@ impl Job {
             self.digest.append(&template, &payloads);
         }
         let first = self.next_index - payloads.count();
-        self.batches.push_back(Batch { first, payloads, template, last, digest: self.digest.value });
+        self.batches.push_back(Batch { first, payloads, template, last, digest: Some(self.digest.value) });
+    }
+
+    /// Cuts the next batch to be sent if it is too large.
+    fn cut_next(&mut self) {
+        let Some(batch) = self.batches.get_mut(self.sent).filter(|batch| batch.payloads.count() > self.most) else {
+            return;
+        };
+        let rest = batch.payloads.skip(self.most);
+        let bytes = batch.payloads.bytes();
+        let payloads = Values::trusted(bytes.slice(..bytes.len() - rest.bytes().len()), self.most);
+        let part = Batch { first: batch.first, payloads, template: batch.template.clone(), last: false, digest: None };
+        batch.first = part.end();
+        batch.payloads = rest;
+        self.batches.insert(self.sent, part);
     }
 
     fn close(&mut self) {
@@ -174,7 +191,8 @@ impl Job {
     }
 
     fn accept(&mut self, accepted: &Accepted) {
-        self.cautious = false;
+        self.most = self.most.saturating_mul(2).min(BATCH_TASKS);
+        self.cautious = self.most < BATCH_TASKS;
         self.probe = None;
         let closed = accepted.closed;
         while let Some(batch) = self.batches.front()
@@ -182,7 +200,8 @@ impl Job {
             && (!batch.last || closed)
         {
             // Where the manager's digest is of the same tasks it must be the same.
-            let differs = batch.end() == accepted.next_index && batch.digest != accepted.digest;
+            let differs =
+                batch.end() == accepted.next_index && batch.digest.is_some_and(|digest| digest != accepted.digest);
             if differs {
                 self.error = Some(Error::InputDiffers { job: JobNumber(accepted.job), tasks: batch.end() });
                 break;
@@ -332,6 +351,7 @@ impl State {
         if job.sent == job.batches.len() {
             job.close_batch(false);
         }
+        job.cut_next();
         if let Some(batch) = job.batches.get(job.sent) {
             job.sent += 1;
             submit.first_index = batch.first;
@@ -363,9 +383,13 @@ impl State {
             job.unsend();
             job.paused = true;
             job.cautious = true;
+            if full && let Some(batch) = job.batches.front() {
+                job.most = (batch.payloads.count() / 4).max(1);
+            }
             return true;
         }
-        job.error = Some(Error::from_refused(refused));
+        // What was sent behind it may be refused for want of it: the first reason is the one to tell.
+        job.error.get_or_insert_with(|| Error::from_refused(refused));
         job.wake.notify_one();
         false
     }

@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) bodies: Vec<bytes::Bytes>,
     /// How many submits are still to be refused for want of room.
     pub(crate) full: u32,
+    /// More tasks than this in one submit have no room.
+    pub(crate) room: Option<u32>,
     pub(crate) refuse_everybody: bool,
     pub(crate) sessions: u32,
     pub(crate) tokens_made: u32,
@@ -176,6 +178,9 @@ impl Session {
         if world.full > 0 {
             world.full -= 1;
             return Ok(self.writer.push(refuse(Code::ResourceExhaustedNow, "full"))?);
+        }
+        if world.room.is_some_and(|room| submit.count > room) {
+            return Ok(self.writer.push(refuse(Code::ResourceExhaustedNow, "too many at once"))?);
         }
         let body = self.templates.get(&submit.template).ok_or("a template that was not defined")?.clone();
         world.largest_batch = world.largest_batch.max(submit.count);
