@@ -1,9 +1,9 @@
 //! Tokens, logging in, joining.
 
-use task_messenger_client::{Client, Error, LinkStatus, Target};
+use task_messenger_client::{Client, EncodedTemplate, Error, LinkStatus, LoneOptions, Target, Template};
 use task_messenger_protocol::token::Token;
 
-use crate::harness::{DEADLINE, Held, Output, Site, json, until, wait_until};
+use crate::harness::{DEADLINE, Ended, Held, Site, json, until, wait_until};
 
 fn create(site: &Site, options: &[&str]) -> String {
     site.administer(&[&["token", "create"], options].concat()).ended_with(0).text().trim().to_owned()
@@ -13,7 +13,7 @@ fn list(site: &Site) -> Vec<serde_json::Value> {
     site.administer(&["token", "list", "--json"]).ended_with(0).json().as_array().unwrap().clone()
 }
 
-fn log_in(site: &Site, token: &str) -> Output {
+fn log_in(site: &Site, token: &str) -> Ended {
     site.run_with(&["login", "-"], Some(token.as_bytes()))
 }
 
@@ -41,7 +41,8 @@ fn tokens_are_made_and_revoked_with_and_without_a_running_manager_and_survive_it
     // An administrator's token does the same from anywhere; a client's does not.
     site.run(&["token", "list"]).ended_with(2).saying(&["administrator"]);
     log_in(&site, &create(&site, &["--role", "admin"])).ended_with(0);
-    site.run(&["token", "revoke", "1"]).ended_with(0);
+    let number = Token::parse(&running).unwrap().number.to_string();
+    site.run(&["token", "revoke", &number]).ended_with(0);
     assert_eq!(list(&site)[0]["revoked"], json!(true));
     log_in(&site, &running).ended_with(78);
 }
@@ -52,9 +53,8 @@ async fn revoking_a_token_ends_its_clients_sessions_at_once() {
     let token = create(&site, &["--role", "client"]);
     let client = site.client_with(&token, site.address()).await;
     let other = site.client().await;
-    let template = task_messenger_client::Template::of_skill("none");
-    let template = task_messenger_client::EncodedTemplate::new(&template).unwrap();
-    let task = client.submit_one(&template, b"{}", Default::default()).await.unwrap();
+    let template = EncodedTemplate::new(&Template::of_skill("none")).unwrap();
+    let task = client.submit_one(&template, b"{}", LoneOptions::default()).await.unwrap();
     let mut following = client.follow(Target::Task(task)).unwrap();
     site.administer(&["token", "revoke", &Token::parse(&token).unwrap().number.to_string()]).ended_with(0);
     let ended = tokio::time::timeout(DEADLINE, following.next()).await.expect("the client is told");
@@ -83,7 +83,8 @@ async fn an_expired_token_lets_nobody_in_and_whoever_enrolled_with_it_stays() {
     assert!(!late.join("worker.credential").exists());
     worker.start();
     let client: Client = site.client().await;
-    until("the worker is there", || async { client.workers().await.unwrap().iter().any(|worker| worker.connected) }).await;
+    until("the worker is there", || async { client.workers().await.unwrap().iter().any(|worker| worker.connected) })
+        .await;
 }
 
 #[test]
@@ -142,8 +143,8 @@ fn joining_waits_for_the_manager_when_it_is_told_to_and_happens_by_itself_with_a
     // What it keeps is its own, and the token's file is of no more use to it.
     std::fs::remove_file(&file).unwrap();
     image.kill();
-    image.start();
     let before = image.log().len();
+    image.start();
     wait_until("it runs again", || image.log()[before..].contains("runs"));
     assert!(!image.process().has_ended());
 }

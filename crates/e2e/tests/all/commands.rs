@@ -49,7 +49,9 @@ fn a_task_starts_with_a_clean_environment_and_what_it_was_given() {
     variables.sort_unstable();
     let names: Vec<_> = variables.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert_eq!(names, ["COLOUR", "E", "HOME", "LANG", "PATH", "TASK_MESSENGER_TASK"], "{variables:?}");
-    assert!(variables.contains(&"COLOUR=deep blue") && variables.contains(&"E=") && variables.contains(&"LANG=C.UTF-8"));
+    assert!(
+        variables.contains(&"COLOUR=deep blue") && variables.contains(&"E=") && variables.contains(&"LANG=C.UTF-8")
+    );
     // Its home is a directory of its own, which is gone afterwards.
     let home = variables.iter().find_map(|line| line.strip_prefix("HOME=")).unwrap();
     assert!(home.starts_with(site.path("one").to_str().unwrap()), "{home}");
@@ -69,7 +71,7 @@ fn a_submit_with_the_same_idempotency_key_is_the_same_task() {
     site.run(&["wait", task]).ended_with(0);
     // It is so after its end too.
     assert_eq!(submit(&script).ended_with(0).text(), first.text());
-    submit("echo twice").ended_with(2).saying(&["error: ", "monday"]);
+    submit("echo twice").ended_with(2).saying(&["error: ", "idempotency key was used for something else"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "once\n");
     let jobs = site.run(&["list", "--json"]).ended_with(0).json();
     assert_eq!(jobs.as_array().unwrap().len(), 1, "{jobs}");

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::harness::{Output, Signal, Site, json, wait_until};
+use crate::harness::{Ended, Signal, Site, json, wait_until};
 
-fn demo(options: &[&str]) -> (Site, Output) {
+fn demo(options: &[&str]) -> (Site, Ended) {
     let site = Site::prepare(json!({}));
     let files = site.path("files");
     for directory in ["", "below", "below/that one"] {
         let directory = files.join(directory);
         std::fs::create_dir_all(&directory).unwrap();
         for number in 0..20_u8 {
-            std::fs::write(directory.join(format!("file {number}")), vec![number; 1_000 * usize::from(number)]).unwrap();
+            std::fs::write(directory.join(format!("file {number}")), vec![number; 1_000 * usize::from(number)])
+                .unwrap();
         }
     }
     let mut command = site.program(&[&["demo", "--workers", "2", "--dir", files.to_str().unwrap()], options].concat());
@@ -21,10 +22,10 @@ fn demo(options: &[&str]) -> (Site, Output) {
 }
 
 /// The table's rows.
-fn rows(output: &Output) -> BTreeMap<String, String> {
+fn rows(output: &Ended) -> BTreeMap<String, String> {
     let text = output.text();
     let row = |line: &str| {
-        let line = line.trim();
+        let line = line.trim_matches(['│', ' ']);
         let at = line.rfind("  ")?;
         Some((line[..at].trim().to_owned(), line[at..].trim().to_owned()))
     };
@@ -37,7 +38,8 @@ fn the_demo_survives_its_kills_and_everything_is_right() {
     let output = output.ended_with(0).saying(&["killed worker-", "starting both again"]);
     let rows = rows(&output);
     let number = |name: &str| -> u64 {
-        let (_, value) = rows.iter().find(|(row, _)| row.starts_with(name)).unwrap_or_else(|| panic!("{name}: {output}"));
+        let (_, value) =
+            rows.iter().find(|(row, _)| row.starts_with(name)).unwrap_or_else(|| panic!("{name}: {output}"));
         value.split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{name} is {value}: {output}"))
     };
     let tasks = number("tasks");

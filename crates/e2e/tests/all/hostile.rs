@@ -6,7 +6,8 @@ use std::{net::SocketAddr, time::Duration};
 use prost::Message as _;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use task_messenger_client::{
-    Client, ClientCredential, EncodedTemplate, Error, ExitCode, JobOptions, LinkStatus, TaskId, TaskState, Template,
+    Client, ClientCredential, EncodedTemplate, Error, ExitCode, JobOptions, LinkStatus, LoneOptions, TaskId, TaskState,
+    Template,
 };
 use task_messenger_protocol::{
     messages::{Enrol, FromPeer, Query, StatusQuestion, TasksQuestion, from_peer::Message, query::Question},
@@ -39,7 +40,7 @@ impl Scene {
         let client = site.client().await;
         let held = Held::new(&site.path("held"));
         let template = EncodedTemplate::new(&held.template()).unwrap();
-        let task = client.submit_one(&template, b"a", Default::default()).await.unwrap();
+        let task = client.submit_one(&template, b"a", LoneOptions::default()).await.unwrap();
         held.wait_for_starts(1);
         Self { site, _worker: worker, client, held, task }
     }
@@ -47,7 +48,7 @@ impl Scene {
     /// Everybody else is unharmed: work is done, no link was cut, the task that ran all the time ends in its first attempt.
     async fn end(self) {
         let template = EncodedTemplate::new(&Template::of_skill("string-reversal")).unwrap();
-        let task = self.client.submit_one(&template, br#"{"text":"abc"}"#, Default::default()).await.unwrap();
+        let task = self.client.submit_one(&template, br#"{"text":"abc"}"#, LoneOptions::default()).await.unwrap();
         assert_eq!(&self.client.result(task).await.unwrap().outcome.output[..], br#"{"text":"cba"}"#);
         self.held.let_go();
         let result = self.client.result(self.task).await.unwrap();
@@ -169,7 +170,7 @@ async fn whoever_speaks_something_else_is_closed() {
     sent_and_closed(scene.tcp().await, b"GET / HTTP/1.1\r\nHost: manager\r\n\r\n").await;
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "does not speak TLS"]);
     let before = scene.site.manager_log().lines().count();
-    sent_and_closed(scene.tcp().await, &[0xff; 100_000]).await;
+    sent_and_closed(scene.tcp().await, &vec![0xff; 100_000]).await;
     crate::harness::wait_until("the log tells of garbage", || {
         scene.site.manager_log().lines().skip(before).any(|line| line.contains("WARN"))
     });

@@ -1,6 +1,6 @@
 //! The link between a worker and its manager is cut, or nothing passes any more, while a task runs.
 
-use task_messenger_client::{Client, EncodedTemplate, TaskId, TaskState};
+use task_messenger_client::{Client, EncodedTemplate, LoneOptions, TaskId, TaskState};
 
 use crate::harness::{Held, Proxy, Site, Worker, json, until};
 
@@ -22,7 +22,7 @@ impl Scene {
         let client = site.client().await;
         let held = Held::new(&site.path("held"));
         let template = EncodedTemplate::new(&held.template()).unwrap();
-        let task = client.submit_one(&template, b"a", Default::default()).await.unwrap();
+        let task = client.submit_one(&template, b"a", LoneOptions::default()).await.unwrap();
         held.wait_for_starts(1);
         assert!(proxy.connections() > 0, "the worker did not come through the relay");
         Self { site, proxy, worker, client, held, task }
@@ -104,7 +104,7 @@ async fn a_task_that_went_elsewhere_after_the_grace_ends_once_and_the_late_repor
     // Its outbox is delivered before it runs anything else: after a task of its own, its late report has come.
     drop(second);
     let template = EncodedTemplate::new(&scene.held.template()).unwrap();
-    let next = scene.client.submit_one(&template, b"b", Default::default()).await.unwrap();
+    let next = scene.client.submit_one(&template, b"b", LoneOptions::default()).await.unwrap();
     assert_eq!(scene.client.result(next).await.unwrap().state, TaskState::Succeeded);
     let again = scene.client.result(scene.task).await.unwrap();
     assert_eq!(again, result);
@@ -120,7 +120,8 @@ async fn a_worker_that_comes_back_too_late_stops_the_task_that_another_has() {
     scene.held.wait_for_starts(2);
     scene.proxy.mend();
     let process = scene.held.starts()[0].process;
-    until("the first attempt is stopped", || async { !std::path::Path::new(&format!("/proc/{process}")).exists() }).await;
+    until("the first attempt is stopped", || async { !std::path::Path::new(&format!("/proc/{process}")).exists() })
+        .await;
     scene.held.let_go();
     let result = scene.client.result(scene.task).await.unwrap();
     assert_eq!((result.state, result.attempts), (TaskState::Succeeded, 2));

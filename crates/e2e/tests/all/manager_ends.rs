@@ -10,8 +10,8 @@ use std::{
 };
 
 use task_messenger_client::{
-    Client, EncodedTemplate, JobKey, JobNumber, JobOptions, JobWriter, Submitted, Target, TaskResult, TaskState,
-    Template,
+    Client, Command, EncodedTemplate, JobKey, JobNumber, JobOptions, JobWriter, LoneOptions, Submitted, Target,
+    TaskResult, TaskState, Template,
 };
 
 use crate::harness::{Held, Site, json, random, until};
@@ -144,7 +144,7 @@ async fn a_command_of_thirty_seconds_survives_kills_of_the_manager_and_runs_once
     let client = site.client().await;
     let file = site.path("file");
     let script = format!("echo start >> {0}; sleep 30; echo end >> {0}; echo done", file.display());
-    let task = client.submit_one(&command(&script), b"", Default::default()).await.unwrap();
+    let task = client.submit_one(&command(&script), b"", LoneOptions::default()).await.unwrap();
     let lines = || std::fs::read_to_string(&file).unwrap_or_default();
     until("it runs", || async { lines() == "start\n" }).await;
     for _ in 0..3 {
@@ -195,10 +195,7 @@ async fn a_manager_that_stops_in_order_leaves_running_tasks_alone_and_takes_thei
 
 /// A shell's script as a template.
 fn command(script: &str) -> EncodedTemplate {
-    let command = task_messenger_client::Command {
-        program: "sh".to_owned(),
-        arguments: vec!["-c".to_owned(), script.to_owned()],
-        ..Default::default()
-    };
+    let command =
+        Command { program: "sh".to_owned(), arguments: vec!["-c".to_owned(), script.to_owned()], ..Command::default() };
     EncodedTemplate::new(&Template::of_command(command)).unwrap()
 }

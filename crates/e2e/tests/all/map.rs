@@ -15,8 +15,9 @@ fn scene_with(configuration: serde_json::Value) -> (Site, Worker) {
     (site, worker)
 }
 
-fn lines(count: u32) -> String {
-    (0..count).map(|index| format!("line {index}\n")).collect()
+fn lines(prefix: &str, count: u32) -> String {
+    let lines: Vec<_> = (0..count).map(|index| format!("{prefix}line {index}\n")).collect();
+    lines.concat()
 }
 
 /// How a job of these lines is submitted under a key: each task writes down that it ran.
@@ -52,7 +53,7 @@ impl Noting {
 fn a_map_that_is_interrupted_and_repeated_runs_nothing_twice_and_writes_everything() {
     // The queue takes a part of the input at a time, so that an interruption leaves a part that was never submitted.
     let noting = Noting::new(json!({"limits": {"queue_tasks": 20}}));
-    let input = lines(100);
+    let input = lines("", 100);
     let first = noting.start(&input);
     noting.wait_for(10, "the first time");
     first.signal(Signal::INT);
@@ -66,7 +67,7 @@ fn a_map_that_is_interrupted_and_repeated_runs_nothing_twice_and_writes_everythi
     assert!(second.text().lines().count() < 100, "{second}");
 
     let third = noting.start(&input).wait().ended_with(0).saying(&["goes on: ", "100 succeeded"]);
-    let expected: String = (0..100).map(|index| format!("ran line {index}\n")).collect();
+    let expected = lines("ran ", 100);
     assert_eq!(third.text(), expected);
     // And once more, when all is over.
     let fourth = noting.start(&input).wait().ended_with(0);
@@ -79,13 +80,13 @@ fn a_map_that_is_interrupted_and_repeated_runs_nothing_twice_and_writes_everythi
 #[test]
 fn a_map_is_not_continued_with_another_input() {
     let noting = Noting::new(json!({}));
-    let input = lines(6);
+    let input = lines("", 6);
     noting.start(&input).wait().ended_with(0);
     let changed = input.replace("line 2\n", "line two\n");
     let refused = noting.start(&changed).wait().ended_with(2);
     refused.saying(&["the input or the command differs", "at or before line 6", "another --job-key"]);
-    noting.start(&lines(5)).wait().ended_with(2).saying(&["has 5 lines, but 6"]);
-    noting.start(&lines(7)).wait().ended_with(2).saying(&["more lines than the 6"]);
+    noting.start(&lines("", 5)).wait().ended_with(2).saying(&["has 5 lines, but 6"]);
+    noting.start(&lines("", 7)).wait().ended_with(2).saying(&["more lines than the 6"]);
     assert_eq!(noting.ran().len(), 6);
 }
 

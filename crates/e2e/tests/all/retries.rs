@@ -14,8 +14,7 @@ fn a_failing_command_is_tried_again_after_growing_waits_and_ends_as_a_dead_lette
     let task = submitted.text().trim();
     site.run(&["wait", task]).ended_with(1);
 
-    let times: Vec<u64> =
-        std::fs::read_to_string(&file).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    let times: Vec<u64> = std::fs::read_to_string(&file).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(times.len(), 3);
     // One second, then two, each made shorter or longer by chance; never none.
     let (first, second) = (times[1] - times[0], times[2] - times[1]);
@@ -30,7 +29,10 @@ fn a_failing_command_is_tried_again_after_growing_waits_and_ends_as_a_dead_lette
     let result = site.run(&["result", task]).ended_with(1).saying(&["no luck", "failed", "exit code 3"]);
     assert_eq!(result.text(), "out\n");
     let result = site.run(&["result", task, "--json"]).ended_with(1).json();
-    assert_eq!((&result["output"], &result["errors"], &result["code"]), (&json!("out\n"), &json!("no luck\n"), &json!(3)));
+    assert_eq!(
+        (&result["output"], &result["errors"], &result["code"]),
+        (&json!("out\n"), &json!("no luck\n"), &json!(3))
+    );
 }
 
 #[test]

@@ -20,7 +20,8 @@ impl Secrets {
 
     fn add(&mut self, name: &str, secret: &Secret) {
         let bytes = secret.expose();
-        let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hexadecimal = digits.concat();
         self.0.push((format!("{name}, as it is"), bytes.to_vec()));
         self.0.push((format!("{name}, in hexadecimal"), hexadecimal.to_uppercase().into_bytes()));
         self.0.push((format!("{name}, in hexadecimal"), hexadecimal.into_bytes()));

@@ -46,7 +46,7 @@ async fn the_tasks_of_a_killed_worker_run_again_as_soon_as_it_is_back_and_nobody
     let back = Instant::now();
     worker.start();
     let results = results(&client, job).await;
-    assert!(back.elapsed() < Duration::from_secs(120), "it took {:?}", back.elapsed());
+    assert!(back.elapsed() < Duration::from_mins(2), "it took {:?}", back.elapsed());
     let attempts: Vec<_> = results.iter().map(|result| (result.state, result.attempts)).collect();
     let (once, twice) = ((TaskState::Succeeded, 1), (TaskState::Succeeded, 2));
     assert!(attempts[..2] == [twice, twice] && (attempts[2] == once || attempts[2] == twice), "{attempts:?}");

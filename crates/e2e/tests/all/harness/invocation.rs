@@ -21,7 +21,7 @@ pub(crate) struct Invocation {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Output {
+pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) output: Vec<u8>,
     pub(crate) errors: String,
@@ -64,13 +64,13 @@ impl Invocation {
     }
 
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Output {
+    pub(crate) fn wait(mut self) -> Ended {
         let status = self.process.wait();
-        Output { status, output: self.output_so_far(), errors: self.errors_so_far(), line: self.line }
+        Ended { status, output: self.output_so_far(), errors: self.errors_so_far(), line: self.line }
     }
 }
 
-impl Output {
+impl Ended {
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.output).unwrap()
     }
@@ -103,7 +103,7 @@ impl Output {
     }
 }
 
-impl std::fmt::Display for Output {
+impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let output = String::from_utf8_lossy(&self.output);
         write!(f, "{}\n{}\n-- output --\n{output}\n-- errors --\n{}", self.line, self.status, self.errors)

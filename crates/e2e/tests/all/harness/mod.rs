@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::{
     held::Held,
-    invocation::{Invocation, Output},
+    invocation::{Ended, Invocation},
     process::{Process, program},
     proxy::Proxy,
     site::{Site, Worker, json},
@@ -18,7 +18,7 @@ pub(crate) use self::{
 pub(crate) use rustix::process::Signal;
 
 /// How long anything may take. Only failures wait that long, so it is generous.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How often a condition is looked at.
 const TURN: Duration = Duration::from_millis(10);

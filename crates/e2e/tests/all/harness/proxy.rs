@@ -52,7 +52,7 @@ impl Proxy {
                 let mode = accepting.lock().mode;
                 match (mode, near) {
                     (Mode::Over, _) => return,
-                    (Mode::Passing | Mode::Stalled, Ok(near)) => accepting.relay(near),
+                    (Mode::Passing | Mode::Stalled, Ok(near)) => accepting.relay(&near),
                     (Mode::Cut, _) | (_, Err(_)) => {}
                 }
             }
@@ -108,7 +108,7 @@ impl Shared {
         self.state.lock().unwrap()
     }
 
-    fn relay(self: &Arc<Self>, near: TcpStream) {
+    fn relay(self: &Arc<Self>, near: &TcpStream) {
         // The manager may be down: then the peer's connection just ends.
         let Ok(far) = TcpStream::connect(self.target) else { return };
         let period = {
@@ -116,7 +116,7 @@ impl Shared {
             state.connections += 1;
             state.period
         };
-        for (from, to) in [(&near, &far), (&far, &near)] {
+        for (from, to) in [(near, &far), (&far, near)] {
             let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
             let shared = Arc::clone(self);
             std::thread::spawn(move || {

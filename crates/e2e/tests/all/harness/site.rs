@@ -13,7 +13,7 @@ use task_messenger_client::{Client, ClientCredential, ClientOptions, Connector};
 use task_messenger_protocol::token::Token;
 use tempfile::TempDir;
 
-use super::{Invocation, Output, Process, program, wait_until};
+use super::{Ended, Invocation, Process, program, wait_until};
 
 /// How much of a log is shown when a test fails.
 const SHOWN: usize = 100;
@@ -129,7 +129,7 @@ impl Site {
     }
 
     /// The manager's own commands, such as `token list`.
-    pub(crate) fn administer(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn administer(&self, arguments: &[&str]) -> Ended {
         let state = self.path("manager");
         self.run(&[&["manager"], arguments, &["--state-dir", state.to_str().unwrap()]].concat())
     }
@@ -153,13 +153,13 @@ impl Site {
 
     /// Runs a command line to its end.
     #[track_caller]
-    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         self.invoke(arguments, None).wait()
     }
 
     /// Runs a command line with this on its standard input to its end.
     #[track_caller]
-    pub(crate) fn run_with(&self, arguments: &[&str], input: Option<&[u8]>) -> Output {
+    pub(crate) fn run_with(&self, arguments: &[&str], input: Option<&[u8]>) -> Ended {
         self.invoke(arguments, input).wait()
     }
 
