@@ -29,7 +29,7 @@ use self::{
 use crate::{
     backoff::Backoff,
     config::WorkerConfig,
-    measure::Measure,
+    measure::{Measure, Turnaround},
     outbox::Outbox,
     runners::{
         command::CommandRunner,
@@ -72,6 +72,7 @@ pub struct Worker {
 
     tasks: Tasks,
     measure: Measure,
+    turnaround: Turnaround,
     /// When a task last began or ended, for noticing that the measure no longer holds.
     last_progress: Instant,
     outbox: Outbox,
@@ -123,6 +124,7 @@ impl Worker {
             trouble: None,
             tasks: Tasks::new(config.slots),
             measure: Measure::default(),
+            turnaround: Turnaround::default(),
             last_progress: now,
             outbox: Outbox::open(&config.state_directory.join("outbox"), identity.store, identity.worker)?,
             full: false,

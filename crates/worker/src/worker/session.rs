@@ -54,6 +54,7 @@ impl Worker {
         let limits = welcome.limits.unwrap_or_default();
         let or_any = |limit| if limit == 0 { u64::MAX } else { limit };
         self.outbox.begin_session(or_any(limits.outcome_bytes));
+        self.turnaround.begin_session();
         let now = Instant::now();
         let silence = Duration::from_millis(u64::from(welcome.silence_milliseconds)).max(SHORTEST_SILENCE);
         let mut session = Session {
@@ -180,6 +181,7 @@ impl Worker {
             }
             Message::Assign(assign) => self.on_assign(assign)?,
             Message::OutcomesTaken(OutcomesTaken { number }) => {
+                self.turnaround.acknowledged(number, Instant::now());
                 if let Err(error) = self.outbox.taken(number) {
                     tracing::warn!(%error, "the outbox file can't be emptied");
                 }
@@ -298,6 +300,7 @@ impl Worker {
             while session.writer.buffered() <= UNSENT_MOST
                 && let Some(outcomes) = self.outbox.next_message(session.message_bytes)
             {
+                self.turnaround.reported(outcomes.number, Instant::now());
                 session.writer.push(outcomes)?;
             }
             if !self.given_back.is_empty() {
@@ -319,7 +322,7 @@ impl Worker {
         if self.stop.is_some() || self.full {
             return 0;
         }
-        self.slots.saturating_add(self.measure.prefetch(self.slots, self.prefetch_most))
+        self.slots.saturating_add(self.measure.prefetch(self.slots, self.prefetch_most, self.turnaround.ahead()))
     }
 
     /// Gives back what waits, when tasks take longer than was thought.
