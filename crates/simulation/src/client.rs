@@ -170,6 +170,7 @@ impl Client {
     fn follow(&mut self, stage: &mut Stage, session: SessionNumber, at: usize) {
         let job = &mut self.jobs[at];
         let what = match stage.random.below(10) {
+            _ if job.looks_again => What::Again,
             0 => What::End,
             1 => What::Task(stage.random.below(u64::from(job.acknowledged.max(1))) as u32),
             _ => What::Everything,
@@ -303,6 +304,7 @@ impl Client {
             ensure!(following.credit > 0, "{number}.{index} is told without credit");
             following.credit -= 1;
             let wanted = match following.what {
+                What::Again => true,
                 What::Everything => {
                     !following.skip.iter().any(|(first, count)| (*first..first + count).contains(&index))
                 }
@@ -331,12 +333,12 @@ impl Client {
             What::Task(index) => {
                 ensure!(following.seen.contains(&index), "the follow of {number}.{index} ends without its result");
             }
-            What::End | What::Everything => {
+            What::End | What::Everything | What::Again => {
                 ensure!(summary.closed && summary.counts.open() == 0, "the follow of job {number} ends too early");
                 ensure!(summary.tasks == job.script.size(), "job {number} ends with {} tasks", summary.tasks);
             }
         }
-        if following.what == What::Everything {
+        if matches!(following.what, What::Everything | What::Again) {
             for index in 0..job.script.size() {
                 let result = job.results.get(&index);
                 ensure!(result.is_some(), "the follow of job {number} ends without result {index}");
@@ -346,7 +348,15 @@ impl Client {
             let succeeded = job.results.values().filter(|result| result.state == TaskState::Succeeded).count() as u64;
             let counted = summary.counts.get(TaskState::Succeeded);
             ensure!(is_weak(stage) || succeeded == counted, "job {number}: {succeeded} succeeded, not {counted}");
-            job.done = true;
+            if following.what == What::Again {
+                ensure!(
+                    following.seen.len() == job.script.size() as usize,
+                    "job {number} is not told again as a whole"
+                );
+            }
+            // Now and then all of it is asked for once more, whatever has happened since.
+            job.looks_again = following.what == What::Everything && stage.random.percent(25);
+            job.done = !job.looks_again;
         }
         self.work_soon(stage);
         Ok(())

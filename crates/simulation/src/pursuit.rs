@@ -30,6 +30,7 @@ pub(crate) struct Pursuit {
     pub(crate) hold_until: Duration,
     pub(crate) follow: Option<Following>,
     pub(crate) results: BTreeMap<u32, ToldResult>,
+    pub(crate) looks_again: bool,
     pub(crate) done: bool,
 }
 
@@ -47,6 +48,8 @@ pub(crate) struct Following {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Everything,
+    /// All of it, though all of it is there.
+    Again,
     End,
     Task(u32),
 }
@@ -65,6 +68,7 @@ impl Pursuit {
             hold_until: Duration::ZERO,
             follow: None,
             results: BTreeMap::new(),
+            looks_again: false,
             done: false,
         }
     }
@@ -95,6 +99,7 @@ impl Pursuit {
         self.forget_session();
         self.forget_acknowledgements();
         self.results.clear();
+        self.looks_again = false;
     }
 
     pub(crate) fn follows(&self, request: u64) -> bool {

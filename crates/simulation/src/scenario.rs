@@ -75,14 +75,14 @@ impl Scenario {
         };
         let shape = random.below(100);
         let (jobs, job_size) = match shape {
-            0..3 => (2, 1_200),
+            0..3 => (2, 2_000),
             3..30 => (6, 8),
             _ => (5, 40),
         };
         let large_values = (3..6).contains(&shape);
         let mut limits = Limits {
             lease_grace: Duration::from_millis(random.pick(&[1_000, 3_000, 10_000])),
-            window: 64,
+            window: random.pick(&[10, 64, 64]),
             ..Limits::default()
         };
         if shape >= 90 {

@@ -13,7 +13,7 @@ fn from_environment(name: &str, default: u64) -> u64 {
 /// `SEEDS=100000 cargo test --release -p task-messenger-simulation many_seeds -- --nocapture` looks for new ones.
 #[test]
 fn many_seeds_break_nothing_and_see_every_kind_of_fault() {
-    let count = from_environment("SEEDS", 2_000);
+    let count = from_environment("SEEDS", 3_000);
     let first = from_environment("FIRST_SEED", 0);
     let (totals, failures) = run_many(first, count, 2, Setup::default());
     println!("{totals}");
