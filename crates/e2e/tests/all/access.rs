@@ -3,7 +3,7 @@
 use task_messenger_client::{Client, EncodedTemplate, Error, LinkStatus, LoneOptions, Target, Template};
 use task_messenger_protocol::token::Token;
 
-use crate::harness::{DEADLINE, Ended, Held, Site, json, until, wait_until};
+use crate::harness::{DEADLINE, Ended, Held, Site, json, said, until, wait_until};
 
 fn create(site: &Site, options: &[&str]) -> String {
     site.administer(&[&["token", "create"], options].concat()).ended_with(0).text().trim().to_owned()
@@ -59,7 +59,7 @@ async fn revoking_a_token_ends_its_clients_sessions_at_once() {
     site.administer(&["token", "revoke", &Token::parse(&token).unwrap().number.to_string()]).ended_with(0);
     let ended = tokio::time::timeout(DEADLINE, following.next()).await.expect("the client is told");
     let error = ended.unwrap_err();
-    assert!(matches!(error, Error::Link { .. }) && error.to_string().contains("revoked"), "{error}");
+    assert!(matches!(error, Error::Link { .. }) && said(&error).contains("revoked"), "{}", said(&error));
     assert!(matches!(*client.status_of_link().borrow(), LinkStatus::Ended(_)));
     other.status().await.unwrap();
 }

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::harness::{DEADLINE, Held, Site, Worker, json};
+use crate::harness::{DEADLINE, Held, Site, Worker, json, said};
 
 /// A manager with a well-behaved client, and a worker that runs a command all the time.
 struct Scene {
@@ -141,7 +141,7 @@ async fn tokens_that_are_wrong_revoked_or_of_another_role_let_nobody_in() {
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "not let in", "the token was revoked"]);
 
     let error = refused(&scene.site.token("worker")).await;
-    assert!(error.to_string().contains("may only enrol"), "{error}");
+    assert!(said(&error).contains("may only enrol"), "{}", said(&error));
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "join token, which may only enrol"]);
 
     let mut client = scene.admitted(scene.tcp().await).await;
@@ -159,7 +159,7 @@ async fn a_client_that_expects_another_manager_turns_away_and_both_sides_say_so(
     let other = Token { trust: Trust::Pin(Fingerprint([7; 32])), ..token }.to_text().unwrap();
     let error = refused(&other).await;
     assert_eq!(error.exit_code(), ExitCode::Configuration);
-    assert!(error.to_string().contains("somebody stands between"), "{error}");
+    assert!(said(&error).contains("somebody stands between"), "{}", said(&error));
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "did not accept this manager's certificate"]);
     scene.end().await;
 }

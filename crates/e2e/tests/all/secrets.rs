@@ -63,7 +63,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn no_secret_is_in_a_log_an_argument_an_environment_or_a_file_that_others_can_read() {
     let log = json!({"level": "trace"});
-    let mut site = Site::start_with(json!({"log": log}));
+    let mut site = Site::start_with(json!({"log": log, "journal": {"segment": "2MiB"}}));
     let mut secrets = Secrets::new();
     let (client, join) = (site.token("client"), site.token("worker"));
     secrets.add_token("the client's token", &client);

@@ -42,6 +42,12 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
     }
 }
 
+/// An error and its causes in one text.
+pub(crate) fn said(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// A random number below a limit.
 pub(crate) fn random(below: u64) -> u64 {
     let bytes = task_messenger_protocol::secret::random_bytes().unwrap();
