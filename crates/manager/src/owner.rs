@@ -18,7 +18,7 @@ use task_messenger_core::{
 };
 use task_messenger_daemon::shutdown::Shutdown;
 use task_messenger_protocol::{
-    messages::{self, Code, DefineTemplate, Reason, hello::Credential},
+    messages::{self, Code, DefineTemplate, Reason, from_manager, hello::Credential},
     secret::Secret,
 };
 use task_messenger_store::{
@@ -138,9 +138,9 @@ impl Owner {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
                 event = events.recv() => {
-                    if let Some(event) = event {
-                        self.take(event);
-                    }
+                    // Every sender is gone: the listeners ended before this heard that the manager stops.
+                    let Some(event) = event else { break };
+                    self.take(event);
                     for _ in 1..TURN {
                         let Ok(event) = events.try_recv() else { break };
                         self.take(event);
@@ -255,7 +255,11 @@ impl Owner {
 
     fn refuse(&mut self, session: SessionNumber, request: u64, code: Code, text: String) {
         let refused = messages::Refused { request, code: code.into(), text, retry_milliseconds: 0 };
-        self.send(session, Outgoing::Answer(refused.into()));
+        self.answer(session, request, refused);
+    }
+
+    fn answer(&mut self, session: SessionNumber, request: u64, message: impl Into<from_manager::Message>) {
+        self.send(session, Outgoing::Answer { request, message: message.into() });
     }
 
     fn admit(&mut self, arriving: Arriving) {
@@ -304,9 +308,20 @@ impl Owner {
         }
     }
 
-    /// Passes on what may be told.
+    /// Passes on what may be told: first what lets workers begin, then what clients wait for, last what nobody waits for.
+    /// Each message that leaves wakes a process, which on a small machine delays the next one.
     fn deliver(&mut self) {
+        let (mut to_clients, mut acknowledgements) = (Vec::new(), Vec::new());
         while let Some(effect) = self.engine.poll_effect(self.front.told_through()) {
+            match effect {
+                Effect::Assign { .. } | Effect::Resumed { .. } | Effect::Enrolled { .. } | Effect::Close { .. } => {
+                    self.carry_out(effect);
+                }
+                Effect::OutcomesTaken { .. } => acknowledgements.push(effect),
+                _ => to_clients.push(effect),
+            }
+        }
+        for effect in to_clients.into_iter().chain(acknowledgements) {
             self.carry_out(effect);
         }
     }
@@ -315,11 +330,11 @@ impl Owner {
         match effect {
             Effect::Accepted { session, request, job, next_index, digest, closed } => {
                 let accepted = messages::Accepted { request, job: job.0, next_index, digest, closed };
-                self.send(session, Outgoing::Answer(accepted.into()));
+                self.answer(session, request, accepted);
             }
             Effect::Refused { session, request, refusal } => {
                 self.new_tokens.remove(&(session, request));
-                self.send(session, Outgoing::Answer(convert::refused(request, &refusal).into()));
+                self.answer(session, request, convert::refused(request, &refusal));
             }
             Effect::Results { session, request, job, results } => {
                 self.send(session, Outgoing::Results { request, job, results });
@@ -331,7 +346,7 @@ impl Owner {
             Effect::Answer { session, request, answer } => {
                 self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
                 let answer = convert::answer(request, answer, &self.about);
-                self.send(session, Outgoing::Answer(answer.into()));
+                self.answer(session, request, answer);
             }
             Effect::Enrolled { session, request, worker } => {
                 let name = self.engine.state().access.worker_at(worker).map(|worker| worker.name.clone());
@@ -353,7 +368,7 @@ impl Owner {
             }
             Effect::TokenCreated { session, request, token } => self.token_created(session, request, token),
             Effect::TokenRevoked { session, request, token } => {
-                self.send(session, Outgoing::Answer(messages::TokenRevoked { request }.into()));
+                self.answer(session, request, messages::TokenRevoked { request });
                 self.end_sessions_of(token);
             }
             Effect::Close { session, reason } => {
@@ -388,7 +403,7 @@ impl Owner {
         match self.tokens.text(role, token, secret) {
             Ok(text) => {
                 let created = messages::TokenCreated { request, text, token: token.0 };
-                self.send(session, Outgoing::Answer(created.into()));
+                self.answer(session, request, created);
             }
             Err(error) => self.refuse(session, request, Code::FailedPrecondition, error.to_string()),
         }

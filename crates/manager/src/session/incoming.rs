@@ -1,10 +1,6 @@
 //! From the connection to the owner.
 
-use std::{
-    cell::Cell,
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -12,6 +8,7 @@ use task_messenger_core::{
     digest::INLINE_LIMIT,
     ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber},
     input::{Follow, Input, Resume, Submit, Target},
+    limits::NAME,
     record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash},
     values::{Value, Values, ValuesBuilder},
 };
@@ -21,7 +18,7 @@ use task_messenger_protocol::{
     secret::Secret,
 };
 
-use super::{Identity, NewToken, Peer, SessionError, Shared, pending::Pending};
+use super::{Identity, NewToken, Peer, SessionError, Shared, pending::Pending, pulse::Pulse};
 use crate::{convert, owner::Event, templates::SessionTemplates};
 
 /// The most ranges that a follow may skip.
@@ -34,21 +31,21 @@ pub(super) async fn read(
     reader: &mut Reader<FromPeer>,
     peer: &Peer,
     shared: &Shared,
-    heard: &Cell<Instant>,
+    pulse: &Pulse,
     pending: &Pending,
-    pongs: &Cell<Option<u64>>,
 ) -> Result<(), SessionError> {
     let mut incoming = Incoming {
         peer,
         session: peer.admitted.session,
         shared,
         pending,
-        pongs,
+        pulse,
         templates: SessionTemplates::default(),
     };
     loop {
+        pulse.reads();
         let Some(message) = reader.next().await? else { return Ok(()) };
-        heard.set(Instant::now());
+        pulse.heard();
         if let Some(event) = incoming.take(message).await? {
             shared.events.send(event).await.map_err(|_| SessionError::Stopping)?;
         }
@@ -60,7 +57,7 @@ struct Incoming<'a> {
     session: SessionNumber,
     shared: &'a Shared,
     pending: &'a Pending,
-    pongs: &'a Cell<Option<u64>>,
+    pulse: &'a Pulse,
     templates: SessionTemplates,
 }
 
@@ -73,7 +70,7 @@ impl Incoming<'_> {
     async fn take(&mut self, message: Message) -> Result<Option<Event>, SessionError> {
         match (message, self.peer.admitted.identity) {
             (Message::Ping(ping), _) => {
-                self.pongs.set(Some(ping.number));
+                self.pulse.pinged(ping.number);
                 Ok(Some(Event::Heard(self.session)))
             }
             (Message::Pong(_), _) => Ok(Some(Event::Heard(self.session))),
@@ -113,8 +110,8 @@ impl Incoming<'_> {
                 return Ok(None);
             }
             Message::Submit(submit) => {
-                self.pending.begin().await;
                 let request = submit.request;
+                self.pending.begin(request, submit.payloads.len()).await;
                 match self.submit(submit, caller).await? {
                     Ok(submit) => Event::Input(Input::Submit { session, request, caller, submit }),
                     Err(text) => Event::Refuse { session, request, text },
@@ -130,15 +127,15 @@ impl Incoming<'_> {
             }
             Message::Unfollow(unfollow) => Event::Input(Input::Unfollow { session, request: unfollow.request }),
             Message::Query(query) => {
-                self.pending.begin().await;
                 let request = query.request;
+                self.pending.begin(request, 0).await;
                 match convert::query(query) {
                     Some(query) => Event::Input(Input::Query { session, request, caller, query }),
                     None => Event::Refuse { session, request, text: "the question is not known here".to_owned() },
                 }
             }
             Message::CreateToken(create) if role == Role::Admin => {
-                self.pending.begin().await;
+                self.pending.begin(create.request, 0).await;
                 let Some(role) = create.role().known() else {
                     return Err(broken("a token of no known role was asked for"));
                 };
@@ -154,13 +151,13 @@ impl Incoming<'_> {
                 })
             }
             Message::RevokeToken(revoke) if role == Role::Admin => {
-                self.pending.begin().await;
+                self.pending.begin(revoke.request, 0).await;
                 let token = TokenNumber(revoke.token);
                 Event::Input(Input::RevokeToken { session, request: revoke.request, token })
             }
             Message::CreateToken(messages::CreateToken { request, .. })
             | Message::RevokeToken(messages::RevokeToken { request, .. }) => {
-                self.pending.begin().await;
+                self.pending.begin(request, 0).await;
                 Event::Deny { session, request, text: "only an administrator's token may do that".to_owned() }
             }
             other => return Err(broken(format!("a client sent {}", name_of(&other)))),
@@ -256,7 +253,7 @@ impl Incoming<'_> {
             commands: resume.accepts_commands,
             skills,
             claims,
-            name: resume.name.chars().filter(|char| !char.is_control()).take(64).collect(),
+            name: resume.name.chars().filter(|char| !char.is_control()).take(NAME).collect(),
             software: self.peer.software.clone(),
             address: self.peer.address.clone(),
         })

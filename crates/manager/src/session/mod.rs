@@ -7,12 +7,9 @@
 mod incoming;
 mod outgoing;
 mod pending;
+mod pulse;
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Duration};
 
 use task_messenger_core::ids::{SessionNumber, TokenNumber, WorkerNumber};
 use task_messenger_core::{
@@ -29,7 +26,7 @@ use task_messenger_protocol::{
 use task_messenger_store::{blobs::Blobs, journal::Reader};
 use tokio::sync::{mpsc, oneshot};
 
-use self::pending::Pending;
+use self::{pending::Pending, pulse::Pulse};
 use crate::owner::Event;
 
 /// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
@@ -83,7 +80,7 @@ pub(crate) enum Outgoing {
     /// A message as it is.
     Message(from_manager::Message),
     /// The answer to a request, which is then no longer pending.
-    Answer(from_manager::Message),
+    Answer { request: u64, message: from_manager::Message },
     /// Tasks, whose payloads are looked up when they are written.
     Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<DefineTemplate> },
     /// Results, whose outcomes are looked up when they are written.
@@ -137,7 +134,9 @@ impl SessionError {
     fn goodbye(&self) -> Option<Goodbye> {
         let (reason, text) = match self {
             Self::Closed { reason, text } => (*reason, text.clone()),
-            Self::Protocol(_) | Self::Link(LinkError::Frame(_)) => (Reason::Protocol, self.to_string()),
+            Self::Protocol(_) | Self::Link(LinkError::Frame(_) | LinkError::Malformed { .. }) => {
+                (Reason::Protocol, self.to_string())
+            }
             Self::Store(_) | Self::Stopping => (Reason::Restarting, self.to_string()),
             Self::Silent(_) | Self::Link(_) | Self::Refused { .. } => return None,
         };
@@ -199,12 +198,11 @@ async fn run(
         silence_milliseconds: shared.silence.as_millis() as u32,
     };
     let (mut reader, mut writer) = arrival.welcome(welcome).await?;
-    let heard = Cell::new(Instant::now());
+    let pulse = Pulse::new();
     let pending = Pending::new();
-    let pongs = Cell::new(None);
     let result = tokio::select! {
-        result = incoming::read(&mut reader, peer, shared, &heard, &pending, &pongs) => result,
-        result = outgoing::write(&mut writer, messages, shared, &heard, &pending, &pongs) => result,
+        result = incoming::read(&mut reader, peer, shared, &pulse, &pending) => result,
+        result = outgoing::write(&mut writer, messages, shared, &pulse, &pending) => result,
     };
     if let Err(SessionError::Silent(_) | SessionError::Link(LinkError::Frame(FrameError::Io(_)))) = &result {
         // Nobody is there to be told.

@@ -1,9 +1,6 @@
 //! From the owner to the connection.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use bytes::Bytes;
 use task_messenger_core::{
@@ -15,9 +12,12 @@ use task_messenger_protocol::{
     link::Writer,
     messages::{Assign, FromManager, Ping, Pong, Results, Run},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior},
+};
 
-use super::{Outgoing, SessionError, Shared, pending::Pending};
+use super::{Outgoing, SessionError, Shared, pending::Pending, pulse::Pulse};
 
 /// Messages taken at a time before they are sent.
 const BATCH: usize = 64;
@@ -30,15 +30,11 @@ pub(super) async fn write(
     writer: &mut Writer<FromManager>,
     mut messages: mpsc::Receiver<Outgoing>,
     shared: &Shared,
-    heard: &Cell<Instant>,
+    pulse: &Pulse,
     pending: &Pending,
-    pongs: &Cell<Option<u64>>,
 ) -> Result<(), SessionError> {
-    let mut outgoing = Writing { writer, shared };
+    let mut outgoing = Writing::new(writer, shared, pulse);
     let mut batch = Vec::with_capacity(BATCH);
-    let mut check = tokio::time::interval(shared.silence / 3);
-    check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut pings = 0;
     loop {
         tokio::select! {
             count = messages.recv_many(&mut batch, BATCH) => {
@@ -46,40 +42,55 @@ pub(super) async fn write(
                     return Err(SessionError::Stopping);
                 }
             }
-            _ = check.tick() => {
-                if heard.get().elapsed() > shared.silence {
-                    return Err(SessionError::Silent(shared.silence));
-                }
-                pings += 1;
-                outgoing.writer.push_urgent(Ping { number: pings })?;
-            }
+            result = outgoing.show_life() => result?,
         }
         for message in batch.drain(..) {
             if let Outgoing::Close { reason, text } = message {
                 return Err(SessionError::Closed { reason, text });
             }
-            if matches!(message, Outgoing::Answer(_)) {
-                pending.end();
+            if let Outgoing::Answer { request, .. } = &message {
+                pending.end(*request);
             }
             outgoing.push(message).await?;
             outgoing.relieve().await?;
         }
-        if let Some(number) = pongs.take() {
-            outgoing.writer.push_urgent(Pong { number })?;
-        }
-        outgoing.flush_within(shared.silence).await?;
+        outgoing.flush().await?;
     }
 }
 
 struct Writing<'a> {
     writer: &'a mut Writer<FromManager>,
     shared: &'a Shared,
+    pulse: &'a Pulse,
+    ticks: Interval,
+    pings: u64,
 }
 
-impl Writing<'_> {
+impl<'a> Writing<'a> {
+    fn new(writer: &'a mut Writer<FromManager>, shared: &'a Shared, pulse: &'a Pulse) -> Self {
+        let mut ticks = tokio::time::interval(shared.silence / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { writer, shared, pulse, ticks, pings: 0 }
+    }
+
+    /// Waits until the peer is to see that the manager lives, and says so; an error if the peer itself is silent.
+    async fn show_life(&mut self) -> Result<(), SessionError> {
+        tokio::select! {
+            _ = self.ticks.tick() => {
+                if self.pulse.silence() > self.shared.silence {
+                    return Err(SessionError::Silent(self.shared.silence));
+                }
+                self.pings += 1;
+                self.writer.push_urgent(Ping { number: self.pings })?;
+            }
+            number = self.pulse.next_ping() => self.writer.push_urgent(Pong { number })?,
+        }
+        Ok(())
+    }
+
     async fn push(&mut self, message: Outgoing) -> Result<(), SessionError> {
         match message {
-            Outgoing::Message(message) | Outgoing::Answer(message) => self.writer.push(message)?,
+            Outgoing::Message(message) | Outgoing::Answer { message, .. } => self.writer.push(message)?,
             Outgoing::Assign { first_lease, tasks, templates } => {
                 for template in templates {
                     self.writer.push(template)?;
@@ -92,11 +103,32 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// A peer that takes nothing for this long does not read.
-    async fn flush_within(&mut self, silence: Duration) -> Result<(), SessionError> {
-        match tokio::time::timeout(silence, self.writer.flush()).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(SessionError::Silent(silence)),
+    /// Sends what has gathered, with signs of life between the parts of something large. A peer that takes nothing for as
+    /// long as it may be silent does not read.
+    async fn flush(&mut self) -> Result<(), SessionError> {
+        let mut left = self.writer.buffered();
+        let mut progress = Instant::now();
+        loop {
+            tokio::select! {
+                result = self.writer.flush() => return Ok(result?),
+                _ = self.ticks.tick() => {
+                    if self.writer.buffered() < left {
+                        progress = Instant::now();
+                    }
+                    let silence = self.shared.silence;
+                    if progress.elapsed() > silence || self.pulse.silence() > silence {
+                        return Err(SessionError::Silent(silence));
+                    }
+                    self.pings += 1;
+                    self.writer.push_urgent(Ping { number: self.pings })?;
+                    left = self.writer.buffered();
+                }
+                number = self.pulse.next_ping() => {
+                    let grown = self.writer.buffered();
+                    self.writer.push_urgent(Pong { number })?;
+                    left += self.writer.buffered() - grown;
+                }
+            }
         }
     }
 
@@ -127,7 +159,7 @@ impl Writing<'_> {
     /// Sends what has gathered, if it is much.
     async fn relieve(&mut self) -> Result<(), SessionError> {
         if self.writer.buffered() > GATHERED_BYTES {
-            self.flush_within(self.shared.silence).await?;
+            self.flush().await?;
         }
         Ok(())
     }
