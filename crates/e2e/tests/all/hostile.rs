@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::harness::{DEADLINE, Held, Site, Worker, json, said};
+use crate::harness::{DEADLINE, Held, Site, Worker, json, said, until};
 
 /// A manager with a well-behaved client, and a worker that runs a command all the time.
 struct Scene {
@@ -35,7 +35,11 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let site = Site::start_with(json!({"link": {"handshake_timeout": "2s", "silence": "5s"}}));
+        Self::set_with(json!({"handshake_timeout": "2s", "silence": "5s"})).await
+    }
+
+    async fn set_with(link: serde_json::Value) -> Self {
+        let site = Site::start_with(json!({"link": link}));
         let worker = site.worker("one");
         let client = site.client().await;
         let held = Held::new(&site.path("held"));
@@ -200,8 +204,14 @@ async fn frames_over_the_limit_end_their_connection_before_and_after_the_handsha
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn whoever_does_not_finish_the_handshake_is_closed_in_time() {
     let scene = Scene::set().await;
-    let (silent, silent_in_tls) = (scene.tcp().await, scene.tls().await);
-    closed(silent).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(scene.tcp().await);
+    }
+    let silent_in_tls = scene.tls().await;
+    for stream in silent {
+        closed(stream).await;
+    }
     closed(silent_in_tls).await;
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the TLS handshake took longer than 2 s"]);
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the peer's `Hello` took longer than 2 s"]);
@@ -238,5 +248,25 @@ async fn a_client_that_asks_and_never_reads_is_closed() {
     };
     timeout(DEADLINE, asking).await.expect("the manager stops taking questions");
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the session was closed"]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn connections_over_the_limit_are_closed_and_those_that_are_there_stay() {
+    let scene = Scene::set_with(json!({"connections": 3})).await;
+    // The worker and the client are there; somebody takes the last place.
+    let last = scene.admitted(scene.tcp().await).await;
+    closed(scene.tcp().await).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "too many", "link.connections", "limit=3"]);
+    drop(last);
+    let template = EncodedTemplate::new(&Template::of_skill("none")).unwrap();
+    until("there is room again", || async {
+        let mut stream = scene.tcp().await;
+        // Whoever has room is waited for.
+        let mut byte = [0];
+        timeout(Duration::from_millis(200), stream.read(&mut byte)).await.is_err()
+    })
+    .await;
+    scene.client.submit_one(&template, b"{}", LoneOptions::default()).await.unwrap();
     scene.end().await;
 }

@@ -63,8 +63,18 @@ async fn a_task_runs_on_through_a_cut_that_is_shorter_than_the_grace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_task_runs_on_when_nothing_passes_any_more_and_nobody_is_told() {
     let scene = Scene::set("10min").await;
+    run_on_through(&scene, Proxy::stall).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_task_runs_on_when_only_one_direction_passes() {
+    let scene = Scene::set("10min").await;
+    run_on_through(&scene, Proxy::stall_one_way).await;
+}
+
+async fn run_on_through(scene: &Scene, stall: impl FnOnce(&Proxy)) {
     let before = scene.proxy.connections();
-    scene.proxy.stall();
+    stall(&scene.proxy);
     scene.connected(false).await;
     until("the worker tries again", || async { scene.proxy.connections() > before }).await;
     scene.held.let_go();

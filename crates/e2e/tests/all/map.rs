@@ -91,6 +91,30 @@ fn a_map_is_not_continued_with_another_input() {
 }
 
 #[test]
+fn a_map_holds_little_of_a_long_input() {
+    const LINES: usize = 500_000;
+    const MEBIBYTE: u64 = 1 << 20;
+    let site = Site::start_with(json!({"limits": {"queue_tasks": 1_000}}));
+    site.log_in();
+    // 100 bytes a line; nobody works on it, so that all but what the queue takes has to wait somewhere.
+    let input = format!("{:099}\n", 0).repeat(LINES);
+    let map = site.invoke(&["map", "--", "true"], Some(input.as_bytes()));
+    let process = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", map.id())).unwrap();
+    let number = |text: &str, name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    wait_until("the queue is full", || site.run(&["status", "--json"]).json()["tasks"]["queued"] == 1_000);
+    let position = || number(&process("fdinfo/0"), "pos:");
+    wait_until("as much as may be is read", || position() >= 6 * MEBIBYTE);
+    let memory = number(&process("status"), "VmHWM:") * 1_024;
+    println!("{} MiB of memory, {} MiB read", memory / MEBIBYTE, position() / MEBIBYTE);
+    assert!(memory < 64 * MEBIBYTE && position() < 16 * MEBIBYTE, "{memory} bytes of memory, {} read", position());
+    map.signal(Signal::INT);
+    map.wait().ended_with(130);
+}
+
+#[test]
 fn outputs_come_as_tasks_finish_or_in_the_order_of_the_input() {
     let (site, _worker) = scene();
     let go = site.path("go");

@@ -36,6 +36,8 @@ enum Mode {
     Passing,
     /// Connections are taken and nothing passes: neither side learns of it.
     Stalled,
+    /// The same, but only from the peer to the manager.
+    StalledOneWay,
     /// Connections end, and new ones are closed at once.
     Cut,
     Over,
@@ -52,7 +54,7 @@ impl Proxy {
                 let mode = accepting.lock().mode;
                 match (mode, near) {
                     (Mode::Over, _) => return,
-                    (Mode::Passing | Mode::Stalled, Ok(near)) => accepting.relay(&near),
+                    (Mode::Passing | Mode::Stalled | Mode::StalledOneWay, Ok(near)) => accepting.relay(&near),
                     (Mode::Cut, _) | (_, Err(_)) => {}
                 }
             }
@@ -78,6 +80,11 @@ impl Proxy {
     /// Lets nothing pass, without telling anybody.
     pub(crate) fn stall(&self) {
         self.set(Mode::Stalled);
+    }
+
+    /// Lets nothing pass to the manager, and everything from it.
+    pub(crate) fn stall_one_way(&self) {
+        self.set(Mode::StalledOneWay);
     }
 
     /// Lets everything pass again.
@@ -116,25 +123,25 @@ impl Shared {
             state.connections += 1;
             state.period
         };
-        for (from, to) in [(near, &far), (&far, near)] {
+        for (from, to, outward) in [(near, &far, true), (&far, near, false)] {
             let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
             let shared = Arc::clone(self);
             std::thread::spawn(move || {
-                shared.pump(&from, &to, period);
+                shared.pump(&from, &to, Way { period, outward });
                 let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
             });
         }
     }
 
-    fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, period: u64) {
+    fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, way: Way) {
         from.set_read_timeout(Some(LOOK)).unwrap();
         let mut buffer = vec![0; 64 * 1024];
-        while self.may_pass(period) {
+        while self.may_pass(way) {
             match from.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(count) => {
-                    if !self.may_pass(period) || to.write_all(&buffer[..count]).is_err() {
+                    if !self.may_pass(way) || to.write_all(&buffer[..count]).is_err() {
                         return;
                     }
                 }
@@ -145,9 +152,19 @@ impl Shared {
     }
 
     /// Waits while nothing may pass; whether the connection goes on.
-    fn may_pass(&self, period: u64) -> bool {
-        let stalled = |state: &mut State| state.mode == Mode::Stalled && state.period == period;
-        let state = self.changed.wait_while(self.lock(), stalled).unwrap();
-        state.mode == Mode::Passing && state.period == period
+    fn may_pass(&self, way: Way) -> bool {
+        let stalled = |mode: Mode| mode == Mode::Stalled || (mode == Mode::StalledOneWay && way.outward);
+        let waits = |state: &mut State| stalled(state.mode) && state.period == way.period;
+        let state = self.changed.wait_while(self.lock(), waits).unwrap();
+        matches!(state.mode, Mode::Passing | Mode::StalledOneWay) && state.period == way.period
     }
+}
+
+/// One direction of a connection.
+#[derive(Clone, Copy)]
+struct Way {
+    /// When the connection was made.
+    period: u64,
+    /// From the peer to the manager.
+    outward: bool,
 }
