@@ -1,6 +1,7 @@
 //! A job's digest: what a client that starts again compares, to see whether its input is still the same.
 //!
-//! CRC-32C (RFC 3720, appendix B.4), over the encoded payloads in order. A value over [`INLINE_LIMIT`] counts by its header
+//! CRC-32C (RFC 3720, appendix B.4), over the encoded payloads in order; before a task whose template is not the one before
+//! it, over the template's bytes too. A value over [`INLINE_LIMIT`] counts by its header
 //! alone, because the manager keeps its bytes in a file of their own.
 
 use bytes::BytesMut;

@@ -42,6 +42,14 @@ impl IdempotencyKeys {
         self.jobs.is_empty()
     }
 
+    /// Whether `limit` keys are kept that are not too old at `now`. (Old ones are forgotten when a key comes in.)
+    pub fn is_full(&self, limit: usize, now: WallTime) -> bool {
+        self.len() >= limit && {
+            let old = self.by_age.iter().take_while(|(opened, _)| opened.plus(KEPT) <= now).count();
+            self.len().saturating_sub(old) >= limit
+        }
+    }
+
     /// Keeps a key, and forgets those that are too old by its time.
     pub(crate) fn insert(&mut self, idempotency: Idempotency, job: JobNumber, opened: WallTime) {
         while let Some((oldest, key)) = self.by_age.front()
@@ -73,5 +81,7 @@ mod tests {
         assert_eq!(keys.get([1; 16], WallTime(day)).unwrap().job, JobNumber(2));
         keys.insert(idempotency(3, 3), JobNumber(3), WallTime(day + 1));
         assert_eq!(keys.len(), 2);
+        assert!(keys.is_full(2, WallTime(day + 2)) && !keys.is_full(3, WallTime(day + 2)));
+        assert!(!keys.is_full(2, WallTime(2 * day)), "a day later one of them is too old");
     }
 }

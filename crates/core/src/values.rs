@@ -126,6 +126,16 @@ impl Values {
         })
     }
 
+    /// The files of those values that lie in files of their own.
+    pub fn external_files(&self) -> impl Iterator<Item = u64> + '_ {
+        let is_external = |offset: usize| self.bytes.get(offset).is_some_and(|header| header & 1 == 1);
+        let external = self.layout().filter(move |(offset, _)| is_external(*offset));
+        external.filter_map(|(offset, _)| match decode(&self.bytes, offset)?.0 {
+            Value::External { file, .. } => Some(file),
+            Value::Inline(_) => None,
+        })
+    }
+
     /// The offset of each value's header and the value's length, without touching the values.
     pub fn layout(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         let mut offset = 0;
@@ -266,6 +276,7 @@ mod tests {
         }
         assert_eq!(values.skip(3).iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [300]);
         assert_eq!(values.skip(9).count(), 0);
+        assert_eq!(values.external_files().collect::<Vec<_>>(), [7]);
     }
 
     #[test]

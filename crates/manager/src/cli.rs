@@ -14,10 +14,14 @@ use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
     config::{ConfigDuration, ConfigError, Override, Sources, load, print},
+    directories::NoHome,
     exit,
     shutdown::Shutdown,
 };
-use task_messenger_protocol::messages::{self, TokenSummary};
+use task_messenger_protocol::{
+    messages::{self, TokenSummary},
+    tls::TlsError,
+};
 
 use crate::{
     config::Config,
@@ -42,10 +46,10 @@ struct Cli {
     #[command(flatten)]
     common: Common,
     /// Check the configuration and end
-    #[arg(long)]
+    #[arg(long, global = true)]
     check_config: bool,
     /// Print the configuration as it is in effect, and end
-    #[arg(long)]
+    #[arg(long, global = true)]
     print_config: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -82,10 +86,10 @@ enum TokenCommand {
         #[arg(long)]
         role: RoleName,
         /// What people call it
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         label: String,
         /// Whom it stands for: tokens of one owner see the same jobs [default: an owner of its own]
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         owner: String,
         /// For how long it lets anybody in, such as 30d (workers that enrolled stay) [default: for ever]
         #[arg(long, value_name = "DURATION")]
@@ -124,6 +128,11 @@ impl From<RoleName> for Role {
     }
 }
 
+/// The command line names no command.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing to do: `task-messenger-manager run` runs the manager, `--help` shows more")]
+struct NothingToDo;
+
 /// The program: parses the command line (the program's name first), does what it says, and prints what goes wrong.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -144,7 +153,13 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    let hopeless = error.is::<ConfigError>() || error.chain().any(<dyn std::error::Error>::is::<StoreRefused>);
+    let hopeless = error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.is::<NothingToDo>()
+            || cause.is::<NoHome>()
+            || cause.is::<TlsError>()
+            || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
+    });
     if hopeless { exit::CONFIGURATION } else { exit::FAILURE }
 }
 
@@ -164,9 +179,7 @@ fn execute(cli: Cli) -> Result<()> {
             run(&config, shutdown)
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
-        None => {
-            anyhow::bail!("nothing to do: `task-messenger-manager run` runs the manager, `--help` shows more")
-        }
+        None => Err(NothingToDo.into()),
     }
 }
 
@@ -195,7 +208,7 @@ fn token(config: &Config, command: TokenCommand, out: &mut impl Write) -> Result
             let request = Request::Create { role: role.into(), label, owner, expires_in };
             if let Response::Created { text, token } = administer(config, &request)? {
                 if json {
-                    writeln!(out, "{}", json!({ "token": text, "id": token }))?;
+                    writeln!(out, "{}", json!({ "token": token, "text": text }))?;
                 } else {
                     writeln!(out, "{text}")?;
                 }

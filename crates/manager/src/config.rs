@@ -252,6 +252,13 @@ impl Validate for Config {
         let grace = self.lease.grace.0;
         let ok = within(grace.as_millis() as u64, 1_000, 86_400_000);
         require(ok, "lease.grace", "1s to 1day is allowed".to_owned());
+        let heard = self.link.silence.0 / 3;
+        let ok = grace > heard;
+        let least = format!(
+            "more than a third of link.silence ({}) is wanted: workers are heard that often",
+            ConfigDuration(heard)
+        );
+        require(ok, "lease.grace", least);
         let ok = within(self.link.handshake_timeout.0.as_millis() as u64, 100, 300_000);
         require(ok, "link.handshake_timeout", "100ms to 5min is allowed".to_owned());
         let ok = within(self.link.silence.0.as_millis() as u64, 500, 3_600_000);

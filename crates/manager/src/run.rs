@@ -87,7 +87,8 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
     info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
 
     let owner = Owner::new(engine, store.front, journal, tokens, about);
-    owner.run(inbox, progress, shutdown).await?;
+    // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
+    tokio::task::spawn_local(owner.run(inbox, progress, shutdown)).await.context("the owner of the state ended")??;
     // The owner has let go of every session: each says goodbye and ends.
     let farewell = async { while accepting.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GOODBYE, farewell).await;

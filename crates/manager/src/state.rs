@@ -1,6 +1,7 @@
 //! The state directory: the store, the manager's identity, and where it listens.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -37,12 +38,19 @@ pub(crate) struct State {
     lock: StoreLock,
 }
 
-/// The store can't be opened, and no restart will help: it is newer, foreign or corrupt.
+/// The store can't be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("the store in {directory} can't be opened; nothing was changed", directory = .directory.display())]
 pub(crate) struct StoreRefused {
     directory: PathBuf,
     source: OpenError,
+}
+
+impl StoreRefused {
+    /// Whether no restart will help: it is newer, foreign or corrupt. (A disk that fails or is full may recover.)
+    pub(crate) fn is_final(&self) -> bool {
+        !self.source.is_io()
+    }
 }
 
 impl State {
@@ -106,11 +114,20 @@ fn recover(config: &Config, directory: &Path) -> Result<(Engine, Store)> {
     let mut recovery = open(Arc::new(disk), &config.store_options()).map_err(refused)?;
     let mut engine = Engine::new(config.core_limits());
     let mut records = 0_u64;
+    let mut large_values = HashSet::new();
     while let Some(replayed) = recovery.next().map_err(refused)? {
         engine.replay(replayed.number, &replayed.record, replayed.values);
         records += 1;
+        if let Some(values) = replayed.record.values() {
+            large_values.extend(values.external_files());
+        }
     }
     let store = recovery.finish().map_err(refused)?;
+    // Written for a record that never came: a repeated submit, a report that came too late, a crash in between.
+    let swept = store.blobs.sweep(&large_values).context("large values that nobody names can't be removed")?;
+    if swept > 0 {
+        info!(swept, "large values that no record names were removed");
+    }
     let tasks = engine.state().counts;
     let took = ConfigDuration(std::time::Duration::from_millis(started.elapsed().as_millis() as u64));
     info!(store = %store.id, records, tasks = tasks.total(), open_tasks = tasks.open(), %took, "the store is open");

@@ -16,7 +16,7 @@ Examples:
   task-messenger demo
   task-messenger demo --workers 4 --dir /usr/share/doc
 
-Exit codes: 0 everything was answered once and rightly; 2 something was not, or the demo could not run.";
+Exit codes: 0 everything was answered rightly; 2 something was not, or the demo could not run.";
 
 /// The arguments.
 #[derive(Clone, Debug, Args)]

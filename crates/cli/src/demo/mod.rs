@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use task_messenger_client::{Client, WorkerSummary};
+use task_messenger_daemon::shutdown::Shutdown;
 
 use self::{checker::Checker, progress::Progress, report::Report, work::Work};
 use crate::fleet::Fleet;
@@ -39,7 +40,14 @@ pub struct Options {
 /// Runs the demo and prints what came of it; an error if anything was lost or wrong.
 pub async fn run(options: &Options) -> Result<()> {
     let home = tempfile::Builder::new().prefix("task-messenger-demo-").tempdir()?;
-    let result = run_in(options, home.path()).await;
+    let (mut shutdown, _trigger) = Shutdown::listen()?;
+    let result = tokio::select! {
+        result = run_in(options, home.path()) => result,
+        _ = shutdown.requested() => {
+            // The processes end with the fleet, which was dropped; the directory goes with this.
+            bail!("the demo was interrupted");
+        }
+    };
     if result.is_err() {
         // The logs are what explains it.
         eprintln!("the demo's state and logs are kept in {}", home.keep().display());

@@ -31,6 +31,13 @@ impl Engine {
         if number.0 >= self.limits.tokens {
             return Err(exhausted("tokens", self.limits.tokens));
         }
+        // `token-N` is the owner that token N gets by itself: naming it joins that one, and can't anticipate it.
+        let reserved = owner.strip_prefix("token-").is_some_and(|number| number.parse::<u32>().is_ok());
+        if reserved && self.state.access.owner_named(&owner).is_none() {
+            return Err(Refusal::Invalid(format!(
+                "there is no owner {owner} yet, and a name like this comes with its token"
+            )));
+        }
         let owner = if owner.is_empty() { format!("token-{number}") } else { owner };
         let owner = self.intern_owner(&owner, log);
         let expires = expires_in.map(|after| now.wall.plus(after));
@@ -99,7 +106,7 @@ impl Engine {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
     if name.len() > NAME || name.chars().any(char::is_control) {
         return Err(Refusal::Invalid(format!("a {what} has at most {NAME} bytes and no control characters")));
     }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, admin::check_name};
 use crate::{
     effect::{Effect, Refusal},
     ids::{JobNumber, SessionNumber, TemplateNumber},
     input::Submit,
-    limits::{NAME, RECORD_ITEMS, RECORD_VALUES},
+    limits::{RECORD_ITEMS, RECORD_VALUES},
     record::{Caller, Log, Record},
     template::Template,
     time::Now,
@@ -43,10 +43,8 @@ impl Engine {
         if next_index.checked_add(payloads.count()).is_none() {
             return Err(Refusal::Invalid(format!("a job has at most {} tasks", u32::MAX)));
         }
-        if submit.name.len() > NAME {
-            return Err(Refusal::Invalid(format!("a job's name has at most {NAME} bytes")));
-        }
-        self.check_room(submit, &payloads, known.is_none())?;
+        check_name("job's name", &submit.name)?;
+        self.check_room(now, submit, &payloads, known.is_none())?;
 
         let job = match known.and_then(|job| self.state.jobs.at(job)) {
             Some(job) => job.number,
@@ -80,7 +78,7 @@ impl Engine {
         Ok(self.state.jobs.position_of_key(caller.owner, submit.key))
     }
 
-    fn check_room(&self, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
+    fn check_room(&self, now: Now, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
         let exhausted = |what, limit| Err(Refusal::Exhausted { what, limit, retry_after: RETRY_AFTER });
         if self.state.counts.open() + u64::from(payloads.count()) > self.limits.open_tasks {
             return exhausted("tasks in the queue", self.limits.open_tasks);
@@ -89,7 +87,7 @@ impl Engine {
         if self.state.open_bytes + bytes > self.limits.open_bytes {
             return exhausted("bytes of payloads in the queue", self.limits.open_bytes);
         }
-        if opens && submit.idempotency.is_some() && self.state.keys.len() >= self.limits.idempotency_keys {
+        if opens && submit.idempotency.is_some() && self.state.keys.is_full(self.limits.idempotency_keys, now.wall) {
             return exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64);
         }
         let known = self.state.templates.find(&submit.template).is_some();

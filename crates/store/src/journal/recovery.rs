@@ -120,6 +120,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it is the disk that failed (or is full), which another try may find well again.
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Blobs { .. })
+    }
+}
+
 /// A record found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
