@@ -165,13 +165,12 @@ async fn serve(shared: &Shared, connected: Connected) -> Result<(), LinkError> {
         0 => SILENCE,
         milliseconds => Duration::from_millis(milliseconds.into()),
     };
-    let mut heard = Instant::now();
-    let mut next_ping = heard + silence / 3;
+    let mut next_ping = Instant::now() + silence / 3;
     let mut pings = 0;
     let mut unflushed = false;
     loop {
         let now = Instant::now();
-        if now >= heard + silence {
+        if now >= reader.heard() + silence {
             return Err(LinkError::TimedOut { what: "hearing from the manager", limit: silence });
         }
         if now >= next_ping {
@@ -179,7 +178,7 @@ async fn serve(shared: &Shared, connected: Connected) -> Result<(), LinkError> {
             writer.push_urgent(Ping { number: pings })?;
             next_ping = now + silence / 3;
         }
-        let mut timer = next_ping.min(heard + silence);
+        let mut timer = next_ping.min(reader.heard() + silence);
         {
             let mut state = shared.lock();
             if state.abandoned {
@@ -195,7 +194,7 @@ async fn serve(shared: &Shared, connected: Connected) -> Result<(), LinkError> {
                 unflushed = false;
             }
             message = reader.next() => {
-                heard = Instant::now();
+                let heard = reader.heard();
                 let mut next = Some(message?.ok_or(LinkError::Closed)?);
                 while let Some(message) = next {
                     match message {

@@ -56,6 +56,11 @@ pub type FromPeerReader = Reader<FromPeer>;
 pub type FromManagerReader = Reader<FromManager>;
 
 impl<E: Envelope> Reader<E> {
+    /// When anything came last, be it a piece of a message.
+    pub fn heard(&self) -> tokio::time::Instant {
+        self.frames.heard()
+    }
+
     /// The next message; `None` when the other side has closed the link. Messages that this version doesn't know are
     /// passed over.
     ///

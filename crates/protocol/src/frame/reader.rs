@@ -1,7 +1,10 @@
 //! Reading frames.
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::Instant,
+};
 
 use super::{FrameError, HEADER_BYTES, Kind, PART_BYTES, STRANGER_BYTES};
 
@@ -18,17 +21,23 @@ pub struct FrameReader<R> {
     limit: u64,
     /// The parts so far of a message that came in parts.
     parts: Option<BytesMut>,
+    heard: Instant,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `stream`. Until [`FrameReader::set_limit`] is called, messages may have [`STRANGER_BYTES`].
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: BytesMut::new(), limit: STRANGER_BYTES, parts: None }
+        Self { stream, buffer: BytesMut::new(), limit: STRANGER_BYTES, parts: None, heard: Instant::now() }
     }
 
     /// From now on messages may have `limit` bytes.
     pub fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
+    }
+
+    /// When anything came last, be it a piece of a message: over a slow link a large one takes its time.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// The next message's bytes; `None` when the stream has ended between messages.
@@ -40,7 +49,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Ok(Some(message));
             }
             self.make_room();
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            let received = self.stream.read_buf(&mut self.buffer).await?;
+            self.heard = Instant::now();
+            if received == 0 {
                 return if self.buffer.is_empty() && self.parts.is_none() {
                     Ok(None)
                 } else {

@@ -42,7 +42,6 @@ pub(super) struct Session {
     /// The window that the manager knows.
     pub(super) window: u32,
     pub(super) silence: Duration,
-    pub(super) heard: Instant,
     pub(super) next_ping: Instant,
     pub(super) pings: u64,
 }
@@ -62,7 +61,7 @@ pub(super) enum Event {
 impl Session {
     /// When to look whether the manager is silent, or to ping it.
     pub(super) fn next_watch(&self) -> Instant {
-        self.next_ping.min(self.heard + self.silence)
+        self.next_ping.min(self.reader.heard() + self.silence)
     }
 }
 

@@ -67,7 +67,6 @@ impl Worker {
             announced: Vec::new(),
             window: self.window(),
             silence,
-            heard: now,
             next_ping: now + silence / 3,
             pings: 0,
         };
@@ -159,7 +158,6 @@ impl Worker {
         while let Some(message) = next {
             let taken = self.on_message(message);
             let Link::Up(session) = &mut self.link else { return };
-            session.heard = Instant::now();
             next = match taken.and_then(|()| session.reader.try_next()) {
                 Ok(next) => next,
                 Err(error) => return self.on_lost(&error),
@@ -336,7 +334,7 @@ impl Worker {
     /// Pings the manager when it is time, and leaves one that is silent.
     pub(super) fn watch_link(&mut self, now: Instant) {
         let Link::Up(session) = &mut self.link else { return };
-        if now >= session.heard + session.silence {
+        if now >= session.reader.heard() + session.silence {
             let limit = session.silence;
             return self.on_lost(&LinkError::TimedOut { what: "a sign of life from the manager", limit });
         }
