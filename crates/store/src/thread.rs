@@ -181,8 +181,10 @@ fn write(
                 if failed {
                     return Err(WriteError::Failed);
                 }
-                // Full means that the allocator has one to look at already.
-                let _ = hint.try_send(());
+                if writer.next_segment_is_missing() {
+                    // Full means that the allocator has one to look at already.
+                    let _ = hint.try_send(());
+                }
             }
             Ok(Request::Close) => {
                 pulse.waits_for_disk.store(true, Ordering::Relaxed);

@@ -97,6 +97,11 @@ impl Writer {
         self.progress
     }
 
+    /// Whether the allocator has something to do.
+    pub(crate) fn next_segment_is_missing(&self) -> bool {
+        self.segments.next_is_missing()
+    }
+
     /// Syncs everything and writes an empty block that says so: the next start knows that nothing may be missing.
     pub fn close(mut self) -> Result<Progress, WriteError> {
         self.write(Vec::new(), true)?;
