@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+use task_messenger_daemon::shutdown::Shutdown;
 
 use crate::{end_to_end, machine::Machine, print, record::Record, store};
 
@@ -110,13 +111,11 @@ impl Cli {
     }
 }
 
-/// Ends early, with every process that was started, when the user wants it.
+/// Ends early, with every process that was started, when it is asked to.
 async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let (mut shutdown, _trigger) = Shutdown::listen()?;
     tokio::select! {
         done = work => done,
-        signal = tokio::signal::ctrl_c() => {
-            signal?;
-            anyhow::bail!("interrupted")
-        }
+        _ = shutdown.requested() => anyhow::bail!("interrupted"),
     }
 }
