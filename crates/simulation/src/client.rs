@@ -161,7 +161,7 @@ impl Client {
                 first_index,
                 template,
                 payloads,
-                last: end == size,
+                last: end == size && (!job.script.closes_late || first_index == size),
             };
             stage.send_up(session, Input::Submit { session, request: self.requests, caller: NOBODY, submit });
         }
@@ -205,7 +205,9 @@ impl Client {
         };
         self.requests += 1;
         stage.send_up(session, Input::Query { session, request: self.requests, caller: NOBODY, query });
-        if stage.random.percent(10)
+        // In the end every follow must come to its end by itself.
+        if !stage.calm
+            && stage.random.percent(10)
             && let Some(following) = self.jobs.iter_mut().find_map(|job| job.follow.take())
         {
             stage.send_up(session, Input::Unfollow { session, request: following.request });
@@ -257,6 +259,9 @@ impl Client {
         job.acknowledged = job.acknowledged.max(next_index);
         job.next = job.next.max(job.acknowledged);
         job.confirmed |= closed;
+        if !closed && job.next == job.script.size() {
+            job.hold_until = stage.now + stage.delay(1_000, 2_000_000);
+        }
         self.work_soon(stage);
         Ok(())
     }

@@ -26,6 +26,8 @@ pub(crate) struct Script {
     /// Whether another client submits something else under the same idempotency key.
     pub(crate) has_rival: bool,
     pub(crate) tasks: Vec<Wanted>,
+    /// Whether the job is closed by a submit of its own, some time after its last task.
+    pub(crate) closes_late: bool,
     /// How many tasks go into one submit.
     pub(crate) batch: u32,
     /// The digest after so many tasks.
@@ -111,7 +113,9 @@ impl Script {
         }
         let idempotency =
             (at_once && random.percent(70)).then(|| Idempotency { key: random.bytes(), content: random.bytes() });
-        let mut script = Self { key, idempotency, has_rival: false, tasks, batch: batch.max(1), digests: vec![0] };
+        let closes_late = !at_once && random.percent(30);
+        let mut script =
+            Self { closes_late, key, idempotency, has_rival: false, tasks, batch: batch.max(1), digests: vec![0] };
         script.digests = script.digests();
         script
     }
@@ -130,7 +134,12 @@ impl Script {
         rival.tasks.iter_mut().for_each(|task| task.template = self.tasks[0].template.clone());
         rival.digests = rival.digests();
         let other = content.map(|byte| !byte);
-        Some(Self { idempotency: Some(Idempotency { key, content: other }), has_rival: true, ..rival })
+        Some(Self {
+            idempotency: Some(Idempotency { key, content: other }),
+            has_rival: true,
+            closes_late: false,
+            ..rival
+        })
     }
 
     pub(crate) fn size(&self) -> u32 {
