@@ -110,6 +110,10 @@ pub(crate) enum SessionError {
     Protocol(String),
     #[error("it was silent for {} s", .0.as_secs_f32())]
     Silent(Duration),
+    #[error("it took nothing of what was sent to it for {} s", .0.as_secs_f32())]
+    NotReading(Duration),
+    #[error("it took nothing of what it was sent for {} s", .0.as_secs_f32())]
+    Stalled(Duration),
     #[error("{text}")]
     Closed { reason: Reason, text: String },
     #[error("the peer was not let in: {text}")]
@@ -126,7 +130,7 @@ impl SessionError {
         match self {
             Self::Link(error) => matches!(error, LinkError::Closed | LinkError::Frame(FrameError::Io(_))),
             Self::Closed { .. } | Self::Stopping => true,
-            Self::Protocol(_) | Self::Silent(_) | Self::Store(_) | Self::Refused { .. } => false,
+            Self::Protocol(_) | Self::Silent(_) | Self::Stalled(_) | Self::Store(_) | Self::Refused { .. } => false,
         }
     }
 
@@ -138,7 +142,7 @@ impl SessionError {
                 (Reason::Protocol, self.to_string())
             }
             Self::Store(_) | Self::Stopping => (Reason::Restarting, self.to_string()),
-            Self::Silent(_) | Self::Link(_) | Self::Refused { .. } => return None,
+            Self::Silent(_) | Self::Stalled(_) | Self::Link(_) | Self::Refused { .. } => return None,
         };
         Some(Goodbye { reason: reason.into(), text })
     }
@@ -204,7 +208,10 @@ async fn run(
         result = incoming::read(&mut reader, peer, shared, &pulse, &pending) => result,
         result = outgoing::write(&mut writer, messages, shared, &pulse, &pending) => result,
     };
-    if let Err(SessionError::Silent(_) | SessionError::Link(LinkError::Frame(FrameError::Io(_)))) = &result {
+    if let Err(
+        SessionError::Silent(_) | SessionError::Stalled(_) | SessionError::Link(LinkError::Frame(FrameError::Io(_))),
+    ) = &result
+    {
         // Nobody is there to be told.
         return result;
     }

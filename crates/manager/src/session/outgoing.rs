@@ -23,6 +23,9 @@ use super::{Outgoing, SessionError, Shared, pending::Pending, pulse::Pulse};
 const BATCH: usize = 64;
 /// Bytes of values in one message: a larger batch is cut, so that the peer begins before all of it is there.
 const MESSAGE_BYTES: u64 = 128 * 1024;
+/// A peer that speaks but takes nothing for this many times the silence limit does not read. Less would cut slow links: the
+/// system's own buffers may hold megabytes, and report room only when a good part of them is free.
+const STALL: u32 = 4;
 /// Bytes that are gathered before they are sent.
 const GATHERED_BYTES: usize = 512 * 1024;
 
@@ -103,8 +106,7 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// Sends what has gathered, with signs of life between the parts of something large. A peer that takes nothing for as
-    /// long as it may be silent does not read.
+    /// Sends what has gathered, with signs of life between the parts of something large.
     async fn flush(&mut self) -> Result<(), SessionError> {
         let mut left = self.writer.buffered();
         let mut progress = Instant::now();
@@ -112,22 +114,22 @@ impl<'a> Writing<'a> {
             tokio::select! {
                 result = self.writer.flush() => return Ok(result?),
                 _ = self.ticks.tick() => {
+                    // Signs of life don't count: they may fit into a buffer where nothing else does.
                     if self.writer.buffered() < left {
                         progress = Instant::now();
+                        left = self.writer.buffered();
                     }
                     let silence = self.shared.silence;
-                    if progress.elapsed() > silence || self.pulse.silence() > silence {
+                    if self.pulse.silence() > silence {
                         return Err(SessionError::Silent(silence));
+                    }
+                    if progress.elapsed() > silence {
+                        return Err(SessionError::NotReading(silence));
                     }
                     self.pings += 1;
                     self.writer.push_urgent(Ping { number: self.pings })?;
-                    left = self.writer.buffered();
                 }
-                number = self.pulse.next_ping() => {
-                    let grown = self.writer.buffered();
-                    self.writer.push_urgent(Pong { number })?;
-                    left += self.writer.buffered() - grown;
-                }
+                number = self.pulse.next_ping() => self.writer.push_urgent(Pong { number })?,
             }
         }
     }
