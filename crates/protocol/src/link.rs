@@ -112,6 +112,11 @@ impl<E: Envelope> Writer<E> {
         self.frames.buffered()
     }
 
+    /// Whether all that was pushed has left; if not, [`Writer::flush`] has something to do although nothing may be buffered.
+    pub fn is_flushed(&self) -> bool {
+        self.frames.is_flushed()
+    }
+
     /// Sends all that was pushed.
     ///
     /// Cancel-safe: what was not yet sent stays here for the next call.

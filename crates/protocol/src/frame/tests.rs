@@ -269,3 +269,21 @@ fn what_is_no_frame_is_refused() {
         assert!(matches!(first_error(bytes, STRANGER_BYTES).0, FrameError::Truncated));
     }
 }
+
+#[tokio::test]
+async fn what_the_stream_holds_back_is_not_flushed() {
+    let (near, mut far) = tokio::io::duplex(16);
+    let mut writer = FrameWriter::new(tokio::io::BufWriter::new(near));
+    writer.push(&Outcomes { outcomes: vec![7; 100].into(), ..Outcomes::default() }).unwrap();
+    tokio::select! {
+        biased;
+        flushed = writer.flush() => panic!("nobody has read: {flushed:?}"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!((writer.buffered(), writer.is_flushed()), (0, false));
+    let mut received = vec![0; 100];
+    let (flushed, read) = tokio::join!(writer.flush(), tokio::io::AsyncReadExt::read_exact(&mut far, &mut received));
+    flushed.unwrap();
+    read.unwrap();
+    assert!(writer.is_flushed());
+}

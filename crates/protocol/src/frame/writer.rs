@@ -23,6 +23,8 @@ pub struct FrameWriter<W> {
     /// What follows once the buffer is empty: begins with the large message that is under way.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// Whether something was pushed that the stream may still hold back: encryption has buffers of its own.
+    unflushed: bool,
 }
 
 /// What waits behind a large message.
@@ -37,7 +39,14 @@ enum Waiting {
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Writes to `stream`. Until [`FrameWriter::set_limit`] is called, messages may have [`STRANGER_BYTES`].
     pub fn new(stream: W) -> Self {
-        Self { stream, limit: STRANGER_BYTES, buffer: BytesMut::new(), waiting: VecDeque::new(), waiting_bytes: 0 }
+        Self {
+            stream,
+            limit: STRANGER_BYTES,
+            buffer: BytesMut::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            unflushed: false,
+        }
     }
 
     /// From now on messages may have `limit` bytes.
@@ -48,6 +57,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Adds a message behind all others. One over the limit is refused and leaves the writer as it was.
     pub fn push(&mut self, message: &impl prost::Message) -> Result<(), FrameError> {
         let length = self.checked_length(message)?;
+        self.unflushed = true;
         if length > PART_BYTES {
             let mut encoded = BytesMut::with_capacity(length);
             message.encode_raw(&mut encoded);
@@ -73,6 +83,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         if length > PART_BYTES {
             return Err(FrameError::TooLong { length: length as u64, limit: PART_BYTES as u64 });
         }
+        self.unflushed = true;
         append(&mut self.buffer, length, message);
         Ok(())
     }
@@ -80,6 +91,12 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// How many bytes wait to be written.
     pub fn buffered(&self) -> usize {
         self.buffer.len() + self.waiting_bytes
+    }
+
+    /// Whether all that was pushed has left. With nothing buffered here the stream may still hold some of it, until
+    /// [`FrameWriter::flush`] has returned.
+    pub fn is_flushed(&self) -> bool {
+        !self.unflushed
     }
 
     /// Writes all that was pushed.
@@ -99,7 +116,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         if self.buffer.capacity() > KEPT_BYTES {
             self.buffer = BytesMut::new();
         }
-        Ok(self.stream.flush().await?)
+        self.stream.flush().await?;
+        self.unflushed = false;
+        Ok(())
     }
 
     /// Writes all that was pushed and says that nothing follows.

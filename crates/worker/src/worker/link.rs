@@ -79,7 +79,7 @@ impl Link {
             },
             Self::Up(session) => {
                 let Session { reader, writer, .. } = &mut **session;
-                let unsent = writer.buffered() > 0;
+                let unsent = !writer.is_flushed();
                 tokio::select! {
                     message = reader.next() => match message {
                         Ok(Some(message)) => Event::Message(message),

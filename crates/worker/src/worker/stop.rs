@@ -86,7 +86,7 @@ impl Worker {
         let stop = self.stop.as_ref()?;
         let told = match &self.link {
             Link::Up(session) if session.resumed => {
-                self.outbox.is_empty() && self.given_back.is_empty() && session.writer.buffered() == 0
+                self.outbox.is_empty() && self.given_back.is_empty() && session.writer.is_flushed()
             }
             _ => true,
         };
