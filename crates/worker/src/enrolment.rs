@@ -6,7 +6,7 @@ use bytes::Bytes;
 use task_messenger_protocol::{
     credential::{WorkerCredential, token_proof},
     link::{self, LinkError},
-    messages::{Enrol, from_manager::Message, hello::Credential},
+    messages::{Code, Enrol, from_manager::Message, hello::Credential},
     secret::{NoRandomness, Secret},
     token::Token,
 };
@@ -31,6 +31,8 @@ pub(crate) enum EnrolmentError {
     Refused {
         /// Why.
         text: String,
+        /// Whether it is only for now.
+        for_now: bool,
     },
     /// The manager's answer is not one.
     #[error("the manager's answer can't be used: its store has {length} bytes instead of 16")]
@@ -46,12 +48,16 @@ pub(crate) enum EnrolmentError {
 impl EnrolmentError {
     /// Whether the manager may let the worker in later, when nobody changes anything here.
     pub(crate) fn retry_can_help(&self) -> bool {
-        matches!(self, Self::Link(error) if error.retry_can_help())
+        match self {
+            Self::Link(error) => error.retry_can_help(),
+            Self::Refused { for_now, .. } => *for_now,
+            Self::Answer { .. } | Self::NoRandomness(_) => false,
+        }
     }
 
     /// Whether the token itself lets nobody in.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Refused { .. }) || matches!(self, Self::Link(error) if !error.retry_can_help())
+        matches!(self, Self::Refused { .. } | Self::Link(_)) && !self.retry_can_help()
     }
 }
 
@@ -83,7 +89,10 @@ impl Enrolment {
             loop {
                 match link.reader.next().await? {
                     Some(Message::Enrolled(enrolled)) => return Ok((enrolled.worker, enrolled.store)),
-                    Some(Message::Refused(refused)) => return Err(EnrolmentError::Refused { text: refused.text }),
+                    Some(Message::Refused(refused)) => {
+                        let for_now = matches!(refused.code(), Code::ResourceExhaustedNow | Code::Unavailable);
+                        return Err(EnrolmentError::Refused { text: refused.text, for_now });
+                    }
                     Some(Message::Goodbye(goodbye)) => {
                         let reason = goodbye.reason();
                         return Err(LinkError::Goodbye { reason, text: goodbye.text }.into());
