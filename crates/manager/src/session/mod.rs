@@ -110,8 +110,6 @@ pub(crate) enum SessionError {
     Protocol(String),
     #[error("it was silent for {} s", .0.as_secs_f32())]
     Silent(Duration),
-    #[error("it took nothing of what was sent to it for {} s", .0.as_secs_f32())]
-    NotReading(Duration),
     #[error("it took nothing of what it was sent for {} s", .0.as_secs_f32())]
     Stalled(Duration),
     #[error("{text}")]

@@ -123,8 +123,8 @@ impl<'a> Writing<'a> {
                     if self.pulse.silence() > silence {
                         return Err(SessionError::Silent(silence));
                     }
-                    if progress.elapsed() > silence {
-                        return Err(SessionError::NotReading(silence));
+                    if progress.elapsed() > silence * STALL {
+                        return Err(SessionError::Stalled(silence * STALL));
                     }
                     self.pings += 1;
                     self.writer.push_urgent(Ping { number: self.pings })?;
