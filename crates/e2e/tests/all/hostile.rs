@@ -220,7 +220,7 @@ async fn whoever_does_not_finish_the_handshake_is_closed_in_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_client_that_asks_and_never_reads_is_closed() {
-    let scene = Scene::set().await;
+    let scene = Scene::set_with(json!({"silence": "3s"})).await;
     // They stay queued: no worker has the skill.
     let template = EncodedTemplate::new(&Template::of_skill("none")).unwrap();
     let mut job = scene.client.job(JobOptions::default()).unwrap();
@@ -247,7 +247,7 @@ async fn a_client_that_asks_and_never_reads_is_closed() {
         }
     };
     timeout(DEADLINE, asking).await.expect("the manager stops taking questions");
-    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the session was closed"]);
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the session was closed", "it took nothing of what it was sent"]);
     scene.end().await;
 }
 
