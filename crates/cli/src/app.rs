@@ -24,12 +24,16 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         arguments.remove(1);
         return daemon(arguments);
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Whoever doesn't read the help or the error doesn't need it.
             let _ = error.print();
-            let code = if error.use_stderr() { task_messenger_client::ExitCode::Usage as u8 } else { 0 };
+            let code = match error.use_stderr() {
+                false => 0,
+                true if submits_and_waits(&arguments) => commands::submit::CLIENT_FAILED,
+                true => task_messenger_client::ExitCode::Usage as u8,
+            };
             return ExitCode::from(code);
         }
     };
@@ -37,6 +41,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         failure::report(&error);
         failure::exit_code(&error)
     }))
+}
+
+/// Whether every exit code but one may be the program's that is submitted.
+fn submits_and_waits(arguments: &[OsString]) -> bool {
+    let own = || arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    own().any(|argument| argument == "submit") && own().any(|argument| argument == "--wait")
 }
 
 fn run(cli: &Cli) -> Result<u8> {

@@ -42,6 +42,9 @@ fn a_wrong_command_line_exits_with_64_and_says_what_is_wanted() {
     expect(&["sumbit"], "", 64, &["submit"]);
     expect(&["submit"], "", 64, &["PROGRAM"]);
     expect(&["submit", "--slots", "0", "--", "true"], "", 64, &["--slots"]);
+    // Every other exit code may be the program's own; what stands behind `--` is the program's.
+    expect(&["submit", "--wait", "--slots", "0", "--", "true"], "", 125, &["--slots"]);
+    expect(&["submit", "--slots", "0", "--", "x", "--wait"], "", 64, &["--slots"]);
     expect(&["submit", "--env", "novalue", "--", "true"], "", 64, &["NAME=VALUE"]);
     expect(&["submit", "--timeout", "soon", "--", "true"], "", 64, &["--timeout"]);
     expect(&["submit", "--priority", "9999", "--", "true"], "", 64, &["priority", "1000"]);

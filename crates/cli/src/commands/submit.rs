@@ -26,7 +26,7 @@ With --wait the exit code is the program's own; 128+N if signal N ended it, 124 
 started, 125 if this command failed. A failing program is then tried once unless --max-attempts says otherwise.";
 
 /// The client itself failed, where every other exit code may be the program's.
-const CLIENT_FAILED: u8 = 125;
+pub const CLIENT_FAILED: u8 = 125;
 
 /// Ended by Ctrl-C, as a shell reports it.
 pub const INTERRUPTED: u8 = 130;
@@ -60,9 +60,6 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> {
     let result = submit(arguments, session).await;
     match result {
-        Err(error) if arguments.wait && error.chain().any(<dyn std::error::Error>::is::<failure::OutputClosed>) => {
-            Err(error)
-        }
         Err(error) if arguments.wait => {
             failure::report(&error);
             Ok(CLIENT_FAILED)
@@ -117,7 +114,11 @@ pub async fn await_result(client: &Client, task: TaskId) -> Result<Option<TaskRe
 /// Writes what a task wrote, byte by byte, and says where something is missing.
 pub fn write_outputs(outcome: &Outcome) -> Result<()> {
     use std::io::Write;
-    Printer::new(false).bytes(&outcome.output)?;
+    match Printer::new(false).bytes(&outcome.output) {
+        // Whoever closed it wants no more of the output; what the task came to still counts.
+        Err(error) if error.is::<failure::OutputClosed>() => {}
+        written => written?,
+    }
     // Standard error that nobody reads is no reason to fail.
     let _ = std::io::stderr().lock().write_all(&outcome.errors);
     for (what, dropped) in [("output", outcome.output_dropped), ("errors", outcome.errors_dropped)] {
