@@ -94,7 +94,13 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     };
     let key = Some(JobKey::from_text(&key_text));
     let mut job = client.job(JobOptions { name: arguments.task.name.clone(), key, ..JobOptions::default() })?;
-    let opened = job.open(&template).await?;
+    let opened = tokio::select! {
+        opened = job.open(&template) => opened?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            return Ok(INTERRUPTED);
+        }
+    };
     if opened.already > 0 {
         eprintln!("job {} goes on: {} of its tasks were submitted before", opened.job, opened.already);
     }
@@ -110,18 +116,31 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         let submit = submit(job, &template, first, chunks, &progress);
         tokio::try_join!(submit, deliver(follow, results))
     };
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         ended = work => ended.map(|_| ()),
         () = say_how_far(&progress) => Ok(()),
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and(Err(Interrupted.into())),
     };
     // What was received is written in any case; whoever doesn't read it doesn't keep the program.
     let limit = if ended.is_ok() { Duration::MAX } else { LAST_OUTPUTS };
-    let written = tokio::time::timeout(limit, &mut writing).await;
+    let written = tokio::select! {
+        written = tokio::time::timeout(limit, &mut writing) => written.ok(),
+        interrupted = tokio::signal::ctrl_c() => {
+            ended = interrupted.map_err(Into::into).and(Err(Interrupted.into()));
+            None
+        }
+    };
     progress.finish();
-    let failures = match written {
-        Ok(joined) => Some(joined.context("the writing of results broke off")??),
-        Err(_) => None,
+    let failures = match written.map(|joined| joined.context("the writing of results broke off")).transpose()? {
+        Some(Ok(failures)) => Some(failures),
+        // It says more than that results couldn't be handed over.
+        Some(Err(error)) => {
+            if !ended.as_ref().is_err_and(anyhow::Error::is::<Interrupted>) {
+                ended = Err(error);
+            }
+            None
+        }
+        None => None,
     };
     match ended {
         Ok(()) => {}
