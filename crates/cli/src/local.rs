@@ -39,7 +39,11 @@ pub async fn run(options: &Options) -> Result<()> {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         u32::try_from(processors.div_ceil(options.workers.max(1))).ok()
     });
-    let mut fleet = Fleet::start(&directory, options.workers, slots).await?;
+    let mut fleet = tokio::select! {
+        fleet = Fleet::start(&directory, options.workers, slots) => fleet?,
+        // What had been started ends with it.
+        _ = shutdown.requested() => return Ok(()),
+    };
     println!("a manager and {} workers are running; state and logs: {}", options.workers, directory.display());
     println!("{}", log_in(fleet.credential(), &fleet.credential_file(), &options.credential)?);
     println!("Ctrl-C stops them; what is queued goes on at the next start");
