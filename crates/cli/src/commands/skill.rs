@@ -11,7 +11,7 @@ use crate::{failure::UsageError, format, printer::Printer, session::SessionOptio
 
 const EXAMPLES: &str = "\
 Examples:
-  task-messenger skill string-reversal --json '\"hello\"'
+  task-messenger skill string-reversal --json '{\"text\": \"hello\"}'
   task-messenger skill dgemm --json @matrices.json
   generate | task-messenger skill vector-math --json - | jq .
 
