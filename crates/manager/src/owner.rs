@@ -4,32 +4,34 @@
 //! decide, hands what is to be written to the journal's thread if it is idle, and passes on what may be told. While a sync
 //! runs, everything else gathers for the next: that is the group commit.
 
+mod telling;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use task_messenger_core::{
     access::Denied,
-    effect::Effect,
-    engine::Engine,
+    engine::{Engine, Wake},
     ids::{OwnerNumber, SessionNumber, TemplateNumber, TokenNumber, WorkerNumber},
     input::Input,
     record::{Caller, Role},
     time::{Now, WallTime},
 };
-use task_messenger_daemon::shutdown::Shutdown;
+use task_messenger_daemon::{exit::chain, shutdown::Shutdown};
 use task_messenger_protocol::{
-    messages::{self, Code, DefineTemplate, Reason, from_manager, hello::Credential},
+    messages::{self, Code, Reason, from_manager, hello::Credential},
     secret::Secret,
 };
 use task_messenger_store::{
+    blobs::Blobs,
     journal::{Durability, Front, Progress, WriteError},
     thread::{Commit, CommitError, JournalThread},
 };
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::{
-    convert::{self, About},
+    convert::About,
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,
 };
@@ -38,6 +40,10 @@ use crate::{
 pub(crate) const EVENTS: usize = 1_024;
 /// Events taken in one turn.
 const TURN: usize = 1_024;
+/// Effects that may wait for the journal. While more do, nothing further is taken.
+const EFFECTS: usize = 65_536;
+/// When a turn comes this much later than it was asked for, the manager itself had been stopped: silence proves nothing.
+const STALL: Duration = Duration::from_secs(1);
 /// How often `interval` syncs.
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -85,10 +91,13 @@ struct SessionHandle {
 pub(crate) struct Owner {
     engine: Engine,
     front: Front,
+    blobs: Blobs,
     journal: JournalThread,
     /// Whether the journal's thread is at work.
     committing: bool,
     last_sync: Instant,
+    /// By when the scheduler wanted its next turn.
+    due: Option<Duration>,
     sessions: FxHashMap<SessionNumber, SessionHandle>,
     next_session: u64,
     /// Secrets of tokens whose creation isn't durable yet.
@@ -99,14 +108,23 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(engine: Engine, front: Front, journal: JournalThread, tokens: TokenMaker, about: About) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        front: Front,
+        blobs: Blobs,
+        journal: JournalThread,
+        tokens: TokenMaker,
+        about: About,
+    ) -> Self {
         let started = Instant::now();
         Self {
             engine,
             front,
+            blobs,
             journal,
             committing: false,
             last_sync: started,
+            due: None,
             sessions: FxHashMap::default(),
             next_session: 1,
             new_tokens: FxHashMap::default(),
@@ -137,7 +155,7 @@ impl Owner {
             tokio::select! {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
-                event = events.recv() => {
+                event = events.recv(), if self.engine.waiting_effects() < EFFECTS => {
                     // Every sender is gone: the listeners ended before this heard that the manager stops.
                     let Some(event) = event else { break };
                     self.take(event);
@@ -174,10 +192,34 @@ impl Owner {
 
     fn turn(&mut self) -> Result<(), OwnerError> {
         let now = self.now();
+        if self.due.is_some_and(|due| now.monotonic > due + STALL) {
+            warn!("the manager had been stopped for a while: every worker gets the full grace again");
+            self.engine.forgive_silence(now);
+        }
         self.engine.settle(now, &mut self.front);
+        let timeout = self.engine.timeout().filter(|(_, wake)| *wake != Wake::MoreToDo);
+        self.due = timeout.map(|(at, _)| at);
+        self.remove_unused();
         self.commit(false)?;
         self.deliver();
         Ok(())
+    }
+
+    /// Removes the large values that came in and were not kept.
+    fn remove_unused(&mut self) {
+        let files = self.engine.take_unused_files();
+        if files.is_empty() {
+            return;
+        }
+        let blobs = self.blobs.clone();
+        // Nobody waits for it: what is left behind when the manager ends is swept by its next start.
+        tokio::task::spawn_blocking(move || {
+            for file in files {
+                if let Err(error) = blobs.remove(file) {
+                    warn!(error = chain(&error), "a large value that nobody needs stays until the next start");
+                }
+            }
+        });
     }
 
     /// Hands everything that gathered to the journal's thread, if it is idle and there is something to do.
@@ -305,124 +347,6 @@ impl Owner {
                 Ok(Identity::Caller { caller, token: None, role: Role::Admin })
             }
             _ => Err(Denied::Unknown),
-        }
-    }
-
-    /// Passes on what may be told: first what lets workers begin, then what clients wait for, last what nobody waits for.
-    /// Each message that leaves wakes a process, which on a small machine delays the next one.
-    fn deliver(&mut self) {
-        let (mut to_clients, mut acknowledgements) = (Vec::new(), Vec::new());
-        while let Some(effect) = self.engine.poll_effect(self.front.told_through()) {
-            match effect {
-                Effect::Assign { .. } | Effect::Resumed { .. } | Effect::Enrolled { .. } | Effect::Close { .. } => {
-                    self.carry_out(effect);
-                }
-                Effect::OutcomesTaken { .. } => acknowledgements.push(effect),
-                _ => to_clients.push(effect),
-            }
-        }
-        for effect in to_clients.into_iter().chain(acknowledgements) {
-            self.carry_out(effect);
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Accepted { session, request, job, next_index, digest, closed } => {
-                let accepted = messages::Accepted { request, job: job.0, next_index, digest, closed };
-                self.answer(session, request, accepted);
-            }
-            Effect::Refused { session, request, refusal } => {
-                self.new_tokens.remove(&(session, request));
-                self.answer(session, request, convert::refused(request, &refusal));
-            }
-            Effect::Results { session, request, job, results } => {
-                self.send(session, Outgoing::Results { request, job, results });
-            }
-            Effect::FollowEnded { session, request, job } => {
-                let ended = messages::FollowEnded { request, job: Some(convert::job(job)) };
-                self.send(session, Outgoing::Message(ended.into()));
-            }
-            Effect::Answer { session, request, answer } => {
-                self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
-                let answer = convert::answer(request, answer, &self.about);
-                self.answer(session, request, answer);
-            }
-            Effect::Enrolled { session, request, worker } => {
-                let name = self.engine.state().access.worker_at(worker).map(|worker| worker.name.clone());
-                info!(worker = worker.0, name = name.unwrap_or_default(), "a worker enrolled");
-                let store = self.about.store.to_vec().into();
-                let enrolled = messages::Enrolled { request, worker: worker.0, store };
-                self.send(session, Outgoing::Message(enrolled.into()));
-            }
-            Effect::Resumed { session, dropped } => {
-                let dropped = dropped.into_iter().map(|lease| lease.0).collect();
-                self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
-            }
-            Effect::Assign { session, first_lease, tasks } => {
-                let templates = self.new_templates(session, tasks.iter().map(|task| task.template));
-                self.send(session, Outgoing::Assign { first_lease, tasks, templates });
-            }
-            Effect::OutcomesTaken { session, number } => {
-                self.send(session, Outgoing::Message(messages::OutcomesTaken { number }.into()));
-            }
-            Effect::TokenCreated { session, request, token } => self.token_created(session, request, token),
-            Effect::TokenRevoked { session, request, token } => {
-                self.answer(session, request, messages::TokenRevoked { request });
-                self.end_sessions_of(token);
-            }
-            Effect::Close { session, reason } => {
-                let (reason, text) = convert::close_reason(reason);
-                self.close(session, reason, text);
-            }
-        }
-    }
-
-    /// Those of the templates that the session has not got yet.
-    fn new_templates(
-        &mut self,
-        session: SessionNumber,
-        numbers: impl Iterator<Item = TemplateNumber>,
-    ) -> Vec<DefineTemplate> {
-        let Some(handle) = self.sessions.get_mut(&session) else { return Vec::new() };
-        let mut new = Vec::new();
-        let mut last = None;
-        for number in numbers {
-            if last.replace(number) != Some(number)
-                && handle.templates.insert(number)
-                && let Some(template) = self.engine.state().templates.get(number)
-            {
-                new.push(DefineTemplate { number: number.0, template: template.body.clone() });
-            }
-        }
-        new
-    }
-
-    fn token_created(&mut self, session: SessionNumber, request: u64, token: TokenNumber) {
-        let Some((role, secret)) = self.new_tokens.remove(&(session, request)) else { return };
-        match self.tokens.text(role, token, secret) {
-            Ok(text) => {
-                let created = messages::TokenCreated { request, text, token: token.0 };
-                self.answer(session, request, created);
-            }
-            Err(error) => self.refuse(session, request, Code::FailedPrecondition, error.to_string()),
-        }
-    }
-
-    /// A revoked token lets nobody stay. (A worker that enrolled with it has an identity of its own.)
-    fn end_sessions_of(&mut self, token: TokenNumber) {
-        let ended: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, handle)| match handle.identity {
-                Identity::Caller { token: own, .. } => own == Some(token),
-                Identity::Joining { token: own } => own == token,
-                Identity::Worker { .. } => false,
-            })
-            .map(|(session, _)| *session)
-            .collect();
-        for session in ended {
-            self.close(session, Reason::Unauthenticated, "the token was revoked");
         }
     }
 

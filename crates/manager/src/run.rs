@@ -57,6 +57,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
         durability: config.durability.name().to_owned(),
         uptime_milliseconds: 0,
     };
+    let blobs = store.blobs.clone();
     let shared = Rc::new(Shared {
         events,
         reader: store.reader,
@@ -86,7 +87,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
     accepting.spawn_local(listen::listen_locally(local, gate));
     info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
 
-    let owner = Owner::new(engine, store.front, journal, tokens, about);
+    let owner = Owner::new(engine, store.front, blobs, journal, tokens, about);
     // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
     tokio::task::spawn_local(owner.run(inbox, progress, shutdown)).await.context("the owner of the state ended")??;
     // The owner has let go of every session: each says goodbye and ends.

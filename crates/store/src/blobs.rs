@@ -64,6 +64,12 @@ impl Blobs {
         self.disk.read(&name).map_err(|source| BlobError { action: "read", name, source })
     }
 
+    /// Removes a value that no record names. A power cut can bring it back, for [`Blobs::sweep`] to find.
+    pub fn remove(&self, file: u64) -> Result<(), BlobError> {
+        let name = name(file);
+        self.disk.remove(&name).map_err(|source| BlobError { action: "remove", name, source })
+    }
+
     /// Removes the files that are older than this opening of the store and that nobody names, and says how many.
     pub fn sweep(&self, live: &HashSet<u64>) -> Result<usize, BlobError> {
         let mut removed = 0;
@@ -126,6 +132,8 @@ mod tests {
         assert_eq!(blobs.read(kept).unwrap(), value);
         assert_eq!(blobs.read(new).unwrap(), &b"new"[..]);
         assert_eq!(blobs.read(unnamed).unwrap_err().source.kind(), io::ErrorKind::NotFound);
+        blobs.remove(new).unwrap();
+        assert_eq!(blobs.read(new).unwrap_err().source.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

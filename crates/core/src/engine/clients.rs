@@ -50,6 +50,11 @@ impl Engine {
             Some(job) => job.number,
             None => self.open_job(now, caller, submit, log),
         };
+        if skip > 0 {
+            let files: Vec<u64> = submit.payloads.external_files().collect();
+            let repeated = files.len() - payloads.external_files().count();
+            self.unused_files.extend(files.iter().take(repeated));
+        }
         if payloads.count() > 0 {
             let template = self.intern(&submit.template, log);
             self.append_tasks(now, job, next_index, template, &payloads, log);

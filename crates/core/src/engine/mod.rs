@@ -65,6 +65,8 @@ pub struct Engine {
     backoffs: BTreeSet<(Duration, TaskNumber)>,
     /// When to look whether a worker was silent for too long; one entry a worker, moved on when it comes up too early.
     silences: BTreeSet<(Duration, WorkerNumber)>,
+    /// Files of values that came in and that no record names.
+    unused_files: Vec<u64>,
     #[cfg(feature = "faults")]
     faults: Faults,
 }
@@ -95,6 +97,7 @@ impl Engine {
             follows: Follows::default(),
             backoffs: BTreeSet::new(),
             silences: BTreeSet::new(),
+            unused_files: Vec::new(),
             #[cfg(feature = "faults")]
             faults: Faults::default(),
         }
@@ -138,6 +141,10 @@ impl Engine {
             }
             Input::Submit { session, request, caller, submit } => {
                 let result = self.submit(now, session, request, caller, &submit, log);
+                if result.is_err() {
+                    // It is refused before anything of it is written down.
+                    self.unused_files.extend(submit.payloads.external_files());
+                }
                 self.answer_refusal(session, request, result);
             }
             Input::Follow { session, request, caller, follow } => {
@@ -189,6 +196,12 @@ impl Engine {
         #[cfg(feature = "faults")]
         let ready = ready || self.faults.tell_before_durable;
         if ready { self.effects.pop_front().map(|gated| gated.effect) } else { None }
+    }
+
+    /// The files of values that came in and were not kept (refused, repeated or too late): no record names them, now or
+    /// ever, so they can be removed at once.
+    pub fn take_unused_files(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unused_files)
     }
 
     /// How many effects wait.

@@ -16,7 +16,7 @@ use crate::{
     template::Kind,
     templates::{ClassNumber, Templates},
     time::Now,
-    values::{Values, ValuesBuilder},
+    values::{Value, Values, ValuesBuilder},
 };
 
 /// What is known of a worker that is connected or holds leases.
@@ -235,7 +235,12 @@ impl Engine {
         let mut builder = ValuesBuilder::default();
         let mut seen = FxHashSet::default();
         for ((lease, succeeded), (_, detail)) in ends.iter().zip(details.iter()) {
-            let Some(lease) = self.current_lease(*lease, worker).filter(|lease| seen.insert(*lease)) else { continue };
+            let Some(lease) = self.current_lease(*lease, worker).filter(|lease| seen.insert(*lease)) else {
+                if let Value::External { file, .. } = detail {
+                    self.unused_files.push(file);
+                }
+                continue;
+            };
             let inline = detail.len().min(crate::digest::INLINE_LIMIT) as usize;
             let full = builder.encoded_len() + inline > RECORD_VALUES;
             if !batch.is_empty() && (full || batch.len() == RECORD_ITEMS) {
@@ -341,6 +346,13 @@ impl Engine {
             leases.sort_unstable();
             self.release(now, &leases, ReleaseReason::Silence, log);
             self.presences.remove(&worker);
+        }
+    }
+
+    /// Gives every worker the full grace again: it was the manager that could not hear.
+    pub fn forgive_silence(&mut self, now: Now) {
+        for presence in self.presences.values_mut() {
+            presence.heard = now.monotonic;
         }
     }
 

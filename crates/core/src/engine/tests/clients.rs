@@ -10,6 +10,7 @@ use crate::{
     limits::Limits,
     record::{Caller, Idempotency, JobKey},
     task::TaskState,
+    values::ValuesBuilder,
 };
 
 #[test]
@@ -150,4 +151,44 @@ fn large_batches_are_cut_into_records_of_bounded_size() {
     assert_eq!(environment.engine.state().counts.get(TaskState::Succeeded), 40_000);
     assert!(environment.finished_records() >= 3);
     assert_eq!(given[39_999].1, LeaseNumber(given[0].1.0 + 39_999));
+}
+
+#[test]
+fn large_values_that_are_not_kept_are_named_once_to_be_removed() {
+    let mut environment = Environment::with(Limits { open_tasks: 3, ..Limits::default() });
+    let one = template(0, 1, 1);
+    let mut submit = |first_index: u32, files: &[u64]| {
+        let mut payloads = ValuesBuilder::default();
+        for file in files {
+            payloads.push(b"small");
+            payloads.push_external(*file, 300_000);
+        }
+        let submit = Submit {
+            key: JobKey([1; 16]),
+            name: String::new(),
+            idempotency: None,
+            first_index,
+            template: one.clone(),
+            payloads: payloads.take(),
+            last: false,
+        };
+        environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit });
+        environment.engine.take_unused_files()
+    };
+    assert!(submit(0, &[1]).is_empty(), "it is kept");
+    assert_eq!(submit(0, &[2]), [2], "a repetition");
+    assert_eq!(submit(0, &[3, 4]), [3, 4], "more than the queue takes");
+    assert_eq!(submit(9, &[5]), [5], "a gap");
+
+    let worker = environment.enrol(1);
+    let given = assigned(&environment.connect(worker, 1, 2, &[]));
+    let mut report = |file: u64| {
+        let mut details = ValuesBuilder::default();
+        details.push_external(file, 300_000);
+        let (session, ends) = (SessionNumber(1), vec![(given[0].1, true)]);
+        environment.input(Input::Outcomes { session, number: 1, ends, details: details.take() });
+        environment.engine.take_unused_files()
+    };
+    assert!(report(6).is_empty(), "it is kept");
+    assert_eq!(report(7), [7], "a repetition");
 }

@@ -194,3 +194,18 @@ fn a_task_that_was_queued_taken_up_and_queued_again_is_handed_out_once() {
         assigned(&environment.connect(other, 3, 4, &[])).iter().map(|(_, _, task)| task.to_string()).collect();
     assert_eq!(order, ["1.0", "1.1", "1.2"]);
 }
+
+#[test]
+fn when_the_manager_itself_was_stopped_nobody_loses_a_lease() {
+    let mut environment = Environment::new();
+    environment.submit(1, 0, 1, &template(0, 1, 1));
+    let worker = environment.enrol(1);
+    environment.connect(worker, 1, 1, &[]);
+    let grace = environment.limits.lease_grace;
+    environment.now.monotonic += grace * 2;
+    environment.engine.forgive_silence(environment.now);
+    assert!(environment.turn().is_empty());
+    assert!(environment.pass(grace / 2).is_empty());
+    let effects = environment.pass(grace / 2);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Close { reason: CloseReason::Silent, .. })));
+}

@@ -1,0 +1,134 @@
+//! What the owner passes on once it may be told.
+
+use task_messenger_core::{
+    effect::Effect,
+    ids::{SessionNumber, TemplateNumber, TokenNumber},
+};
+use task_messenger_protocol::messages::{self, Code, DefineTemplate, Reason};
+use tracing::info;
+
+use super::Owner;
+use crate::{
+    convert,
+    session::{Identity, Outgoing},
+};
+
+impl Owner {
+    /// Passes on what may be told: first what lets workers begin, then what clients wait for, last what nobody waits for.
+    /// Each message that leaves wakes a process, which on a small machine delays the next one.
+    pub(super) fn deliver(&mut self) {
+        let (mut to_clients, mut acknowledgements) = (Vec::new(), Vec::new());
+        while let Some(effect) = self.engine.poll_effect(self.front.told_through()) {
+            match effect {
+                Effect::Assign { .. } | Effect::Resumed { .. } | Effect::Enrolled { .. } | Effect::Close { .. } => {
+                    self.carry_out(effect);
+                }
+                Effect::OutcomesTaken { .. } => acknowledgements.push(effect),
+                _ => to_clients.push(effect),
+            }
+        }
+        for effect in to_clients.into_iter().chain(acknowledgements) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Accepted { session, request, job, next_index, digest, closed } => {
+                let accepted = messages::Accepted { request, job: job.0, next_index, digest, closed };
+                self.answer(session, request, accepted);
+            }
+            Effect::Refused { session, request, refusal } => {
+                self.new_tokens.remove(&(session, request));
+                self.answer(session, request, convert::refused(request, &refusal));
+            }
+            Effect::Results { session, request, job, results } => {
+                self.send(session, Outgoing::Results { request, job, results });
+            }
+            Effect::FollowEnded { session, request, job } => {
+                let ended = messages::FollowEnded { request, job: Some(convert::job(job)) };
+                self.send(session, Outgoing::Message(ended.into()));
+            }
+            Effect::Answer { session, request, answer } => {
+                self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
+                let answer = convert::answer(request, answer, &self.about);
+                self.answer(session, request, answer);
+            }
+            Effect::Enrolled { session, request, worker } => {
+                let name = self.engine.state().access.worker_at(worker).map(|worker| worker.name.clone());
+                info!(worker = worker.0, name = name.unwrap_or_default(), "a worker enrolled");
+                let store = self.about.store.to_vec().into();
+                let enrolled = messages::Enrolled { request, worker: worker.0, store };
+                self.send(session, Outgoing::Message(enrolled.into()));
+            }
+            Effect::Resumed { session, dropped } => {
+                let dropped = dropped.into_iter().map(|lease| lease.0).collect();
+                self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
+            }
+            Effect::Assign { session, first_lease, tasks } => {
+                let templates = self.new_templates(session, tasks.iter().map(|task| task.template));
+                self.send(session, Outgoing::Assign { first_lease, tasks, templates });
+            }
+            Effect::OutcomesTaken { session, number } => {
+                self.send(session, Outgoing::Message(messages::OutcomesTaken { number }.into()));
+            }
+            Effect::TokenCreated { session, request, token } => self.token_created(session, request, token),
+            Effect::TokenRevoked { session, request, token } => {
+                self.answer(session, request, messages::TokenRevoked { request });
+                self.end_sessions_of(token);
+            }
+            Effect::Close { session, reason } => {
+                let (reason, text) = convert::close_reason(reason);
+                self.close(session, reason, text);
+            }
+        }
+    }
+
+    /// Those of the templates that the session has not got yet.
+    fn new_templates(
+        &mut self,
+        session: SessionNumber,
+        numbers: impl Iterator<Item = TemplateNumber>,
+    ) -> Vec<DefineTemplate> {
+        let Some(handle) = self.sessions.get_mut(&session) else { return Vec::new() };
+        let mut new = Vec::new();
+        let mut last = None;
+        for number in numbers {
+            if last.replace(number) != Some(number)
+                && handle.templates.insert(number)
+                && let Some(template) = self.engine.state().templates.get(number)
+            {
+                new.push(DefineTemplate { number: number.0, template: template.body.clone() });
+            }
+        }
+        new
+    }
+
+    fn token_created(&mut self, session: SessionNumber, request: u64, token: TokenNumber) {
+        let Some((role, secret)) = self.new_tokens.remove(&(session, request)) else { return };
+        match self.tokens.text(role, token, secret) {
+            Ok(text) => {
+                let created = messages::TokenCreated { request, text, token: token.0 };
+                self.answer(session, request, created);
+            }
+            Err(error) => self.refuse(session, request, Code::FailedPrecondition, error.to_string()),
+        }
+    }
+
+    /// A revoked token lets nobody stay. (A worker that enrolled with it has an identity of its own.)
+    fn end_sessions_of(&mut self, token: TokenNumber) {
+        let ended: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, handle)| match handle.identity {
+                Identity::Caller { token: own, .. } => own == Some(token),
+                Identity::Joining { token: own } => own == token,
+                Identity::Worker { .. } => false,
+            })
+            .map(|(session, _)| *session)
+            .collect();
+        for session in ended {
+            self.close(session, Reason::Unauthenticated, "the token was revoked");
+        }
+    }
+}
