@@ -1,6 +1,7 @@
 //! How a command ends: exit codes, and the one place where an error is printed.
 
 use std::io;
+use task_messenger_daemon::say::say;
 
 use task_messenger_client::{CredentialError, Error, ExitCode};
 
@@ -94,9 +95,9 @@ pub fn report(error: &anyhow::Error) {
     if error.chain().any(<dyn std::error::Error>::is::<OutputClosed>) {
         return;
     }
-    eprintln!("error: {}", text(error));
+    say(format_args!("error: {}", text(error)));
     if let Some(advice) = advice(error) {
-        eprintln!("  next: {advice}");
+        say(format_args!("  next: {advice}"));
     }
 }
 

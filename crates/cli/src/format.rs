@@ -103,7 +103,20 @@ pub fn ending(outcome: &Outcome) -> String {
         Ending::Panicked => "panic".to_owned(),
         Ending::Unspecified => "no outcome".to_owned(),
     };
-    if outcome.text.is_empty() { reason } else { format!("{reason}: {}", outcome.text) }
+    if outcome.text.is_empty() { reason } else { format!("{reason}: {}", harmless(&outcome.text)) }
+}
+
+/// A text that a worker sent, without what could steer the terminal: control characters are shown as they are written in
+/// Rust and C.
+fn harmless(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
 }
 
 fn ending_name(ending: Ending) -> &'static str {
@@ -202,5 +215,7 @@ mod tests {
         let outcome =
             Outcome { ending: Ending::Error.into(), text: "no such program".to_owned(), ..Outcome::default() };
         assert_eq!(ending(&outcome), "error: no such program");
+        let outcome = Outcome { text: "\u{1b}[2J\ttoo\nmuch\r".to_owned(), ..outcome };
+        assert_eq!(ending(&outcome), "error: \\u{1b}[2J\ttoo\nmuch\\r");
     }
 }

@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use task_messenger_client::ClientCredential;
-use task_messenger_daemon::{directories, shutdown::Shutdown};
+use task_messenger_daemon::{
+    directories,
+    say::{say, tell},
+    shutdown::Shutdown,
+};
 
 use crate::fleet::Fleet;
 
@@ -44,21 +48,25 @@ pub async fn run(options: &Options) -> Result<()> {
         // What had been started ends with it.
         _ = shutdown.requested() => return Ok(()),
     };
-    println!("a manager and {} workers are running; state and logs: {}", options.workers, directory.display());
-    println!("{}", log_in(fleet.credential(), &fleet.credential_file(), &options.credential)?);
-    println!("Ctrl-C stops them; what is queued goes on at the next start");
+    tell(format_args!(
+        "a manager and {} workers are running; state and logs: {}",
+        options.workers,
+        directory.display()
+    ));
+    tell(log_in(fleet.credential(), &fleet.credential_file(), &options.credential)?);
+    tell("Ctrl-C stops them; what is queued goes on at the next start");
     let mut looks = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             _ = shutdown.requested() => break,
             _ = looks.tick() => {
                 for name in fleet.keep_up()? {
-                    eprintln!("{name} had ended and was started again; its log: {}", directory.join(format!("{name}.log")).display());
+                    say(format_args!("{name} had ended and was started again; its log: {}", directory.join(format!("{name}.log")).display()));
                 }
             }
         }
     }
-    println!("stopping");
+    tell("stopping");
     fleet.stop().await
 }
 

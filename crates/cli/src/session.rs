@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 use clap::Args;
 use task_messenger_client::{Client, ClientCredential, ClientOptions, Connector, LinkStatus};
-use task_messenger_daemon::directories;
+use task_messenger_daemon::{directories, say::say};
 use task_messenger_protocol::token::check_address;
 
 use crate::failure::UsageError;
@@ -64,11 +64,11 @@ impl SessionOptions {
                 let now = status.borrow_and_update().clone();
                 match now {
                     LinkStatus::Down { reason, attempts } if attempts > 0 && !said => {
-                        eprintln!("the manager is out of reach ({reason}); trying again, nothing is lost");
+                        say(format_args!("the manager is out of reach ({reason}); trying again, nothing is lost"));
                         said = true;
                     }
                     LinkStatus::Up if said => {
-                        eprintln!("the manager is back");
+                        say("the manager is back");
                         said = false;
                     }
                     _ => {}

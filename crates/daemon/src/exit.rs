@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt::Write as _};
 
+use crate::say::say;
+
 /// A clean stop.
 pub const SUCCESS: u8 = 0;
 /// Of daemons: unexpected, a restart helps. Of clients: a task failed.
@@ -24,7 +26,7 @@ pub const TERMINATED: u8 = 143;
 
 /// Prints an error with all its causes, once, to standard error.
 pub fn report(error: &(dyn Error + 'static)) {
-    eprintln!("error: {}", chain(error));
+    say(format_args!("error: {}", chain(error)));
 }
 
 /// An error and its causes in one text, separated by colons.

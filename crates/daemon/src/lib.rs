@@ -5,4 +5,5 @@ pub mod directories;
 pub mod exit;
 pub mod local;
 pub mod logging;
+pub mod say;
 pub mod shutdown;

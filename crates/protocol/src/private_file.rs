@@ -42,10 +42,7 @@ pub enum PrivateFileError {
 /// one at once: after a crash there is either the old file or the new one.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     let attempt = || {
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(path);
         // `tempfile` creates with mode 0600.
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
         file.write_all(content)?;
@@ -54,6 +51,16 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
         sync_directory(directory)
     };
     attempt().map_err(|source| PrivateFileError::Write { path: path.to_owned(), source })
+}
+
+/// Whether a file can be written beside `path`, found out by doing it: for secrets that must not be lost once they exist.
+pub fn check_place(path: &Path) -> Result<(), PrivateFileError> {
+    let attempt = || tempfile::Builder::new().prefix(".new-").tempfile_in(directory_of(path))?.write_all(&[0; 4_096]);
+    attempt().map_err(|source| PrivateFileError::Write { path: path.to_owned(), source })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads such a file. Refuses one that others can read, but for systemd's credentials, where an access list that lets

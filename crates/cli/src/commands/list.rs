@@ -5,6 +5,7 @@ use clap::Args;
 use comfy_table::Cell;
 use serde_json::Value;
 use task_messenger_client::{Client, JobNumber, TaskState};
+use task_messenger_daemon::say::say;
 
 use crate::{
     failure::UsageError,
@@ -130,6 +131,6 @@ async fn list_tasks(client: &Client, arguments: &Arguments, job: JobNumber, prin
 /// On standard error, so that what reads the table isn't disturbed.
 fn say_if_more(more: bool, next: Option<String>) {
     if let (true, Some(next)) = (more, next) {
-        eprintln!("there are more: `{next}` goes on, `--limit N` shows more at a time");
+        say(format_args!("there are more: `{next}` goes on, `--limit N` shows more at a time"));
     }
 }

@@ -1,6 +1,7 @@
 //! `map`: one program over many lines.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
+use task_messenger_daemon::say::say;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -83,10 +84,19 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         }
     };
     let Some(first) = first else {
-        eprintln!("the input is empty: there is nothing to do");
+        say("the input is empty: there is nothing to do");
         return Ok(0);
     };
     let first = first?;
+
+    // Before there is a job: what can fail here leaves none behind.
+    let progress = Arc::new(Progress::new());
+    let destination = match (&arguments.results, arguments.keep_order) {
+        (Some(directory), _) => Destination::Directory(directory.clone()),
+        (None, true) => Destination::InOrder,
+        (None, false) => Destination::AsFinished,
+    };
+    let Output { results, mut writing } = output::start(destination, Arc::clone(&progress))?;
 
     let key_text = match &arguments.job_key {
         Some(key) => key.clone(),
@@ -102,15 +112,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         }
     };
     if opened.already > 0 {
-        eprintln!("job {} goes on: {} of its tasks were submitted before", opened.job, opened.already);
+        say(format_args!("job {} goes on: {} of its tasks were submitted before", opened.job, opened.already));
     }
-    let progress = Arc::new(Progress::new());
-    let destination = match (&arguments.results, arguments.keep_order) {
-        (Some(directory), _) => Destination::Directory(directory.clone()),
-        (None, true) => Destination::InOrder,
-        (None, false) => Destination::AsFinished,
-    };
-    let Output { results, mut writing } = output::start(destination, Arc::clone(&progress))?;
     let follow = client.follow(Target::Job(opened.job))?;
     let work = async {
         let submit = submit(job, &template, first, chunks, &progress);
@@ -150,15 +153,15 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
                 failure::report(&error);
             }
             if !contradicts_the_key(&error) {
-                eprintln!("{}", how_to_go_on(opened.job, &key_text, interrupted));
+                say(how_to_go_on(opened.job, &key_text, interrupted));
             }
             return Ok(if interrupted { INTERRUPTED } else { failure::exit_code(&error) });
         }
     }
-    eprintln!("job {}: {}", opened.job, progress.summary());
+    say(format_args!("job {}: {}", opened.job, progress.summary()));
     let mut failures = failures.unwrap_or_default();
     if failures.count() > 0 {
-        eprintln!("{}", failures.text(opened.job));
+        say(failures.text(opened.job));
     }
     Ok(u8::from(failures.count() > 0))
 }
@@ -206,7 +209,7 @@ async fn say_how_far(progress: &Progress) {
     }
     loop {
         tokio::time::sleep(progress::EVERY).await;
-        eprintln!("{}", progress.line());
+        say(progress.line());
     }
 }
 

@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde_json::{Value, json};
 use task_messenger_client::{TaskId, TaskState};
+use task_messenger_daemon::say::say;
 
 use super::{show::find_job, submit::write_outputs};
 use crate::{
@@ -72,6 +73,6 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     if result.state == TaskState::Succeeded {
         return Ok(0);
     }
-    eprintln!("task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome));
+    say(format_args!("task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome)));
     Ok(1)
 }

@@ -1,6 +1,7 @@
 //! `skill`: one call of a function that is linked into the workers.
 
 use std::io::Read;
+use task_messenger_daemon::say::say;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -55,7 +56,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     }
     let Some(result) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
     if result.state != TaskState::Succeeded {
-        eprintln!("error: task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome));
+        say(format_args!("error: task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome)));
         return Ok(1);
     }
     let printer = Printer::new(true);

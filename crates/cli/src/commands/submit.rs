@@ -1,6 +1,7 @@
 //! `submit`: one program on one of the workers.
 
 use std::{io::Read, path::Path};
+use task_messenger_daemon::say::say;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -105,7 +106,7 @@ pub async fn await_result(client: &Client, task: TaskId) -> Result<Option<TaskRe
         }
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            eprintln!("\ntask {task} goes on without this command; later: `task-messenger result {task}`");
+            say(format_args!("\ntask {task} goes on without this command; later: `task-messenger result {task}`"));
             Ok(None)
         }
     }
@@ -123,10 +124,10 @@ pub fn write_outputs(outcome: &Outcome) -> Result<()> {
     let _ = std::io::stderr().lock().write_all(&outcome.errors);
     for (what, dropped) in [("output", outcome.output_dropped), ("errors", outcome.errors_dropped)] {
         if dropped > 0 {
-            eprintln!(
+            say(format_args!(
                 "task-messenger: the first {} of its {what} are missing: only the end is kept",
                 format::bytes(dropped)
-            );
+            ));
         }
     }
     Ok(())
@@ -136,7 +137,7 @@ pub fn write_outputs(outcome: &Outcome) -> Result<()> {
 fn exit_code(task: TaskId, result: &TaskResult) -> u8 {
     let outcome = &result.outcome;
     if matches!(result.state, TaskState::Cancelled | TaskState::Expired) {
-        eprintln!("task-messenger: task {task} is {}", format::state(result.state));
+        say(format_args!("task-messenger: task {task} is {}", format::state(result.state)));
         return CLIENT_FAILED;
     }
     match outcome.ending() {
@@ -145,7 +146,7 @@ fn exit_code(task: TaskId, result: &TaskResult) -> u8 {
         Ending::Exited => u8::try_from(outcome.code).ok().filter(|code| *code != 0).unwrap_or(1),
         Ending::Signalled => 128_u8.saturating_add(u8::try_from(outcome.code).unwrap_or(u8::MAX)),
         ending => {
-            eprintln!("task-messenger: task {task}: {}", format::ending(outcome));
+            say(format_args!("task-messenger: task {task}: {}", format::ending(outcome)));
             match ending {
                 Ending::TimedOut => 124,
                 Ending::Error => 126,

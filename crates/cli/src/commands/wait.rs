@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use task_messenger_client::{Client, FollowOptions, JobNumber, Target, TaskState};
+use task_messenger_daemon::say::say;
 
 use super::submit::{INTERRUPTED, await_result};
 use crate::{format, id::Id, printer::Printer, session::SessionOptions};
@@ -53,7 +54,7 @@ async fn wait_for_job(client: &Client, job: JobNumber, printer: Printer) -> Resu
         end = results.next_batch() => drop(end?),
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            eprintln!("\njob {job} goes on without this command; `task-messenger show {job}` says how far it is");
+            say(format_args!("\njob {job} goes on without this command; `task-messenger show {job}` says how far it is"));
             return Ok(INTERRUPTED);
         }
     }

@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use task_messenger_client::{Client, WorkerSummary};
-use task_messenger_daemon::shutdown::Shutdown;
+use task_messenger_daemon::{
+    say::{say, tell},
+    shutdown::Shutdown,
+};
 
 use self::{checker::Checker, progress::Progress, report::Report, work::Work};
 use crate::fleet::Fleet;
@@ -50,7 +53,7 @@ pub async fn run(options: &Options) -> Result<()> {
     };
     if result.is_err() {
         // The logs are what explains it.
-        eprintln!("the demo's state and logs are kept in {}", home.keep().display());
+        say(format_args!("the demo's state and logs are kept in {}", home.keep().display()));
     }
     result
 }
@@ -58,20 +61,20 @@ pub async fn run(options: &Options) -> Result<()> {
 async fn run_in(options: &Options, home: &std::path::Path) -> Result<()> {
     let files = files::find(&options.directory, home)?;
     let passes = files::FEWEST_TASKS.div_ceil(files.len());
-    eprintln!(
+    say(format_args!(
         "{} files below {}{}; starting a manager and {} workers in {}",
         files.len(),
         options.directory.display(),
         if passes > 1 { format!(", {passes} passes") } else { String::new() },
         options.workers,
         home.display(),
-    );
+    ));
     let mut fleet = Fleet::start(home, options.workers, None).await?;
     let client = Client::connect(fleet.credential()).await?;
     let report = supervise(options, &mut fleet, &client, &files, passes).await?;
     drop(client);
     fleet.stop().await?;
-    println!("{report}");
+    tell(&report);
     if report.is_right() { Ok(()) } else { bail!("the answers are not all there and right; see the table") }
 }
 

@@ -5,6 +5,7 @@ use std::{
     io::IsTerminal,
     time::{Duration, Instant},
 };
+use task_messenger_daemon::say::say;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -39,7 +40,7 @@ impl Progress {
                 let seconds = self.started.elapsed().as_secs_f64();
                 let rate = done as f64 / seconds;
                 let left = self.total.saturating_sub(done) as f64 / rate;
-                eprintln!("{done}/{} tasks, {rate:.0}/s, {left:.0} s left", self.total);
+                say(format_args!("{done}/{} tasks, {rate:.0}/s, {left:.0} s left", self.total));
             }
             None => {}
         }
@@ -48,7 +49,7 @@ impl Progress {
     pub(super) fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say(text),
         }
     }
 

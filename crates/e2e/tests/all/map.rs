@@ -139,6 +139,18 @@ fn outputs_come_as_tasks_finish_or_in_the_order_of_the_input() {
 }
 
 #[test]
+fn a_map_whose_results_have_no_place_leaves_no_job_behind() {
+    let (site, _worker) = scene();
+    std::fs::write(site.path("file"), "in the way").unwrap();
+    let below = site.path("file/results").display().to_string();
+    site.invoke(&["map", "--results", &below, "--", "true"], Some(b"1\n"))
+        .wait()
+        .saying(&["can't be made"])
+        .ended_with(2);
+    assert_eq!(site.run(&["list", "--json"]).json().as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn a_map_sends_files_and_writes_results_into_a_directory() {
     let (site, _worker) = scene();
     let (one, other) = (site.path("one.bin"), site.path("other file"));

@@ -8,9 +8,13 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use task_messenger_core::record::Role;
-use task_messenger_daemon::{directories, exit};
+use task_messenger_daemon::{
+    directories, exit,
+    say::{say, tell},
+};
 use task_messenger_protocol::{
     credential::{CredentialError, WorkerCredential},
+    private_file,
     token::Token,
 };
 
@@ -41,23 +45,25 @@ pub(super) fn join(config: &WorkerConfig, join: &Join) -> Result<(), Failure> {
     }
     let token = parse(&read(join.source.as_deref())?)?;
     prepare(config)?;
+    // Once the manager has enrolled it, the worker must be able to keep what it got.
+    private_file::check_place(&path)?;
     let enrolment = Enrolment::new(token, &config.managers, &config.joining_name())?;
     let credential = runtime()?
         .block_on(async {
             if !join.wait {
                 return enrolment.attempt().await;
             }
-            enrolment.insist(|text| eprintln!("waiting for the manager: {text}")).await
+            enrolment.insist(|text| say(format_args!("waiting for the manager: {text}"))).await
         })
         .map_err(refused)?;
     credential.save(&path)?;
-    println!(
+    tell(format_args!(
         "joined as worker {} ({:?}); its credential is {}",
         credential.worker,
         config.joining_name(),
         path.display()
-    );
-    println!("start it with: task-messenger-worker run");
+    ));
+    tell("start it with: task-messenger-worker run");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod join;
 mod run;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use task_messenger_daemon::say::tell;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
@@ -139,11 +140,11 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
 fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     let config = configuration(&cli)?;
     if cli.print_config {
-        println!("{}", print(&config)?);
+        tell(print(&config)?);
         return Ok(exit::SUCCESS);
     }
     if cli.check_config {
-        println!("the configuration is valid");
+        tell("the configuration is valid");
         return Ok(exit::SUCCESS);
     }
     match cli.command {

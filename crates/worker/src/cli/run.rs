@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use task_messenger_daemon::{exit, logging::LoggingError, shutdown::Shutdown};
-use task_messenger_protocol::{credential::WorkerCredential, link};
+use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
 use super::{Failure, join, runtime};
 use crate::{
@@ -75,6 +75,7 @@ async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> 
         return Err(Failure::new(exit::CONFIGURATION, anyhow!(text)));
     };
     let enrolment = join::from_configuration(config, file)?;
+    private_file::check_place(&path)?;
     let credential = enrolment
         .insist(|error| tracing::warn!(error, "the worker can't join yet; trying again until it can"))
         .await

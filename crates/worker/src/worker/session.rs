@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A link that held this long was a good one: the next attempts begin with short waits again.
-const STABLE: Duration = Duration::from_secs(10);
+const STABLE: Duration = Duration::from_secs(1);
 /// When this much waits to be written, no more outcomes are added.
 const UNSENT_MOST: usize = 4 << 20;
 /// About as long as messages with outcomes get.
