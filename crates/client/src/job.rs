@@ -69,7 +69,7 @@ impl Client {
     pub fn job(&self, options: JobOptions) -> Result<JobWriter, Error> {
         let may_exist = options.key.is_some();
         let key = options.key.map_or_else(JobKey::random, Ok)?;
-        let job = Job::new(key, options.name, String::new(), options.when_full);
+        let job = Job::new(key, options.name, String::new(), options.times, options.when_full);
         let submission = Submission::new(self.handle(), job)?;
         Ok(JobWriter { submission, key, may_exist, earlier: None, pushed: 0 })
     }
@@ -81,7 +81,7 @@ impl Client {
         payload: &[u8],
         options: LoneOptions,
     ) -> Result<TaskId, Error> {
-        let job = Job::new(JobKey::random()?, options.name, options.idempotency_key, options.when_full);
+        let job = Job::new(JobKey::random()?, options.name, options.idempotency_key, options.times, options.when_full);
         let submission = Submission::new(self.handle(), job)?;
         submission.handle.with(|state| state.push_lone(submission.number, template, payload))?;
         let accepted = submission.accepted_when(|accepted| accepted.closed).await?;

@@ -42,8 +42,8 @@ pub use error::{Error, ExitCode};
 pub use job::{JobWriter, Opened, Submitted};
 pub use job_key::JobKey;
 pub use link::Connector;
-pub use options::{ClientOptions, JobOptions, LoneOptions, WhenFull};
-pub use queries::{JobPages, TaskPages};
+pub use options::{ClientOptions, JobOptions, LoneOptions, Times, WhenFull};
+pub use queries::{JobPages, Named, TaskPages};
 pub use results::{FollowOptions, ResultBatch, Results, Target, TaskResult};
 pub use template::EncodedTemplate;
 
@@ -51,7 +51,7 @@ pub use task_messenger_protocol::{
     credential::{ClientCredential, CredentialError},
     ids::{JobNumber, TaskId},
     messages::{
-        Command, Counts, JobSummary, Outcome, Role, Status, TaskDetail, TaskState, TaskSummary, Template, TokenCreated,
-        TokenSummary, WorkerSummary, command::Use, outcome::Ending, template::Kind,
+        Changed, Command, Counts, JobSummary, Outcome, Role, Status, TaskDetail, TaskState, TaskSummary, Template,
+        TokenCreated, TokenSummary, WorkerMode, WorkerSummary, command::Use, outcome::Ending, template::Kind,
     },
 };

@@ -39,6 +39,15 @@ pub enum WhenFull {
     Fail,
 }
 
+/// When tasks are to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// For how long they wait before they are queued, from the moment on that the manager takes them.
+    pub delay: Option<Duration>,
+    /// In what time they have to start, from that moment on; those that have not end `expired`.
+    pub deadline: Option<Duration>,
+}
+
 /// A job that is submitted in a stream.
 #[derive(Clone, Debug, Default)]
 pub struct JobOptions {
@@ -46,6 +55,8 @@ pub struct JobOptions {
     pub name: String,
     /// The key of a job that may be there already, which is then continued; `None`: a new job.
     pub key: Option<JobKey>,
+    /// When its tasks are to run.
+    pub times: Times,
     /// What happens when the manager has no room.
     pub when_full: WhenFull,
 }
@@ -58,6 +69,8 @@ pub struct LoneOptions {
     /// Repeating the submit with the same text, by any client of the same owner within 24 hours, returns the first task.
     /// Empty: none.
     pub idempotency_key: String,
+    /// When it is to run.
+    pub times: Times,
     /// What happens when the manager has no room.
     pub when_full: WhenFull,
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use task_messenger_protocol::messages::{
-    CreateToken, JobSummary, JobsQuestion, Query, RevokeToken, Role, Status, StatusQuestion, TaskDetail, TaskQuestion,
-    TaskState, TaskSummary, TasksQuestion, TokenCreated, TokenSummary, TokensQuestion, WorkerSummary, WorkersQuestion,
-    answer::Answer, from_manager, from_peer, query::Question,
+    Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Query, RemoveWorker, Retry, RevokeToken, Role, SetWorker,
+    Status, StatusQuestion, TaskDetail, TaskQuestion, TaskState, TaskSummary, TasksQuestion, TokenCreated,
+    TokenSummary, TokensQuestion, WorkerMode, WorkerSummary, WorkersQuestion, answer::Answer, from_manager, from_peer,
+    query::Question,
 };
 
 use crate::{Client, Error, JobNumber, Target, TaskId, TaskResult};
@@ -99,9 +100,45 @@ impl Client {
         }
     }
 
-    /// Revokes a token. Only for administrators.
-    pub async fn revoke_token(&self, token: u32) -> Result<(), Error> {
-        match self.call(RevokeToken { request: 0, token }.into(), None).await? {
+    /// Ends a task, or all tasks of a job: those that wait at once, those that run once their worker has stopped them.
+    pub async fn cancel(&self, named: Named) -> Result<Changed, Error> {
+        let (job, index_plus_one) = named.numbers();
+        self.change(Cancel { request: 0, job, index_plus_one }.into()).await
+    }
+
+    /// Queues a task, or the tasks of a job, again that failed, expired or were cancelled. Their failures start again.
+    pub async fn retry(&self, named: Named) -> Result<Changed, Error> {
+        let (job, index_plus_one) = named.numbers();
+        self.change(Retry { request: 0, job, index_plus_one }.into()).await
+    }
+
+    async fn change(&self, body: from_peer::Message) -> Result<Changed, Error> {
+        match self.call(body, None).await? {
+            from_manager::Message::Changed(changed) => Ok(changed),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// Says what a worker gets; how many slots' worth of tasks it still holds. Only for administrators.
+    pub async fn set_worker(&self, worker: u32, mode: WorkerMode) -> Result<u32, Error> {
+        self.change_worker(SetWorker { request: 0, worker, mode: mode.into() }.into()).await
+    }
+
+    /// Lets a worker in no more: it stops its tasks, which are queued again. Only for administrators.
+    pub async fn remove_worker(&self, worker: u32) -> Result<(), Error> {
+        self.change_worker(RemoveWorker { request: 0, worker }.into()).await.map(drop)
+    }
+
+    async fn change_worker(&self, body: from_peer::Message) -> Result<u32, Error> {
+        match self.call(body, None).await? {
+            from_manager::Message::WorkerChanged(changed) => Ok(changed.slots_used),
+            _ => Err(OTHER_ANSWER),
+        }
+    }
+
+    /// Revokes a token, and removes the workers that enrolled with it if that is wanted. Only for administrators.
+    pub async fn revoke_token(&self, token: u32, with_workers: bool) -> Result<(), Error> {
+        match self.call(RevokeToken { request: 0, token, with_workers }.into(), None).await? {
             from_manager::Message::TokenRevoked(_) => Ok(()),
             _ => Err(OTHER_ANSWER),
         }
@@ -179,5 +216,24 @@ impl TaskPages {
     /// Whether there are more.
     pub fn more(&self) -> bool {
         self.from_index.is_some()
+    }
+}
+
+/// A task or a whole job, to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// All tasks of a job.
+    Job(JobNumber),
+    /// One task.
+    Task(TaskId),
+}
+
+impl Named {
+    /// The job's number, and one more than the task's index in it; 0 for the whole job.
+    fn numbers(self) -> (u64, u32) {
+        match self {
+            Self::Job(job) => (job.0, 0),
+            Self::Task(task) => (task.job.0, task.index.saturating_add(1)),
+        }
     }
 }

@@ -207,6 +207,8 @@ impl State {
             Message::Answer(answer) => self.answered(answer.request, Message::Answer(answer)),
             Message::TokenCreated(created) => self.answered(created.request, Message::TokenCreated(created)),
             Message::TokenRevoked(revoked) => self.answered(revoked.request, Message::TokenRevoked(revoked)),
+            Message::Changed(changed) => self.answered(changed.request, Message::Changed(changed)),
+            Message::WorkerChanged(changed) => self.answered(changed.request, Message::WorkerChanged(changed)),
             // Meant for workers: a manager doesn't send them here, and nothing depends on them.
             _ => {}
         }

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     ids::{OwnerNumber, TokenNumber, WorkerNumber},
-    record::{Caller, Role, SecretHash},
+    record::{Caller, Role, SecretHash, WorkerMode},
     time::WallTime,
 };
 
@@ -40,6 +40,12 @@ pub struct EnrolledWorker {
     pub name: String,
     /// When.
     pub enrolled: WallTime,
+    /// The process that connected last; 0 before the first.
+    pub incarnation: u64,
+    /// What it gets.
+    pub mode: WorkerMode,
+    /// When it was removed.
+    pub removed: Option<WallTime>,
 }
 
 /// Owners, tokens and workers.
@@ -66,6 +72,9 @@ pub enum Denied {
     /// No such worker, or not its secret.
     #[error("the worker is not enrolled with this manager")]
     UnknownWorker,
+    /// It was enrolled.
+    #[error("the worker was removed")]
+    Removed,
 }
 
 impl Access {
@@ -83,7 +92,9 @@ impl Access {
 
     /// Checks an enrolled worker's secret.
     pub fn worker(&self, number: WorkerNumber, secret: SecretHash) -> Result<&EnrolledWorker, Denied> {
-        self.workers.get(number.0 as usize).filter(|worker| worker.hash == secret).ok_or(Denied::UnknownWorker)
+        let worker = self.workers.get(number.0 as usize).filter(|worker| worker.hash == secret);
+        let worker = worker.ok_or(Denied::UnknownWorker)?;
+        if worker.removed.is_some() { Err(Denied::Removed) } else { Ok(worker) }
     }
 
     /// A token by number.
@@ -148,6 +159,10 @@ impl Access {
         if let Some(token) = self.tokens.get_mut(number.0 as usize) {
             token.revoked.get_or_insert(time);
         }
+    }
+
+    pub(crate) fn worker_mut(&mut self, number: WorkerNumber) -> Option<&mut EnrolledWorker> {
+        self.workers.get_mut(number.0 as usize)
     }
 
     pub(crate) fn add_worker(&mut self, worker: EnrolledWorker) {

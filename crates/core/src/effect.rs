@@ -116,6 +116,46 @@ pub enum Effect {
         /// Which.
         token: TokenNumber,
     },
+    /// A cancel or retry is kept.
+    Changed {
+        /// To whom.
+        session: SessionNumber,
+        /// The request.
+        request: u64,
+        /// How many tasks are in another state now.
+        tasks: u64,
+        /// How many run still and end `cancelled` when their attempts do.
+        running: u64,
+    },
+    /// A worker was set or removed.
+    WorkerChanged {
+        /// To whom.
+        session: SessionNumber,
+        /// The request.
+        request: u64,
+        /// Slots' worth of tasks that it still holds.
+        used: u32,
+    },
+    /// A worker is to end these, which were cancelled: it gives back what it has not started, stops what it runs, and
+    /// reports that as ever.
+    Cancel {
+        /// To whom.
+        session: SessionNumber,
+        /// Which.
+        leases: Vec<LeaseNumber>,
+    },
+    /// A worker is to give these back unless it has started them.
+    TakeBack {
+        /// To whom.
+        session: SessionNumber,
+        /// Which.
+        leases: Vec<LeaseNumber>,
+    },
+    /// A worker is to show that it is alive: its process may have been replaced.
+    Probe {
+        /// Whose session.
+        session: SessionNumber,
+    },
     /// A session ends.
     Close {
         /// Which.
@@ -160,6 +200,10 @@ pub enum CloseReason {
     Silent,
     /// It spoke of a session's business before resuming, or twice.
     Protocol,
+    /// Another process with the same identity is connected, and alive.
+    Clone,
+    /// The worker was removed.
+    Removed,
 }
 
 /// Why a request was not carried out.

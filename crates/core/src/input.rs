@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use crate::{
     ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber, WorkerNumber},
     query::Query,
-    record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash},
+    record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash, WorkerMode},
     template::Template,
     values::Values,
 };
@@ -151,7 +151,60 @@ pub enum Input {
         request: u64,
         /// Which.
         token: TokenNumber,
+        /// Whether the workers that enrolled with it are removed too.
+        with_workers: bool,
     },
+    /// Somebody cancels a task or a job.
+    Cancel {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// Which.
+        named: Named,
+    },
+    /// Somebody wants what ended without success run again.
+    Retry {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// Which.
+        named: Named,
+    },
+    /// An administrator says what a worker gets.
+    SetWorker {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// Which.
+        worker: WorkerNumber,
+        /// What.
+        mode: WorkerMode,
+    },
+    /// An administrator removes a worker.
+    RemoveWorker {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// Which.
+        worker: WorkerNumber,
+    },
+}
+
+/// A task or a whole job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// One task.
+    Task(TaskId),
+    /// All tasks of a job.
+    Job(JobNumber),
 }
 
 /// Tasks for a job.
@@ -171,6 +224,10 @@ pub struct Submit {
     pub payloads: Values,
     /// Whether the job gets no more tasks.
     pub last: bool,
+    /// For how long the tasks are `scheduled` first, from now on.
+    pub delay: Option<Duration>,
+    /// In what time they have to start, from now on: those that have not end `expired`.
+    pub deadline: Option<Duration>,
 }
 
 /// What a client wants to follow.
@@ -200,6 +257,8 @@ pub enum Target {
 /// What a worker says when it connects.
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
+    /// Random, of this process; not 0.
+    pub incarnation: u64,
     /// Its slots, at least 1.
     pub slots: u32,
     /// How many slots' worth of tasks it wants to hold.

@@ -67,6 +67,14 @@ impl Job {
         Some(TaskNumber(first_task.0 + u64::from(index - first_index)))
     }
 
+    /// The numbers of all of its tasks, by index.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskNumber> + '_ {
+        let ends = self.runs.iter().skip(1).map(|(first, _)| *first).chain([self.next_index]);
+        self.runs.iter().zip(ends).flat_map(|((first_index, first_task), end)| {
+            (first_task.0..first_task.0 + u64::from(end - first_index)).map(TaskNumber)
+        })
+    }
+
     pub(crate) fn extend(&mut self, first_task: TaskNumber, count: u32) {
         let adjacent = self.next_index.checked_sub(1).and_then(|last| self.task(last)).map(TaskNumber::next);
         if adjacent != Some(first_task) {
@@ -147,5 +155,6 @@ mod tests {
         assert_eq!(found[0], Some(10));
         assert_eq!(found[9], Some(19));
         assert_eq!(found[10..], [Some(40), Some(41), None]);
+        assert_eq!(job.tasks().map(|task| Some(task.0)).collect::<Vec<_>>(), found[..12]);
     }
 }

@@ -23,6 +23,8 @@ pub struct Limits {
     pub follows: usize,
     /// Silence of a worker that ends its leases.
     pub lease_grace: Duration,
+    /// How long a connected worker may take to show that it is alive, when another process comes with its identity.
+    pub probe: Duration,
 }
 
 impl Default for Limits {
@@ -37,6 +39,7 @@ impl Default for Limits {
             window: 65_536,
             follows: 1_000,
             lease_grace: Duration::from_secs(30),
+            probe: Duration::from_secs(5),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     ids::{JobNumber, TaskId, TokenNumber, WorkerNumber},
-    record::Role,
+    record::{Role, WorkerMode},
     task::{Counts, TaskState},
     template::Template,
     time::WallTime,
@@ -124,6 +124,10 @@ pub struct TaskSummary {
     pub worker: Option<String>,
     /// Whether that worker said that it starts it.
     pub started: bool,
+    /// Whether it was cancelled and still runs.
+    pub cancelling: bool,
+    /// How many workers died while it ran, at most 2.
+    pub crashes: u32,
 }
 
 /// All about a task.
@@ -162,6 +166,8 @@ pub struct WorkerSummary {
     pub address: String,
     /// When it enrolled.
     pub enrolled: WallTime,
+    /// What it gets.
+    pub mode: WorkerMode,
 }
 
 /// A token at a glance; never its secret.

@@ -11,18 +11,19 @@ use std::{
 
 use crate::{
     ids::TaskNumber,
-    task::{TaskState, TaskTable},
+    task::{Care, TaskState, TaskTable},
     templates::ClassNumber,
 };
 
 /// All queued tasks.
 #[derive(Debug, Default)]
 pub struct Ready {
-    lists: BTreeMap<(Reverse<i32>, ClassNumber), List>,
+    lists: BTreeMap<(Reverse<i32>, ClassNumber, Care), List>,
     count: u64,
+    alone: u64,
 }
 
-/// Queued tasks of one priority and class.
+/// Queued tasks of one priority, class and care.
 #[derive(Debug, Default)]
 struct List {
     fresh: VecDeque<(u64, u64)>,
@@ -31,7 +32,7 @@ struct List {
 }
 
 /// Where a task is queued.
-pub(crate) type Lane = (i32, ClassNumber);
+pub(crate) type Lane = (i32, ClassNumber, Care);
 
 impl Ready {
     /// How many are queued.
@@ -39,9 +40,14 @@ impl Ready {
         self.count
     }
 
+    /// How many of them are to run alone.
+    pub fn count_alone(&self) -> u64 {
+        self.alone
+    }
+
     /// Queues `count` new tasks from `first` on.
-    pub(crate) fn push_fresh(&mut self, (priority, class): Lane, first: TaskNumber, count: u64) {
-        let list = self.lists.entry((Reverse(priority), class)).or_default();
+    pub(crate) fn push_fresh(&mut self, (priority, class, care): Lane, first: TaskNumber, count: u64) {
+        let list = self.lists.entry((Reverse(priority), class, care)).or_default();
         match list.fresh.back_mut() {
             Some((_, end)) if *end == first.0 => *end += count,
             _ => list.fresh.push_back((first.0, first.0 + count)),
@@ -51,29 +57,33 @@ impl Ready {
     }
 
     /// Queues a task again.
-    pub(crate) fn push_returned(&mut self, (priority, class): Lane, task: TaskNumber) {
-        let list = self.lists.entry((Reverse(priority), class)).or_default();
+    pub(crate) fn push_returned(&mut self, (priority, class, care): Lane, task: TaskNumber) {
+        let list = self.lists.entry((Reverse(priority), class, care)).or_default();
         list.returned.push(Reverse(task.0));
         list.count += 1;
         self.count += 1;
+        self.alone += u64::from(care == Care::Alone);
     }
 
-    /// Counts a task out that left the queue. Its entry goes when it reaches the front.
-    pub(crate) fn left(&mut self, (priority, class): Lane) {
-        if let Some(list) = self.lists.get_mut(&(Reverse(priority), class)) {
-            list.count -= 1;
-            self.count -= 1;
+    /// Counts tasks out that left the queue. Their entries go when they reach the front.
+    pub(crate) fn left(&mut self, (priority, class, care): Lane, count: u64) {
+        if let Some(list) = self.lists.get_mut(&(Reverse(priority), class, care)) {
+            list.count -= count;
+            self.count -= count;
+            if care == Care::Alone {
+                self.alone -= count;
+            }
             if list.count == 0 {
                 // Nothing of it is queued: whatever entries remain are stale.
-                self.lists.remove(&(Reverse(priority), class));
+                self.lists.remove(&(Reverse(priority), class, care));
             }
         }
     }
 
     /// Takes the entries of a task that [`Ready::next`] just found: more than one if it was queued, left and was queued
     /// again. It is counted out when the task leaves the queue.
-    pub(crate) fn take(&mut self, (priority, class): Lane, task: TaskNumber) {
-        let Some(list) = self.lists.get_mut(&(Reverse(priority), class)) else { return };
+    pub(crate) fn take(&mut self, (priority, class, care): Lane, task: TaskNumber) {
+        let Some(list) = self.lists.get_mut(&(Reverse(priority), class, care)) else { return };
         while list.returned.peek() == Some(&Reverse(task.0)) {
             list.returned.pop();
         }
@@ -84,20 +94,24 @@ impl Ready {
         }
     }
 
-    /// The next task among the classes that `fits`: of the highest priority, the first come.
-    pub(crate) fn next(&mut self, tasks: &TaskTable, fits: impl Fn(ClassNumber) -> bool) -> Option<(TaskNumber, Lane)> {
+    /// The next task among the classes that `fits`, placed with this care: of the highest priority, the first come.
+    pub(crate) fn next(
+        &mut self,
+        tasks: &TaskTable,
+        fits: impl Fn(ClassNumber, Care) -> bool,
+    ) -> Option<(TaskNumber, Lane)> {
         let mut best: Option<(u64, Lane)> = None;
-        for ((Reverse(priority), class), list) in &mut self.lists {
-            if best.is_some_and(|(_, (found, _))| found > *priority) {
+        for ((Reverse(priority), class, care), list) in &mut self.lists {
+            if best.is_some_and(|(_, (found, ..))| found > *priority) {
                 break;
             }
-            if !fits(*class) {
+            if !fits(*class, *care) {
                 continue;
             }
-            if let Some(head) = list.head(tasks)
+            if let Some(head) = list.head(tasks, *care)
                 && best.is_none_or(|(number, _)| head < number)
             {
-                best = Some((head, (*priority, *class)));
+                best = Some((head, (*priority, *class, *care)));
             }
         }
         best.map(|(number, lane)| (TaskNumber(number), lane))
@@ -105,8 +119,10 @@ impl Ready {
 }
 
 impl List {
-    fn head(&mut self, tasks: &TaskTable) -> Option<u64> {
-        let queued = |number| tasks.get(TaskNumber(number)).is_some_and(|task| task.state() == TaskState::Queued);
+    fn head(&mut self, tasks: &TaskTable, care: Care) -> Option<u64> {
+        let queued = |number| {
+            tasks.get(TaskNumber(number)).is_some_and(|task| task.state() == TaskState::Queued && task.care() == care)
+        };
         while let Some(Reverse(number)) = self.returned.peek()
             && !queued(*number)
         {

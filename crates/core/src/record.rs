@@ -84,6 +84,10 @@ pub enum Record {
         first_index: u32,
         /// What they share.
         template: TemplateNumber,
+        /// Until when they are `scheduled` instead.
+        not_before: Option<WallTime>,
+        /// When those that have not started by then end `expired`.
+        deadline: Option<WallTime>,
         /// A payload each.
         payloads: Values,
         /// When.
@@ -136,6 +140,68 @@ pub enum Record {
     Retried {
         /// The tasks.
         tasks: Vec<TaskNumber>,
+    },
+    /// The time came that a run of tasks was to wait for: those that still are `scheduled` are `queued`.
+    Due {
+        /// The time.
+        at: WallTime,
+        /// The first task of the run.
+        first_task: TaskNumber,
+    },
+    /// The deadline of a run of tasks passed: those that wait end `expired`, as do those that come back unstarted.
+    Expired {
+        /// The deadline.
+        at: WallTime,
+        /// The first task of the run.
+        first_task: TaskNumber,
+    },
+    /// Somebody cancelled tasks: those that wait end `cancelled` at once, those that run when their lease ends.
+    Cancelled {
+        /// Which.
+        tasks: Work,
+        /// When.
+        time: WallTime,
+    },
+    /// Somebody wants tasks that ended without success run again: they are `queued`, and begin anew with their failures.
+    Requeued {
+        /// Which.
+        tasks: Work,
+        /// When.
+        time: WallTime,
+    },
+    /// A worker died: its process was replaced by another, or it was silent for longer than the grace.
+    WorkerLost {
+        /// Which.
+        worker: WorkerNumber,
+        /// Whether it was silence: it may come back, and go on with what was not handed out again.
+        silent: bool,
+        /// The leases that end, with what that means for each one's task.
+        ends: Vec<(LeaseNumber, Loss)>,
+        /// When.
+        time: WallTime,
+    },
+    /// A worker's process connected for the first time.
+    WorkerStarted {
+        /// Whose.
+        worker: WorkerNumber,
+        /// Random, of this process.
+        incarnation: u64,
+        /// When.
+        time: WallTime,
+    },
+    /// An administrator says what a worker gets.
+    WorkerSet {
+        /// Which.
+        worker: WorkerNumber,
+        /// What.
+        mode: WorkerMode,
+    },
+    /// A worker is let in no more. Its leases end, at nobody's charge.
+    WorkerRemoved {
+        /// Which.
+        worker: WorkerNumber,
+        /// When.
+        time: WallTime,
     },
     /// An owner was named for the first time.
     OwnerAdded {
@@ -194,6 +260,7 @@ impl Record {
                 | Self::TokenCreated { .. }
                 | Self::TokenRevoked { .. }
                 | Self::WorkerEnrolled { .. }
+                | Self::WorkerRemoved { .. }
         )
     }
 
@@ -253,6 +320,45 @@ pub enum Verdict {
         /// The wait.
         backoff_milliseconds: u64,
     },
+    /// It is `cancelled`: that had been said while it ran.
+    Cancelled,
+}
+
+/// What a worker's death means for a task that it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It had not started.
+    Unstarted,
+    /// It ran beside others: any of them may have been the cause. It is queued again and placed with more care.
+    Crashed,
+    /// It ran alone: it is charged. Its attempts are used up.
+    Failed,
+    /// It ran alone: it is charged, and waits this many milliseconds to be tried again.
+    Retry {
+        /// The wait.
+        backoff_milliseconds: u64,
+    },
+}
+
+/// Tasks that are named together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// These.
+    Tasks(Vec<TaskNumber>),
+    /// All tasks of a job. When cancelled, it gets no more either.
+    Job(JobNumber),
+}
+
+/// What a worker gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkerMode {
+    /// Tasks.
+    #[default]
+    Active,
+    /// Nothing for now.
+    Paused,
+    /// Nothing, because it is to be taken away.
+    Draining,
 }
 
 /// Why a lease ended without an outcome.
@@ -262,8 +368,8 @@ pub enum ReleaseReason {
     GivenBack,
     /// The worker came back without it: it never arrived, or was lost with the worker's earlier incarnation.
     NotHeld,
-    /// The worker was silent for longer than the grace.
-    Silence,
+    /// The worker was removed.
+    Removed,
 }
 
 /// A worker's claim to a lease when it comes back.

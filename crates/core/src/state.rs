@@ -4,6 +4,10 @@
 //! decides nothing and cannot fail: a record that names what is not there changes nothing (and is a bug, which debug builds
 //! stop at).
 
+mod work;
+
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -12,9 +16,10 @@ use crate::{
     ids::{JobNumber, LeaseNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
     job::{Job, JobTable},
     ready::{Lane, Ready},
-    record::{Record, ReleaseReason, Reservation, Verdict},
-    task::{Counts, Task, TaskState, TaskTable},
+    record::{Record, Reservation, Verdict, WorkerMode},
+    task::{Care, Counts, Task, TaskState, TaskTable},
     templates::Templates,
+    time::WallTime,
     values::Values,
 };
 
@@ -25,9 +30,31 @@ pub struct Lease {
     pub task: TaskNumber,
     /// Who holds it.
     pub worker: WorkerNumber,
-    /// Whether the worker said that it starts the task. Not recorded: unknown after a restart.
+    /// Whether the worker said that it starts the task. Not recorded: after a restart it counts as started.
     pub started: bool,
+    /// Whether the worker was asked to give it back. Not recorded.
+    pub asked_back: bool,
 }
+
+impl Lease {
+    pub(crate) fn new(task: TaskNumber, worker: WorkerNumber) -> Self {
+        Self { task, worker, started: false, asked_back: false }
+    }
+}
+
+/// A lease that ended by silence and whose task was not handed out again: its worker may take it up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silenced {
+    /// The task that it was for.
+    pub task: TaskNumber,
+    /// Who held it.
+    pub worker: WorkerNumber,
+    /// Whether the silence counted as a crash of the task.
+    pub counted: bool,
+}
+
+/// Runs of neighbouring tasks by a time and their first number, with how many there are.
+pub type TimedRuns = BTreeMap<(WallTime, TaskNumber), u32>;
 
 /// The first number of each kind that was not yet given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +80,14 @@ pub struct State {
     pub ready: Ready,
     /// Leases that have not ended.
     pub leases: FxHashMap<LeaseNumber, Lease>,
-    /// Leases that ended by silence and whose task was not handed out again: their worker may take them up again.
-    pub silenced: FxHashMap<LeaseNumber, (TaskNumber, WorkerNumber)>,
+    /// Leases that ended by silence.
+    pub silenced: FxHashMap<LeaseNumber, Silenced>,
     /// Tasks that wait to be tried again, and for how many milliseconds from the failure on.
     pub backing_off: FxHashMap<TaskNumber, u64>,
+    /// Tasks that were submitted to be `scheduled` until a time.
+    pub delayed: TimedRuns,
+    /// Tasks that were submitted with a deadline.
+    pub deadlines: TimedRuns,
     /// Owners, tokens, workers.
     pub access: Access,
     /// Idempotency keys.
@@ -83,6 +114,8 @@ impl Default for State {
             leases: FxHashMap::default(),
             silenced: FxHashMap::default(),
             backing_off: FxHashMap::default(),
+            delayed: TimedRuns::new(),
+            deadlines: TimedRuns::new(),
             access: Access::default(),
             keys: IdempotencyKeys::default(),
             counts: Counts::default(),
@@ -118,8 +151,15 @@ impl State {
                     self.keys.insert(*idempotency, *job, *time);
                 }
             }
-            Record::Submitted { job, first_task, first_index, template, payloads, .. } => {
-                self.submitted(*job, *first_task, *first_index, *template, payloads, values);
+            Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, .. } => {
+                let state = if not_before.is_some() { TaskState::Scheduled } else { TaskState::Queued };
+                let count = self.submitted(*job, *first_task, *first_index, *template, payloads, values, state);
+                if let Some(not_before) = not_before {
+                    self.delayed.insert((*not_before, *first_task), count);
+                }
+                if let Some(deadline) = deadline {
+                    self.deadlines.insert((*deadline, *first_task), count);
+                }
             }
             Record::JobClosed { job } => {
                 if let Some(job) = self.jobs.position(*job).and_then(|position| self.jobs.at_mut(position)) {
@@ -139,22 +179,44 @@ impl State {
                     self.finished(*lease, *verdict, Place(values.0 + offset as u64));
                 }
             }
-            Record::Released { leases, reason, .. } => {
+            Record::Released { leases, .. } => {
                 for lease in leases {
-                    self.released(*lease, *reason);
+                    self.released(*lease);
                 }
             }
             Record::Readopted { worker, leases, .. } => {
                 for (lease, task) in leases {
-                    self.silenced.remove(lease);
-                    self.set_state(*task, TaskState::Running);
-                    self.leases.insert(*lease, Lease { task: *task, worker: *worker, started: true });
+                    self.readopted(*worker, *lease, *task);
                 }
             }
             Record::Retried { tasks } => {
                 for task in tasks {
                     self.backing_off.remove(task);
                     self.set_state(*task, TaskState::Queued);
+                }
+            }
+            Record::Due { at, first_task } => self.due(*at, *first_task),
+            Record::Expired { at, first_task } => self.expired(*at, *first_task),
+            Record::Cancelled { tasks, .. } => self.cancelled(tasks),
+            Record::Requeued { tasks, .. } => self.requeued(tasks),
+            Record::WorkerLost { worker, silent, ends, .. } => {
+                for (lease, loss) in ends {
+                    self.lost(*worker, *lease, *loss, *silent);
+                }
+            }
+            Record::WorkerStarted { worker, incarnation, .. } => {
+                if let Some(worker) = self.access.worker_mut(*worker) {
+                    worker.incarnation = *incarnation;
+                }
+            }
+            Record::WorkerSet { worker, mode } => {
+                if let Some(worker) = self.access.worker_mut(*worker) {
+                    worker.mode = *mode;
+                }
+            }
+            Record::WorkerRemoved { worker, time } => {
+                if let Some(worker) = self.access.worker_mut(*worker) {
+                    worker.removed.get_or_insert(*time);
                 }
             }
             Record::OwnerAdded { number, name } => {
@@ -182,11 +244,16 @@ impl State {
                     hash: *hash,
                     name: name.clone(),
                     enrolled: *time,
+                    incarnation: 0,
+                    mode: WorkerMode::Active,
+                    removed: None,
                 });
             }
         }
     }
 
+    /// Adds tasks; how many.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
     fn submitted(
         &mut self,
         job: JobNumber,
@@ -195,21 +262,24 @@ impl State {
         template: TemplateNumber,
         payloads: &Values,
         place: Place,
-    ) {
+        state: TaskState,
+    ) -> u32 {
         let Some(position) = self.jobs.position(job) else {
             debug_assert!(false, "job {job} was opened");
-            return;
+            return 0;
         };
         let mut number = first_task;
         for (index, (offset, length)) in (first_index..).zip(payloads.layout()) {
             let payload = Place(place.0 + offset as u64);
-            self.tasks.insert(number, Task::queued(payload, length as u32, position, index, template));
+            self.tasks.insert(number, Task::new(state, payload, length as u32, position, index, template));
             self.open_bytes += length;
             number = number.next();
         }
         let count = u64::from(payloads.count());
-        self.counts.add(TaskState::Queued, count);
-        self.ready.push_fresh(self.lane_of(template), first_task, count);
+        self.counts.add(state, count);
+        if state == TaskState::Queued {
+            self.ready.push_fresh(self.lane_of(template, Care::None), first_task, count);
+        }
         self.next.task = self.next.task.max(number);
         let body = self.templates.get(template).map(|template| template.body.clone()).unwrap_or_default();
         if let Some(job) = self.jobs.at_mut(position) {
@@ -220,8 +290,9 @@ impl State {
             }
             job.digest = crate::digest::append(job.digest, payloads);
             job.extend(first_task, payloads.count());
-            job.counts.add(TaskState::Queued, count);
+            job.counts.add(state, count);
         }
+        payloads.count()
     }
 
     fn dispatched(&mut self, number: TaskNumber, lease: LeaseNumber, worker: WorkerNumber) {
@@ -233,7 +304,7 @@ impl State {
             task.attempts += 1;
             task.set_lease(lease);
         }
-        self.leases.insert(lease, Lease { task: number, worker, started: false });
+        self.leases.insert(lease, Lease::new(number, worker));
     }
 
     fn finished(&mut self, lease: LeaseNumber, verdict: Verdict, outcome: Place) {
@@ -242,35 +313,28 @@ impl State {
             debug_assert!(false, "lease {lease} had not ended");
             return;
         };
+        let failed = matches!(verdict, Verdict::Failed | Verdict::Retry { .. });
+        self.attempt_ended(number, verdict, failed, Some(outcome));
+    }
+
+    fn attempt_ended(&mut self, number: TaskNumber, verdict: Verdict, failed: bool, outcome: Option<Place>) {
         let state = match verdict {
             Verdict::Succeeded => TaskState::Succeeded,
             Verdict::Failed => TaskState::Failed,
             Verdict::Retry { .. } => TaskState::Scheduled,
+            Verdict::Cancelled => TaskState::Cancelled,
         };
         self.set_state(number, state);
         let Some(task) = self.tasks.get_mut(number) else { return };
-        if verdict != Verdict::Succeeded {
+        task.met_deadline();
+        if failed {
             task.failures = task.failures.saturating_add(1);
         }
-        if let Verdict::Retry { backoff_milliseconds } = verdict {
-            self.backing_off.insert(number, backoff_milliseconds);
-        } else {
-            task.set_outcome(outcome);
+        match verdict {
+            Verdict::Retry { backoff_milliseconds } => drop(self.backing_off.insert(number, backoff_milliseconds)),
+            Verdict::Cancelled => {}
+            Verdict::Succeeded | Verdict::Failed => task.set_outcome(outcome),
         }
-    }
-
-    fn released(&mut self, lease: LeaseNumber, reason: ReleaseReason) {
-        let Some(Lease { task, worker, .. }) = self.leases.remove(&lease) else {
-            #[cfg(not(feature = "faults"))]
-            debug_assert!(false, "lease {lease} had not ended");
-            return;
-        };
-        #[cfg(feature = "faults")]
-        self.retired.insert(lease, (task, worker));
-        if reason == ReleaseReason::Silence {
-            self.silenced.insert(lease, (task, worker));
-        }
-        self.set_state(task, TaskState::Queued);
     }
 
     /// Moves a task from one state to another, keeping every count and the queue right.
@@ -281,7 +345,7 @@ impl State {
         };
         let from = task.state();
         task.set_state(to);
-        let (job, template, length) = (task.job, task.template, task.payload_length);
+        let (job, template, length, care) = (task.job, task.template, task.payload_length, task.care());
         if from == to {
             return;
         }
@@ -289,20 +353,22 @@ impl State {
         if let Some(job) = self.jobs.at_mut(job) {
             job.counts.transition(from, to);
         }
-        let lane = self.lane_of(template);
+        let lane = self.lane_of(template, care);
         if from == TaskState::Queued {
-            self.ready.left(lane);
+            self.ready.left(lane, 1);
         }
         if to == TaskState::Queued {
             self.ready.push_returned(lane, number);
         }
-        if to.is_final() && !from.is_final() {
-            self.open_bytes -= u64::from(length);
+        match (from.is_final(), to.is_final()) {
+            (false, true) => self.open_bytes -= u64::from(length),
+            (true, false) => self.open_bytes += u64::from(length),
+            _ => {}
         }
     }
 
-    fn lane_of(&self, template: TemplateNumber) -> Lane {
+    fn lane_of(&self, template: TemplateNumber, care: Care) -> Lane {
         let priority = self.templates.get(template).map_or(0, |template| template.priority);
-        (priority, self.templates.class(template))
+        (priority, self.templates.class(template), care)
     }
 }

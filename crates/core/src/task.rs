@@ -70,8 +70,12 @@ impl Counts {
     }
 
     pub(crate) fn transition(&mut self, from: TaskState, to: TaskState) {
-        self.0[from as usize - 1] -= 1;
-        self.0[to as usize - 1] += 1;
+        self.move_many(from, to, 1);
+    }
+
+    pub(crate) fn move_many(&mut self, from: TaskState, to: TaskState, count: u64) {
+        self.0[from as usize - 1] -= count;
+        self.0[to as usize - 1] += count;
     }
 }
 
@@ -95,10 +99,35 @@ pub struct Task {
     /// How many failures were charged to it.
     pub failures: u16,
     state: Option<TaskState>,
+    marks: u8,
 }
 
+/// How carefully a task is placed: workers have died while it ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Care {
+    /// No worker died with it: it goes anywhere.
+    #[default]
+    None,
+    /// One did: it shares no worker with another such task.
+    Apart,
+    /// Two did: it runs alone.
+    Alone,
+}
+
+/// The bits of [`Task::marks`]: two for crashes, one each for what else was said of the task.
+const CRASHES: u8 = 0b11;
+const CANCELLING: u8 = 0b100;
+const OVERDUE: u8 = 0b1000;
+
 impl Task {
-    pub(crate) fn queued(payload: Place, payload_length: u32, job: u32, index: u32, template: TemplateNumber) -> Self {
+    pub(crate) fn new(
+        state: TaskState,
+        payload: Place,
+        payload_length: u32,
+        job: u32,
+        index: u32,
+        template: TemplateNumber,
+    ) -> Self {
         Self {
             payload,
             detail: 0,
@@ -108,7 +137,8 @@ impl Task {
             attempts: 0,
             payload_length,
             failures: 0,
-            state: Some(TaskState::Queued),
+            state: Some(state),
+            marks: 0,
         }
     }
 
@@ -122,6 +152,7 @@ impl Task {
         payload_length: 0,
         failures: 0,
         state: None,
+        marks: 0,
     };
 
     /// Where it is in its life.
@@ -138,17 +169,80 @@ impl Task {
         (!self.state().is_final() && self.detail != 0).then_some(LeaseNumber(self.detail))
     }
 
+    /// The last lease of a task that waits again, also when it has just been set to an end.
+    pub(crate) fn lease_of_waiting(&self) -> Option<LeaseNumber> {
+        (self.detail != 0 && self.outcome().is_none()).then_some(LeaseNumber(self.detail))
+    }
+
     pub(crate) fn set_lease(&mut self, lease: LeaseNumber) {
         self.detail = lease.0;
     }
 
-    /// Where the outcome of a task at its end lies.
+    /// Where the outcome of a task at its end lies. A dead letter whose workers died has none.
     pub fn outcome(&self) -> Option<Place> {
-        matches!(self.state(), TaskState::Succeeded | TaskState::Failed).then_some(Place(self.detail))
+        let has = matches!(self.state(), TaskState::Succeeded | TaskState::Failed) && self.detail != 0;
+        has.then_some(Place(self.detail))
     }
 
-    pub(crate) fn set_outcome(&mut self, place: Place) {
-        self.detail = place.0;
+    /// How many workers died while it ran, at most 2.
+    pub fn crashes(&self) -> u8 {
+        self.marks & CRASHES
+    }
+
+    /// How carefully it is placed.
+    pub fn care(&self) -> Care {
+        match self.crashes() {
+            0 => Care::None,
+            1 => Care::Apart,
+            _ => Care::Alone,
+        }
+    }
+
+    /// Whether it was cancelled while it ran: whatever becomes of the attempt, it ends `cancelled`.
+    pub fn is_cancelling(&self) -> bool {
+        self.marks & CANCELLING != 0
+    }
+
+    /// Whether its deadline passed while it ran: when it comes back unstarted, it ends `expired`.
+    pub fn is_overdue(&self) -> bool {
+        self.marks & OVERDUE != 0
+    }
+
+    pub(crate) fn count_crash(&mut self) {
+        self.marks = self.marks & !CRASHES | (self.crashes() + 1).min(2);
+    }
+
+    pub(crate) fn uncount_crash(&mut self) {
+        self.marks = self.marks & !CRASHES | self.crashes().saturating_sub(1);
+    }
+
+    pub(crate) fn mark_cancelling(&mut self) {
+        self.marks |= CANCELLING;
+    }
+
+    pub(crate) fn mark_overdue(&mut self) {
+        self.marks |= OVERDUE;
+    }
+
+    /// It has started: its deadline means nothing any more.
+    pub(crate) fn met_deadline(&mut self) {
+        self.marks &= !OVERDUE;
+    }
+
+    /// Forgets how it ended, and everything that was held against it.
+    pub(crate) fn begin_anew(&mut self) {
+        self.marks = 0;
+        self.failures = 0;
+        self.detail = 0;
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn forget_cancel(&mut self) {
+        self.marks &= !CANCELLING;
+    }
+
+    pub(crate) fn set_outcome(&mut self, place: Option<Place>) {
+        self.detail = place.map_or(0, |place| place.0);
     }
 }
 
@@ -211,7 +305,8 @@ mod tests {
     fn tasks_are_found_across_gaps() {
         let mut table = TaskTable::default();
         for number in [0, 1, CHUNK - 1, CHUNK * 5 + 3] {
-            table.insert(TaskNumber(number), Task::queued(Place(number), 1, 0, number as u32, TemplateNumber(0)));
+            let task = Task::new(TaskState::Queued, Place(number), 1, 0, number as u32, TemplateNumber(0));
+            table.insert(TaskNumber(number), task);
         }
         assert_eq!(table.iter().map(|(number, task)| (number.0, task.payload.0)).filter(|(a, b)| a == b).count(), 4);
         assert!(table.get(TaskNumber(2)).is_none());

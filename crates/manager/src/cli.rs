@@ -108,6 +108,9 @@ enum TokenCommand {
     Revoke {
         /// Its number, as `token list` shows
         id: u32,
+        /// Remove the workers that joined with it too: they stop their tasks, which others run then
+        #[arg(long)]
+        with_workers: bool,
     },
 }
 
@@ -219,8 +222,8 @@ fn token(config: &Config, command: TokenCommand, out: &mut impl Write) -> Result
                 list(&tokens, json, out)?;
             }
         }
-        TokenCommand::Revoke { id } => {
-            administer(config, &Request::Revoke { token: id })?;
+        TokenCommand::Revoke { id, with_workers } => {
+            administer(config, &Request::Revoke { token: id, with_workers })?;
             writeln!(out, "token {id} is revoked")?;
         }
     }

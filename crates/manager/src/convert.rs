@@ -4,7 +4,7 @@ use task_messenger_core::{
     effect::{CloseReason, Refusal},
     ids::{JobNumber, TaskId},
     query::{Answer, JobSummary, Query, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
-    record::Role,
+    record::{Role, WorkerMode},
     task::{Counts, TaskState},
 };
 use task_messenger_protocol::messages::{self, Code, Reason, answer, query::Question};
@@ -120,6 +120,8 @@ fn task(task: TaskSummary) -> messages::TaskSummary {
         failures: task.failures,
         worker: task.worker.unwrap_or_default(),
         started: task.started,
+        cancelling: task.cancelling,
+        crashes: task.crashes,
     }
 }
 
@@ -135,6 +137,21 @@ fn worker(worker: WorkerSummary) -> messages::WorkerSummary {
         address: worker.address,
         enrolled_milliseconds: worker.enrolled.0,
         revoked: false,
+        mode: match worker.mode {
+            WorkerMode::Active => messages::WorkerMode::Active,
+            WorkerMode::Paused => messages::WorkerMode::Paused,
+            WorkerMode::Draining => messages::WorkerMode::Draining,
+        }
+        .into(),
+    }
+}
+
+/// What a worker is to get.
+pub(crate) fn worker_mode(mode: messages::WorkerMode) -> WorkerMode {
+    match mode {
+        messages::WorkerMode::Active => WorkerMode::Active,
+        messages::WorkerMode::Paused => WorkerMode::Paused,
+        messages::WorkerMode::Draining => WorkerMode::Draining,
     }
 }
 
@@ -179,6 +196,12 @@ pub(crate) fn close_reason(reason: CloseReason) -> (Reason, &'static str) {
     match reason {
         CloseReason::Replaced => (Reason::Replaced, "the same worker connected anew"),
         CloseReason::Silent => (Reason::Silent, "the worker was silent for longer than its leases' grace"),
+        CloseReason::Clone => (
+            Reason::Clone,
+            "another process with this worker's identity is connected, and alive: if this machine is a copy of that one, \
+             remove its credential and join anew, as a worker of its own",
+        ),
+        CloseReason::Removed => (Reason::Unauthenticated, "the worker was removed"),
         CloseReason::Protocol => {
             (Reason::Protocol, "a worker speaks of its work only after resuming, and resumes once")
         }

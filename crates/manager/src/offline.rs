@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use task_messenger_core::{
     effect::Effect,
-    ids::{OwnerNumber, SessionNumber},
+    ids::{OwnerNumber, SessionNumber, TokenNumber},
     input::Input,
     query::{Answer, Query},
     record::{Caller, Role},
@@ -48,6 +48,8 @@ pub enum Request {
     Revoke {
         /// Its number.
         token: u32,
+        /// Whether the workers that enrolled with it are removed too.
+        with_workers: bool,
     },
 }
 
@@ -94,7 +96,9 @@ async fn ask(mut manager: Connected, request: &Request) -> Result<Response> {
             let question = Some(Question::Tokens(TokensQuestion {}));
             manager.writer.push(messages::Query { request: 1, question })?;
         }
-        Request::Revoke { token } => manager.writer.push(RevokeToken { request: 1, token })?,
+        Request::Revoke { token, with_workers } => {
+            manager.writer.push(RevokeToken { request: 1, token, with_workers })?;
+        }
     }
     manager.writer.flush().await?;
     while let Some(message) = manager.reader.next().await? {
@@ -135,8 +139,8 @@ fn alone(config: &Config, request: &Request) -> Result<Response> {
             let caller = Caller { owner: OwnerNumber(u32::MAX), admin: true };
             Input::Query { session, request: 1, caller, query: Query::Tokens }
         }
-        Request::Revoke { token } => {
-            Input::RevokeToken { session, request: 1, token: task_messenger_core::ids::TokenNumber(token) }
+        Request::Revoke { token, with_workers } => {
+            Input::RevokeToken { session, request: 1, token: TokenNumber(token), with_workers }
         }
     };
     engine.handle(now, input, &mut store.front);

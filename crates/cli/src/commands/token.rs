@@ -45,6 +45,9 @@ enum TokenCommand {
     Revoke {
         /// The token's number, as `token list` shows it
         token: u32,
+        /// Remove the workers that joined with it too: they stop their tasks, which others run then
+        #[arg(long)]
+        with_workers: bool,
     },
 }
 
@@ -81,8 +84,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     match &arguments.command {
         TokenCommand::Create(create) => make(&client, create, printer).await?,
         TokenCommand::List => list(&client.tokens().await?, printer)?,
-        TokenCommand::Revoke { token } => {
-            client.revoke_token(*token).await?;
+        TokenCommand::Revoke { token, with_workers } => {
+            client.revoke_token(*token, *with_workers).await?;
             if printer.json() {
                 printer.document(&json!({ "revoked": token }))?;
             } else {

@@ -63,6 +63,10 @@ impl State {
             from_peer::Message::Query(query) => query.request = request,
             from_peer::Message::CreateToken(create) => create.request = request,
             from_peer::Message::RevokeToken(revoke) => revoke.request = request,
+            from_peer::Message::Cancel(cancel) => cancel.request = request,
+            from_peer::Message::Retry(retry) => retry.request = request,
+            from_peer::Message::SetWorker(set) => set.request = request,
+            from_peer::Message::RemoveWorker(remove) => remove.request = request,
             _ => {}
         }
         if let Err(error) = out.push(body)

@@ -4,7 +4,7 @@
 //! is under way: so a single task leaves at once, and many leave together. Batches stay here until the manager has
 //! accepted them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use task_messenger_protocol::{
@@ -16,7 +16,7 @@ use task_messenger_protocol::{
 use tokio::sync::Notify;
 
 use super::{Item, LINK_BYTES, State};
-use crate::{EncodedTemplate, Error, JobKey, JobNumber, WhenFull};
+use crate::{EncodedTemplate, Error, JobKey, JobNumber, Times, WhenFull};
 
 /// A batch with this many tasks, or bytes, is full.
 const BATCH_TASKS: u32 = 2_048;
@@ -75,6 +75,7 @@ struct Probe {
 pub(crate) struct Job {
     key: JobKey,
     options: messages::JobOptions,
+    times: Times,
     when_full: WhenFull,
     probe: Option<Probe>,
     open: ValuesBuilder,
@@ -98,10 +99,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(key: JobKey, name: String, idempotency_key: String, when_full: WhenFull) -> Self {
+    pub(crate) fn new(key: JobKey, name: String, idempotency_key: String, times: Times, when_full: WhenFull) -> Self {
         Self {
             key,
             options: messages::JobOptions { name, idempotency_key },
+            times,
             when_full,
             probe: None,
             open: ValuesBuilder::default(),
@@ -358,6 +360,8 @@ impl State {
             submit.count = batch.payloads.count();
             submit.payloads = batch.payloads.bytes().clone();
             submit.last = batch.last;
+            submit.delay_milliseconds = milliseconds(job.times.delay);
+            submit.deadline_milliseconds = milliseconds(job.times.deadline);
             submit.template = self.templates.number(&batch.template, out)?;
             out.push(submit)?;
         }
@@ -399,4 +403,9 @@ impl State {
             job.paused = false;
         }
     }
+}
+
+/// A time as it is sent: 0 is none, and the shortest is a millisecond.
+fn milliseconds(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| (time.as_millis() as u64).max(1))
 }

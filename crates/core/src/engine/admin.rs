@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::{
-    effect::{Effect, Refusal},
-    ids::{OwnerNumber, SessionNumber, TokenNumber},
+    effect::{CloseReason, Effect, Refusal},
+    ids::{OwnerNumber, SessionNumber, TokenNumber, WorkerNumber},
     limits::NAME,
-    record::{Log, Record, Role, SecretHash},
+    record::{Log, Record, ReleaseReason, Role, SecretHash, WorkerMode},
     time::Now,
 };
 
@@ -52,6 +52,7 @@ impl Engine {
         session: SessionNumber,
         request: u64,
         token: TokenNumber,
+        with_workers: bool,
         log: &mut impl Log,
     ) -> Result<(), Refusal> {
         let Some(known) = self.state.access.token_at(token) else {
@@ -60,8 +61,79 @@ impl Engine {
         if known.revoked.is_none() {
             self.commit(log, &Record::TokenRevoked { token, time: now.wall });
         }
+        if with_workers {
+            let enrolled = self.state.access.workers().filter(|(_, worker)| worker.token == token);
+            let workers: Vec<WorkerNumber> = enrolled.map(|(number, _)| number).collect();
+            for worker in workers {
+                self.throw_out(now, worker, log);
+            }
+        }
         self.tell(Effect::TokenRevoked { session, request, token });
         Ok(())
+    }
+
+    pub(super) fn remove_worker(
+        &mut self,
+        now: Now,
+        session: SessionNumber,
+        request: u64,
+        worker: WorkerNumber,
+        log: &mut impl Log,
+    ) -> Result<(), Refusal> {
+        self.known_worker(worker)?;
+        self.throw_out(now, worker, log);
+        self.tell(Effect::WorkerChanged { session, request, used: 0 });
+        Ok(())
+    }
+
+    /// Lets a worker in no more: its session ends, and its leases go back at nobody's charge.
+    fn throw_out(&mut self, now: Now, worker: WorkerNumber, log: &mut impl Log) {
+        if self.state.access.worker_at(worker).is_none_or(|known| known.removed.is_some()) {
+            return;
+        }
+        self.commit(log, &Record::WorkerRemoved { worker, time: now.wall });
+        if let Some(newcomer) = self.newcomers.remove(&worker) {
+            self.close(newcomer.session, CloseReason::Removed);
+        }
+        if let Some(session) = self.presences.get_mut(&worker).and_then(|presence| presence.session.take()) {
+            self.sessions.remove(&session);
+            self.close(session, CloseReason::Removed);
+        }
+        let leases = self.leases_of(worker);
+        self.release(now, &leases, ReleaseReason::Removed, log);
+        self.update_room(worker);
+    }
+
+    pub(super) fn set_worker(
+        &mut self,
+        session: SessionNumber,
+        request: u64,
+        worker: WorkerNumber,
+        mode: WorkerMode,
+        log: &mut impl Log,
+    ) -> Result<(), Refusal> {
+        let known = self.known_worker(worker)?;
+        if known != mode {
+            self.commit(log, &Record::WorkerSet { worker, mode });
+            if let Some(presence) = self.presences.get_mut(&worker) {
+                presence.mode = mode;
+            }
+            self.update_room(worker);
+            if mode != WorkerMode::Active {
+                self.ask_back_all(worker);
+            }
+        }
+        let used = self.presences.get(&worker).map_or(0, |presence| presence.used);
+        self.tell(Effect::WorkerChanged { session, request, used });
+        Ok(())
+    }
+
+    /// What a worker that was not removed gets.
+    fn known_worker(&self, worker: WorkerNumber) -> Result<WorkerMode, Refusal> {
+        let known = self.state.access.worker_at(worker).filter(|known| known.removed.is_none());
+        known.map(|known| known.mode).ok_or_else(|| {
+            Refusal::NotFound(format!("there is no worker {worker}; `task-messenger workers` shows them"))
+        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one input")]
@@ -76,6 +148,9 @@ impl Engine {
         log: &mut impl Log,
     ) -> Result<(), Refusal> {
         if let Some(worker) = self.state.access.worker_with(hash) {
+            if self.state.access.worker(worker, hash).is_err() {
+                return Err(Refusal::Denied("this worker was removed: join anew, as another worker".to_owned()));
+            }
             self.tell(Effect::Enrolled { session, request, worker });
             return Ok(());
         }

@@ -57,7 +57,7 @@ impl Engine {
         }
         if payloads.count() > 0 {
             let template = self.intern(&submit.template, log);
-            self.append_tasks(now, job, next_index, template, &payloads, log);
+            self.append_tasks(now, job, next_index, template, &payloads, submit, log);
         }
         if submit.last && !closed {
             self.commit(log, &Record::JobClosed { job });
@@ -84,20 +84,24 @@ impl Engine {
     }
 
     fn check_room(&self, now: Now, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
-        let exhausted = |what, limit| Err(Refusal::Exhausted { what, limit, retry_after: RETRY_AFTER });
-        if self.state.counts.open() + u64::from(payloads.count()) > self.limits.open_tasks {
-            return exhausted("tasks in the queue", self.limits.open_tasks);
-        }
-        let bytes: u64 = payloads.layout().map(|(_, length)| length).sum();
-        if self.state.open_bytes + bytes > self.limits.open_bytes {
-            return exhausted("bytes of payloads in the queue", self.limits.open_bytes);
-        }
+        self.check_open(payloads.count().into(), payloads.layout().map(|(_, length)| length).sum())?;
         if opens && submit.idempotency.is_some() && self.state.keys.is_full(self.limits.idempotency_keys, now.wall) {
-            return exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64);
+            return Err(exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64));
         }
         let known = self.state.templates.find(&submit.template).is_some();
         if !known && self.state.templates.next().0 >= self.limits.templates {
-            return exhausted("templates", u64::from(self.limits.templates));
+            return Err(exhausted("templates", u64::from(self.limits.templates)));
+        }
+        Ok(())
+    }
+
+    /// Whether so many more tasks may be open.
+    pub(super) fn check_open(&self, tasks: u64, bytes: u64) -> Result<(), Refusal> {
+        if tasks > 0 && self.state.counts.open() + tasks > self.limits.open_tasks {
+            return Err(exhausted("tasks in the queue", self.limits.open_tasks));
+        }
+        if tasks > 0 && self.state.open_bytes + bytes > self.limits.open_bytes {
+            return Err(exhausted("bytes of payloads in the queue", self.limits.open_bytes));
         }
         Ok(())
     }
@@ -128,6 +132,7 @@ impl Engine {
         number
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
     fn append_tasks(
         &mut self,
         now: Now,
@@ -135,13 +140,19 @@ impl Engine {
         mut first_index: u32,
         template: TemplateNumber,
         payloads: &Values,
+        submit: &Submit,
         log: &mut impl Log,
     ) {
+        let not_before = submit.delay.filter(|delay| !delay.is_zero()).map(|delay| now.wall.plus(delay));
+        let deadline = submit.deadline.map(|deadline| now.wall.plus(deadline));
         self.reserve(0, u64::from(payloads.count()), 0, log);
         for payloads in split(payloads) {
             let count = payloads.count();
             let first_task = self.state.next.task;
-            self.commit(log, &Record::Submitted { job, first_task, first_index, template, payloads, time: now.wall });
+            let time = now.wall;
+            let record =
+                Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, time };
+            self.commit(log, &record);
             first_index += count;
         }
         self.follows.job_changed(self.state.jobs.position(job));
@@ -160,6 +171,10 @@ impl Engine {
             self.tell(effect);
         }
     }
+}
+
+fn exhausted(what: &'static str, limit: u64) -> Refusal {
+    Refusal::Exhausted { what, limit, retry_after: RETRY_AFTER }
 }
 
 /// Cuts values into runs that fit into a record each.

@@ -3,12 +3,13 @@
 //! Order holds among the tasks that can be placed at the moment: priority, then first come. Workers take turns. First every
 //! free slot gets a task, spread evenly; only then do workers get more than they have slots, to hide the way to the manager.
 
-use super::Engine;
+use super::{Engine, workers::Load};
 use crate::{
     effect::{Assigned, Effect},
     ids::{TaskId, TaskNumber, WorkerNumber},
     limits::RECORD_ITEMS,
     record::{Log, Record},
+    task::Care,
     time::Now,
 };
 
@@ -21,6 +22,7 @@ enum Fill {
 
 impl Engine {
     pub(super) fn dispatch(&mut self, now: Now, log: &mut impl Log) {
+        self.vacate();
         for fill in [Fill::Slots, Fill::Window] {
             while self.state.ready.count() > 0 && self.fill(now, fill, log) {}
         }
@@ -64,18 +66,33 @@ impl Engine {
         let mut tasks: Vec<TaskNumber> = Vec::new();
         while room > 0 && tasks.len() < share {
             let slots = |class| self.state.templates.needs(class).map_or(u32::MAX, |needs| needs.slots);
-            let fits = |class| presence.fits(class) && slots(class) <= room;
+            let fits = |class, care| {
+                let careful = match care {
+                    Care::None => true,
+                    Care::Apart => presence.apart == 0,
+                    Care::Alone => presence.leases == 0,
+                };
+                careful && presence.fits(class) && slots(class) <= room
+            };
             let Some((task, lane)) = self.state.ready.next(&self.state.tasks, fits) else { break };
-            let slots = slots(lane.1);
+            let (_, class, care) = lane;
+            let slots = slots(class);
             self.state.ready.take(lane, task);
             room -= slots;
-            presence.hold(slots);
+            presence.hold(Load { slots, care });
             tasks.push(task);
+            if care == Care::Alone {
+                break;
+            }
         }
+        let full = presence.used > presence.slots;
         if tasks.is_empty() {
             return false;
         }
         self.last_served = worker;
+        if full {
+            self.balance.arm(now);
+        }
         self.update_room(worker);
         self.reserve(tasks.len() as u64, 0, 0, log);
         let first_lease = self.state.next.lease;
@@ -85,6 +102,40 @@ impl Engine {
         let tasks = tasks.into_iter().filter_map(|task| self.assigned(task)).collect();
         self.tell(Effect::Assign { session, first_lease, tasks });
         true
+    }
+
+    /// While the next task for a worker is one that is to run alone, the one with the fewest tasks gets no more until it
+    /// has none.
+    fn vacate(&mut self) {
+        if self.state.ready.count_alone() == 0 && self.vacating.is_none() {
+            return;
+        }
+        if let Some(worker) = self.vacating {
+            let stays = self.state.ready.count_alone() > 0
+                && self.presences.get(&worker).is_some_and(|presence| presence.takes_tasks() && presence.window > 0);
+            if stays {
+                return;
+            }
+            self.vacating = None;
+            self.update_room(worker);
+        }
+        let mut best: Option<(u32, WorkerNumber)> = None;
+        for (worker, presence) in &mut self.presences {
+            presence.learn_classes(&self.state.templates);
+            if !presence.takes_tasks() || presence.window == 0 {
+                continue;
+            }
+            let next = self.state.ready.next(&self.state.tasks, |class, _| presence.fits(class));
+            if next.is_some_and(|(_, (_, _, care))| care == Care::Alone) {
+                let candidate = (presence.leases, *worker);
+                best = Some(best.map_or(candidate, |best| best.min(candidate)));
+            }
+        }
+        if let Some((_, worker)) = best {
+            self.vacating = Some(worker);
+            self.update_room(worker);
+            self.ask_back_all(worker);
+        }
     }
 
     fn assigned(&self, task: TaskNumber) -> Option<Assigned> {

@@ -1,11 +1,11 @@
 //! What always holds, checked after every step of a simulation.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Engine;
+use super::{Engine, workers::Presence};
 use crate::{
     ids::{TaskNumber, WorkerNumber},
-    task::{Counts, TaskState},
+    task::{Care, Counts, TaskState},
 };
 
 /// Something that must never be the case, is.
@@ -21,6 +21,15 @@ macro_rules! ensure {
     };
 }
 
+/// What a worker holds, by its leases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    used: u32,
+    leases: u32,
+    apart: u32,
+    alone: u32,
+}
+
 impl Engine {
     /// Looks at everything. Costs as much as there are tasks.
     pub fn check_invariants(&self) -> Result<(), Violation> {
@@ -34,6 +43,11 @@ impl Engine {
         let mut counts = Counts::default();
         let mut jobs: FxHashMap<u32, Counts> = FxHashMap::default();
         let mut open_bytes = 0;
+        let delayed: FxHashSet<TaskNumber> = state
+            .delayed
+            .iter()
+            .flat_map(|((_, first), count)| (first.0..first.0 + u64::from(*count)).map(TaskNumber))
+            .collect();
         for (number, task) in state.tasks.iter() {
             counts.add(task.state(), 1);
             jobs.entry(task.job).or_default().add(task.state(), 1);
@@ -62,8 +76,18 @@ impl Engine {
                 task.state(),
                 task.lease()
             );
-            let waits = state.backing_off.contains_key(&number);
-            ensure!(waits == (task.state() == TaskState::Scheduled), "task {number}'s backoff and state differ");
+            let waits = state.backing_off.contains_key(&number) || delayed.contains(&number);
+            ensure!(waits || task.state() != TaskState::Scheduled, "task {number} is scheduled for no time");
+            ensure!(
+                !state.backing_off.contains_key(&number) || task.state() == TaskState::Scheduled,
+                "task {number} has a backoff and is {:?}",
+                task.state()
+            );
+            ensure!(
+                !task.is_cancelling() || matches!(task.state(), TaskState::Running | TaskState::Cancelled),
+                "task {number} was cancelled and is {:?}",
+                task.state()
+            );
         }
         ensure!(counts == state.counts, "counts are {:?}, tasks say {counts:?}", state.counts);
         ensure!(open_bytes == state.open_bytes, "open bytes are {}, tasks say {open_bytes}", state.open_bytes);
@@ -99,33 +123,39 @@ impl Engine {
                 lease.task
             );
         }
-        for (number, (task, _)) in &state.silenced {
-            let task = state.tasks.get(*task);
+        for (number, silenced) in &state.silenced {
+            let task = state.tasks.get(silenced.task);
             ensure!(
                 task.is_some_and(|task| task.state() == TaskState::Queued && task.lease() == Some(*number)),
                 "the silenced lease {number} is not its queued task's last"
             );
         }
-        let waiting: Vec<TaskNumber> = self.backoffs.iter().map(|(_, task)| *task).collect();
+        let mut waiting = self.backoffs.tasks();
         ensure!(
-            waiting.iter().all(|task| state.backing_off.contains_key(task)) && waiting.len() == state.backing_off.len(),
+            waiting.len() == state.backing_off.len() && waiting.all(|task| state.backing_off.contains_key(&task)),
             "timers and backoffs differ"
         );
         Ok(())
     }
 
     fn check_workers(&self) -> Result<(), Violation> {
-        let mut held: FxHashMap<WorkerNumber, (u32, u32)> = FxHashMap::default();
+        let mut held: FxHashMap<WorkerNumber, Held> = FxHashMap::default();
         for lease in self.state.leases.values() {
-            let (used, leases) = held.entry(lease.worker).or_default();
-            *used += self.slots_of(lease.task);
-            *leases += 1;
+            let of_worker = held.entry(lease.worker).or_default();
+            let load = self.load_of(lease.task);
+            of_worker.used += load.slots;
+            of_worker.leases += 1;
+            of_worker.apart += u32::from(load.care == Care::Apart);
+            of_worker.alone += u32::from(load.care == Care::Alone);
         }
         for (worker, presence) in &self.presences {
-            let (used, leases) = held.remove(worker).unwrap_or_default();
-            ensure!(presence.used == used, "worker {worker} uses {} slots, its leases {used}", presence.used);
-            ensure!(presence.leases == leases, "worker {worker} holds {} leases, not {leases}", presence.leases);
-            let has_room = presence.session.is_some() && presence.used < presence.window;
+            let of_worker = held.remove(worker).unwrap_or_default();
+            let Presence { used, leases, apart, alone, .. } = *presence;
+            let counted = Held { used, leases, apart, alone };
+            ensure!(counted == of_worker, "worker {worker} is said to hold {counted:?}, and holds {of_worker:?}");
+            ensure!(apart <= 1, "worker {worker} has {apart} tasks that were to be kept apart");
+            ensure!(alone == 0 || leases == 1, "worker {worker} has {leases} tasks, and one was to run alone");
+            let has_room = self.has_room(*worker);
             ensure!(self.roomy.contains(worker) == has_room, "worker {worker} has room: {has_room}");
         }
         ensure!(held.is_empty(), "leases of workers that nobody watches: {held:?}");

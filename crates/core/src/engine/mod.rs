@@ -8,11 +8,16 @@
 //! or [`Engine::timeout`] has come.
 
 mod admin;
+mod arrivals;
+mod balance;
 mod clients;
+mod deaths;
 mod dispatch;
 mod follows;
 mod invariants;
 mod queries;
+mod timers;
+mod work;
 mod workers;
 
 #[cfg(test)]
@@ -25,14 +30,21 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use self::{follows::Follows, workers::Presence};
+use self::{
+    arrivals::Newcomer,
+    balance::Balance,
+    follows::Follows,
+    timers::Backoffs,
+    workers::{Load, Presence},
+};
 use crate::{
     effect::{CloseReason, Effect, Gated, Refusal},
     ids::{LeaseNumber, Place, RecordNumber, SessionNumber, TaskNumber, WorkerNumber},
     input::Input,
-    limits::{Limits, RECORD_ITEMS},
+    limits::Limits,
     record::{Log, Record, Reservation},
     state::State,
+    task::Task,
     time::Now,
 };
 
@@ -60,9 +72,15 @@ pub struct Engine {
     /// Connected workers that want more than they hold.
     roomy: BTreeSet<WorkerNumber>,
     last_served: WorkerNumber,
+    /// The worker that gets nothing more until it is empty, for a task that is to run alone.
+    vacating: Option<WorkerNumber>,
+    /// Processes that come with the identity of a connected worker, until that one has shown whether it is alive.
+    newcomers: FxHashMap<WorkerNumber, Newcomer>,
+    balance: Balance,
     follows: Follows,
-    /// When a task that failed is tried again.
-    backoffs: BTreeSet<(Duration, TaskNumber)>,
+    backoffs: Backoffs,
+    /// When the last turn was.
+    turned: Now,
     /// When to look whether a worker was silent for too long; one entry a worker, moved on when it comes up too early.
     silences: BTreeSet<(Duration, WorkerNumber)>,
     /// Files of values that came in and that no record names.
@@ -80,6 +98,12 @@ pub enum Wake {
     Backoff,
     /// A worker may have been silent for too long.
     Silence,
+    /// A worker had to show that it is alive.
+    Probe,
+    /// A task's time comes, or its deadline. Looked at every now and then, because clocks are set.
+    Clock,
+    /// A worker may hold what another could run now.
+    Balance,
 }
 
 impl Engine {
@@ -94,8 +118,12 @@ impl Engine {
             presences: FxHashMap::default(),
             roomy: BTreeSet::new(),
             last_served: WorkerNumber(0),
+            vacating: None,
+            newcomers: FxHashMap::default(),
+            balance: Balance::default(),
             follows: Follows::default(),
-            backoffs: BTreeSet::new(),
+            backoffs: Backoffs::default(),
+            turned: Now::default(),
             silences: BTreeSet::new(),
             unused_files: Vec::new(),
             #[cfg(feature = "faults")]
@@ -118,16 +146,21 @@ impl Engine {
     /// gets the full grace again, and every backoff starts again.
     pub fn start(&mut self, now: Now, weak: bool, log: &mut impl Log) {
         #[cfg(feature = "faults")]
-        self.forget_a_lease();
+        self.forget();
+        self.turned = now;
         self.commit(log, &Record::Started { time: now.wall, weak });
         for (task, wait) in &self.state.backing_off {
-            self.backoffs.insert((now.monotonic + Duration::from_millis(*wait), *task));
+            self.backoffs.insert(now.monotonic + Duration::from_millis(*wait), *task);
+        }
+        for lease in self.state.leases.values_mut() {
+            // Whether it did is not recorded.
+            lease.started = true;
         }
         let leases: Vec<_> = self.state.leases.values().copied().collect();
         for lease in leases {
-            let slots = self.slots_of(lease.task);
+            let load = self.load_of(lease.task);
             let presence = self.presences.entry(lease.worker).or_insert_with(|| Presence::absent(now.monotonic));
-            presence.hold(slots);
+            presence.hold(load);
             self.arm_silence(lease.worker);
         }
     }
@@ -163,7 +196,7 @@ impl Engine {
                 let result = self.enrol(now, session, request, token, name, hash, log);
                 self.answer_refusal(session, request, result);
             }
-            Input::Resume { session, worker, resume } => self.resume(now, session, worker, resume, log),
+            Input::Resume { session, worker, resume } => self.arrive(now, session, worker, resume, log),
             Input::Heard { session } => self.heard(now, session),
             Input::Window { session, slots } => self.window(session, slots),
             Input::Started { session, leases } => self.started(session, &leases),
@@ -175,8 +208,24 @@ impl Engine {
                 let result = self.create_token(now, session, request, role, label, owner, expires_in, hash, log);
                 self.answer_refusal(session, request, result);
             }
-            Input::RevokeToken { session, request, token } => {
-                let result = self.revoke_token(now, session, request, token, log);
+            Input::RevokeToken { session, request, token, with_workers } => {
+                let result = self.revoke_token(now, session, request, token, with_workers, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::Cancel { session, request, caller, named } => {
+                let result = self.cancel(now, session, request, caller, named, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::Retry { session, request, caller, named } => {
+                let result = self.requeue(now, session, request, caller, named, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::SetWorker { session, request, worker, mode } => {
+                let result = self.set_worker(session, request, worker, mode, log);
+                self.answer_refusal(session, request, result);
+            }
+            Input::RemoveWorker { session, request, worker } => {
+                let result = self.remove_worker(now, session, request, worker, log);
                 self.answer_refusal(session, request, result);
             }
         }
@@ -184,9 +233,13 @@ impl Engine {
 
     /// Ends a turn: fires what is due, hands out what can be placed, and tells followers.
     pub fn settle(&mut self, now: Now, log: &mut impl Log) {
+        self.turned = now;
         self.retry_due(now, log);
+        self.clock_due(now, log);
+        self.probes_due(now, log);
         self.end_silent(now, log);
         self.dispatch(now, log);
+        self.take_back(now);
         self.tell_followers();
     }
 
@@ -214,9 +267,14 @@ impl Engine {
         if self.follows.is_busy() {
             return Some((Duration::ZERO, Wake::MoreToDo));
         }
-        let backoff = self.backoffs.first().map(|(at, _)| (*at, Wake::Backoff));
-        let silence = self.silences.first().map(|(at, _)| (*at, Wake::Silence));
-        backoff.into_iter().chain(silence).min_by_key(|(at, _)| *at)
+        let wakes = [
+            self.backoffs.first().map(|at| (at, Wake::Backoff)),
+            self.silences.first().map(|(at, _)| (*at, Wake::Silence)),
+            self.newcomers.values().map(|newcomer| (newcomer.until, Wake::Probe)).min_by_key(|(at, _)| *at),
+            self.clock_timeout().map(|at| (at, Wake::Clock)),
+            self.balance.timeout().map(|at| (at, Wake::Balance)),
+        ];
+        wakes.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Writes a record down and carries it out.
@@ -259,23 +317,15 @@ impl Engine {
         self.commit(log, &Record::Reserved(reservation));
     }
 
-    fn retry_due(&mut self, now: Now, log: &mut impl Log) {
-        while self.backoffs.first().is_some_and(|(at, _)| *at <= now.monotonic) {
-            let mut tasks = Vec::new();
-            while tasks.len() < RECORD_ITEMS
-                && let Some((_, task)) = self.backoffs.first().copied().filter(|(at, _)| *at <= now.monotonic)
-            {
-                self.backoffs.pop_first();
-                tasks.push(task);
-            }
-            tasks.sort_unstable();
-            self.commit(log, &Record::Retried { tasks });
-        }
-    }
-
     fn slots_of(&self, task: TaskNumber) -> u32 {
         let template = self.state.tasks.get(task).and_then(|task| self.state.templates.get(task.template));
         template.map_or(1, |template| template.slots)
+    }
+
+    /// What a worker that holds the task has to carry.
+    fn load_of(&self, task: TaskNumber) -> Load {
+        let care = self.state.tasks.get(task).map(Task::care).unwrap_or_default();
+        Load { slots: self.slots_of(task), care }
     }
 }
 
@@ -292,6 +342,10 @@ mod faults {
         pub no_fencing: bool,
         /// Recovery loses a lease.
         pub forget_lease: bool,
+        /// A worker's death is charged to all tasks that ran there.
+        pub charge_neighbours: bool,
+        /// Recovery loses that running tasks were cancelled.
+        pub forget_cancel: bool,
     }
 
     impl Engine {
@@ -300,7 +354,11 @@ mod faults {
             self.faults = faults;
         }
 
-        pub(super) fn forget_a_lease(&mut self) {
+        pub(super) fn forget(&mut self) {
+            if self.faults.forget_cancel {
+                let tasks: Vec<_> = self.state.leases.values().map(|lease| lease.task).collect();
+                tasks.into_iter().for_each(|task| self.state.forget_cancel(task));
+            }
             if self.faults.forget_lease
                 && let Some(lease) = self.state.leases.keys().min().copied()
             {

@@ -112,7 +112,7 @@ impl Engine {
         })))
     }
 
-    fn visible_job(&self, caller: Caller, job: JobNumber) -> Result<&Job, Refusal> {
+    pub(super) fn visible_job(&self, caller: Caller, job: JobNumber) -> Result<&Job, Refusal> {
         let position = self.state.jobs.position(job).filter(|position| self.may_see(caller, *position));
         position
             .and_then(|position| self.state.jobs.at(position))
@@ -142,6 +142,8 @@ impl Engine {
             failures: u32::from(task.failures),
             worker: worker.map(|worker| worker.name.clone()),
             started: lease.is_some_and(|lease| lease.started),
+            cancelling: running && task.is_cancelling(),
+            crashes: u32::from(task.crashes()),
         }
     }
 
@@ -162,9 +164,10 @@ impl Engine {
                 software: presence.map(|presence| presence.software.clone()).unwrap_or_default(),
                 address: presence.map(|presence| presence.address.clone()).unwrap_or_default(),
                 enrolled: enrolled.enrolled,
+                mode: enrolled.mode,
             }
         };
-        self.state.access.workers().map(summary).collect()
+        self.state.access.workers().filter(|(_, worker)| worker.removed.is_none()).map(summary).collect()
     }
 
     fn list_tokens(&self) -> Vec<TokenSummary> {

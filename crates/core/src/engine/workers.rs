@@ -8,32 +8,44 @@ use super::Engine;
 use crate::{
     effect::{CloseReason, Effect},
     ids::{LeaseNumber, SessionNumber, TaskNumber, WorkerNumber},
-    input::Resume,
     limits::{RECORD_ITEMS, RECORD_VALUES},
-    record::{Claim, Log, Record, ReleaseReason, Verdict},
+    record::{Log, Record, ReleaseReason, Verdict, WorkerMode},
     state::Lease,
-    task::TaskState,
+    task::{Care, TaskState},
     template::Kind,
     templates::{ClassNumber, Templates},
     time::Now,
     values::{Value, Values, ValuesBuilder},
 };
 
+/// What holding a task means for a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) slots: u32,
+    pub(super) care: Care,
+}
+
 /// What is known of a worker that is connected or holds leases.
 #[derive(Debug)]
 pub(super) struct Presence {
     pub(super) session: Option<SessionNumber>,
-    heard: Duration,
+    pub(super) heard: Duration,
     silence_armed: bool,
     pub(super) slots: u32,
     pub(super) window: u32,
     /// Slots' worth of tasks that it holds.
     pub(super) used: u32,
     pub(super) leases: u32,
-    commands: bool,
-    skills: BTreeSet<String>,
+    /// Of them, those of tasks that share no worker with each other.
+    pub(super) apart: u32,
+    /// Of them, the one of a task that runs alone.
+    pub(super) alone: u32,
+    /// What an administrator set.
+    pub(super) mode: WorkerMode,
+    pub(super) commands: bool,
+    pub(super) skills: BTreeSet<String>,
     /// By class, whether it can run it; filled as classes come up.
-    fits: Vec<bool>,
+    pub(super) fits: Vec<bool>,
     pub(super) name: String,
     pub(super) software: String,
     pub(super) address: String,
@@ -49,6 +61,9 @@ impl Presence {
             window: 0,
             used: 0,
             leases: 0,
+            apart: 0,
+            alone: 0,
+            mode: WorkerMode::Active,
             commands: false,
             skills: BTreeSet::new(),
             fits: Vec::new(),
@@ -58,14 +73,29 @@ impl Presence {
         }
     }
 
-    pub(super) fn hold(&mut self, slots: u32) {
-        self.used += slots;
+    pub(super) fn hold(&mut self, load: Load) {
+        self.used += load.slots;
         self.leases += 1;
+        match load.care {
+            Care::None => {}
+            Care::Apart => self.apart += 1,
+            Care::Alone => self.alone += 1,
+        }
     }
 
-    fn let_go(&mut self, slots: u32) {
-        self.used = self.used.saturating_sub(slots);
+    fn let_go(&mut self, load: Load) {
+        self.used = self.used.saturating_sub(load.slots);
         self.leases = self.leases.saturating_sub(1);
+        match load.care {
+            Care::None => {}
+            Care::Apart => self.apart = self.apart.saturating_sub(1),
+            Care::Alone => self.alone = self.alone.saturating_sub(1),
+        }
+    }
+
+    /// Whether it may get tasks, as far as it is its own affair.
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.session.is_some() && self.mode == WorkerMode::Active && self.alone == 0
     }
 
     pub(super) fn learn_classes(&mut self, templates: &Templates) {
@@ -84,98 +114,20 @@ impl Presence {
 }
 
 impl Engine {
-    pub(super) fn resume(
-        &mut self,
-        now: Now,
-        session: SessionNumber,
-        worker: WorkerNumber,
-        resume: Resume,
-        log: &mut impl Log,
-    ) {
-        if self.sessions.contains_key(&session) {
-            self.close(session, CloseReason::Protocol);
-            return;
-        }
-        if let Some(earlier) = self.presences.get(&worker).and_then(|presence| presence.session) {
-            self.sessions.remove(&earlier);
-            self.close(earlier, CloseReason::Replaced);
-        }
-        self.sessions.insert(session, worker);
-        let window = resume.window.min(self.limits.window);
-        let presence = self.presences.entry(worker).or_insert_with(|| Presence::absent(now.monotonic));
-        presence.session = Some(session);
-        presence.heard = now.monotonic;
-        presence.slots = resume.slots.max(1);
-        presence.window = window;
-        presence.commands = resume.commands;
-        presence.skills = resume.skills;
-        presence.fits.clear();
-        presence.name = resume.name;
-        presence.software = resume.software;
-        presence.address = resume.address;
-        self.arm_silence(worker);
-
-        let dropped = self.settle_claims(now, worker, &resume.claims, log);
-        self.update_room(worker);
-        self.tell(Effect::Resumed { session, dropped });
-    }
-
-    /// Keeps, readopts or drops each lease that the worker says it holds, and releases those it doesn't hold.
-    fn settle_claims(
-        &mut self,
-        now: Now,
-        worker: WorkerNumber,
-        claims: &[Claim],
-        log: &mut impl Log,
-    ) -> Vec<LeaseNumber> {
-        let mut held = FxHashSet::default();
-        let mut dropped = Vec::new();
-        let mut readopted = Vec::new();
-        for Claim { lease, .. } in claims {
-            if self.state.leases.get(lease).is_some_and(|lease| lease.worker == worker) {
-                held.insert(*lease);
-            } else if let Some((task, by)) = self.state.silenced.get(lease).copied()
-                && by == worker
-                && held.insert(*lease)
-            {
-                readopted.push((*lease, task));
-            } else if !held.contains(lease) {
-                dropped.push(*lease);
-            }
-        }
-        let mut missing: Vec<LeaseNumber> = self
-            .state
-            .leases
-            .iter()
-            .filter(|(number, lease)| lease.worker == worker && !held.contains(number))
-            .map(|(number, _)| *number)
-            .collect();
-        missing.sort_unstable();
-        self.release(now, &missing, ReleaseReason::NotHeld, log);
-        for leases in readopted.chunks(RECORD_ITEMS) {
-            self.commit(log, &Record::Readopted { worker, leases: leases.to_vec(), time: now.wall });
-        }
-        for (_, task) in readopted {
-            let slots = self.slots_of(task);
-            if let Some(presence) = self.presences.get_mut(&worker) {
-                presence.hold(slots);
-            }
-        }
-        dropped
-    }
-
     pub(super) fn worker_left(&mut self, session: SessionNumber) {
         if let Some(worker) = self.sessions.remove(&session)
             && let Some(presence) = self.presences.get_mut(&worker)
         {
             presence.session = None;
-            self.roomy.remove(&worker);
+            self.update_room(worker);
         }
+        self.newcomers.retain(|_, newcomer| newcomer.session != session);
     }
 
     pub(super) fn heard(&mut self, now: Now, session: SessionNumber) {
         if let Some(presence) = self.sessions.get(&session).and_then(|worker| self.presences.get_mut(worker)) {
             presence.heard = now.monotonic;
+            self.refuse_clone_of(session);
         }
     }
 
@@ -271,26 +223,24 @@ impl Engine {
         for (lease, succeeded) in ends {
             let Some(Lease { task, worker, .. }) = self.state.leases.get(&lease).copied() else { continue };
             self.let_go(worker, task);
-            let verdict = if succeeded { Verdict::Succeeded } else { self.judge(lease, task) };
+            let verdict = match self.state.tasks.get(task) {
+                Some(task) if task.is_cancelling() => Verdict::Cancelled,
+                _ if succeeded => Verdict::Succeeded,
+                _ => self.judge(lease, task),
+            };
             if let Verdict::Retry { backoff_milliseconds } = verdict {
-                self.backoffs.insert((now.monotonic + Duration::from_millis(backoff_milliseconds), task));
+                self.backoffs.insert(now.monotonic + Duration::from_millis(backoff_milliseconds), task);
             } else {
                 over.push(task);
             }
             verdicts.push((lease, verdict));
         }
         self.commit(log, &Record::Finished { ends: verdicts, details, time: now.wall });
-        if self.follows.any() {
-            for task in over {
-                if let Some(task) = self.state.tasks.get(task) {
-                    self.follows.task_over(task.job, task.index);
-                }
-            }
-        }
+        self.tell_over(over);
     }
 
     /// What becomes of a task whose attempt failed.
-    fn judge(&self, lease: LeaseNumber, task: TaskNumber) -> Verdict {
+    pub(super) fn judge(&self, lease: LeaseNumber, task: TaskNumber) -> Verdict {
         let Some(task) = self.state.tasks.get(task) else { return Verdict::Failed };
         let failures = u32::from(task.failures) + 1;
         let retry = self.state.templates.get(task.template).map(|template| template.retry).unwrap_or_default();
@@ -310,14 +260,18 @@ impl Engine {
     }
 
     /// Queues the tasks of these leases, which have not ended, again.
-    fn release(&mut self, now: Now, leases: &[LeaseNumber], reason: ReleaseReason, log: &mut impl Log) {
+    pub(super) fn release(&mut self, now: Now, leases: &[LeaseNumber], reason: ReleaseReason, log: &mut impl Log) {
         for leases in leases.chunks(RECORD_ITEMS) {
+            let mut tasks = Vec::with_capacity(leases.len());
             for lease in leases {
                 if let Some(Lease { task, worker, .. }) = self.state.leases.get(lease).copied() {
                     self.let_go(worker, task);
+                    tasks.push(task);
                 }
             }
             self.commit(log, &Record::Released { leases: leases.to_vec(), reason, time: now.wall });
+            // Those that were cancelled or are too late end by it.
+            self.tell_over(tasks);
         }
     }
 
@@ -333,19 +287,12 @@ impl Engine {
             }
             if let Some(session) = presence.session.take() {
                 self.sessions.remove(&session);
-                self.roomy.remove(&worker);
                 self.close(session, CloseReason::Silent);
             }
-            let mut leases: Vec<LeaseNumber> = self
-                .state
-                .leases
-                .iter()
-                .filter(|(_, lease)| lease.worker == worker)
-                .map(|(number, _)| *number)
-                .collect();
-            leases.sort_unstable();
-            self.release(now, &leases, ReleaseReason::Silence, log);
+            let leases = self.leases_of(worker);
+            self.lose(now, worker, true, &leases, log);
             self.presences.remove(&worker);
+            self.update_room(worker);
         }
     }
 
@@ -367,15 +314,28 @@ impl Engine {
     }
 
     pub(super) fn update_room(&mut self, worker: WorkerNumber) {
-        let has_room = self
-            .presences
-            .get(&worker)
-            .is_some_and(|presence| presence.session.is_some() && presence.used < presence.window);
+        let has_room = self.has_room(worker);
         if has_room {
             self.roomy.insert(worker);
         } else {
             self.roomy.remove(&worker);
         }
+    }
+
+    /// Whether a worker may get more than it holds.
+    pub(super) fn has_room(&self, worker: WorkerNumber) -> bool {
+        self.presences.get(&worker).is_some_and(|presence| {
+            let reserved = self.vacating == Some(worker) && presence.leases > 0;
+            presence.takes_tasks() && presence.used < presence.window && !reserved
+        })
+    }
+
+    /// The leases that a worker holds, in order.
+    pub(super) fn leases_of(&self, worker: WorkerNumber) -> Vec<LeaseNumber> {
+        let held = self.state.leases.iter().filter(|(_, lease)| lease.worker == worker);
+        let mut leases: Vec<_> = held.map(|(number, _)| *number).collect();
+        leases.sort_unstable();
+        leases
     }
 
     /// The worker whose session it is; one that speaks before it resumed is closed.
@@ -391,10 +351,10 @@ impl Engine {
         self.state.leases.get(&lease).map(|lease| lease.worker)
     }
 
-    fn let_go(&mut self, worker: WorkerNumber, task: TaskNumber) {
-        let slots = self.slots_of(task);
+    pub(super) fn let_go(&mut self, worker: WorkerNumber, task: TaskNumber) {
+        let load = self.load_of(task);
         if let Some(presence) = self.presences.get_mut(&worker) {
-            presence.let_go(slots);
+            presence.let_go(load);
         }
         debug_assert!(self.state.tasks.get(task).is_some_and(|task| task.state() == TaskState::Running));
     }

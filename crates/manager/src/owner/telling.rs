@@ -20,9 +20,13 @@ impl Owner {
         let (mut to_clients, mut acknowledgements) = (Vec::new(), Vec::new());
         while let Some(effect) = self.engine.poll_effect(self.front.told_through()) {
             match effect {
-                Effect::Assign { .. } | Effect::Resumed { .. } | Effect::Enrolled { .. } | Effect::Close { .. } => {
-                    self.carry_out(effect);
-                }
+                Effect::Assign { .. }
+                | Effect::Resumed { .. }
+                | Effect::Cancel { .. }
+                | Effect::TakeBack { .. }
+                | Effect::Probe { .. }
+                | Effect::Enrolled { .. }
+                | Effect::Close { .. } => self.carry_out(effect),
                 Effect::OutcomesTaken { .. } => acknowledgements.push(effect),
                 _ => to_clients.push(effect),
             }
@@ -76,6 +80,23 @@ impl Owner {
             Effect::TokenRevoked { session, request, token } => {
                 self.answer(session, request, messages::TokenRevoked { request });
                 self.end_sessions_of(token);
+            }
+            Effect::Changed { session, request, tasks, running } => {
+                self.answer(session, request, messages::Changed { request, tasks, running });
+            }
+            Effect::WorkerChanged { session, request, used } => {
+                self.answer(session, request, messages::WorkerChanged { request, slots_used: used });
+            }
+            Effect::Cancel { session, leases } => {
+                let leases = leases.into_iter().map(|lease| lease.0).collect();
+                self.send(session, Outgoing::Message(messages::CancelLeases { leases }.into()));
+            }
+            Effect::TakeBack { session, leases } => {
+                let leases = leases.into_iter().map(|lease| lease.0).collect();
+                self.send(session, Outgoing::Message(messages::TakeBack { leases }.into()));
+            }
+            Effect::Probe { session } => {
+                self.send(session, Outgoing::Message(messages::Ping { number: 0 }.into()));
             }
             Effect::Close { session, reason } => {
                 let (reason, text) = convert::close_reason(reason);

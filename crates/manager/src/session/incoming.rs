@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use task_messenger_core::{
     digest::INLINE_LIMIT,
-    ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber},
-    input::{Follow, Input, Resume, Submit, Target},
+    ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber, WorkerNumber},
+    input::{Follow, Input, Named, Resume, Submit, Target},
     limits::NAME,
     record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash},
     values::{Value, Values, ValuesBuilder},
@@ -146,17 +146,37 @@ impl Incoming<'_> {
                     role,
                     label: create.label,
                     owner: create.owner,
-                    expires_in: (expires_in > 0).then(|| Duration::from_millis(expires_in)),
+                    expires_in: duration(expires_in),
                     secret: Secret::random().map_err(|error| SessionError::Store(Box::new(error)))?,
                 })
             }
             Message::RevokeToken(revoke) if role == Role::Admin => {
                 self.pending.begin(revoke.request, 0).await;
-                let token = TokenNumber(revoke.token);
-                Event::Input(Input::RevokeToken { session, request: revoke.request, token })
+                let (token, with_workers) = (TokenNumber(revoke.token), revoke.with_workers);
+                Event::Input(Input::RevokeToken { session, request: revoke.request, token, with_workers })
+            }
+            Message::SetWorker(set) if role == Role::Admin => {
+                self.pending.begin(set.request, 0).await;
+                let mode = convert::worker_mode(set.mode());
+                Event::Input(Input::SetWorker { session, request: set.request, worker: WorkerNumber(set.worker), mode })
+            }
+            Message::RemoveWorker(remove) if role == Role::Admin => {
+                self.pending.begin(remove.request, 0).await;
+                let worker = WorkerNumber(remove.worker);
+                Event::Input(Input::RemoveWorker { session, request: remove.request, worker })
+            }
+            Message::Cancel(messages::Cancel { request, job, index_plus_one }) => {
+                self.pending.begin(request, 0).await;
+                Event::Input(Input::Cancel { session, request, caller, named: named(job, index_plus_one) })
+            }
+            Message::Retry(messages::Retry { request, job, index_plus_one }) => {
+                self.pending.begin(request, 0).await;
+                Event::Input(Input::Retry { session, request, caller, named: named(job, index_plus_one) })
             }
             Message::CreateToken(messages::CreateToken { request, .. })
-            | Message::RevokeToken(messages::RevokeToken { request, .. }) => {
+            | Message::RevokeToken(messages::RevokeToken { request, .. })
+            | Message::SetWorker(messages::SetWorker { request, .. })
+            | Message::RemoveWorker(messages::RemoveWorker { request, .. }) => {
                 self.pending.begin(request, 0).await;
                 Event::Deny { session, request, text: "only an administrator's token may do that".to_owned() }
             }
@@ -190,6 +210,8 @@ impl Incoming<'_> {
             template,
             payloads,
             last: submit.last,
+            delay: duration(submit.delay_milliseconds),
+            deadline: duration(submit.deadline_milliseconds),
         }))
     }
 
@@ -246,8 +268,12 @@ impl Incoming<'_> {
                 task: TaskId { job: JobNumber(*job), index: *index },
             })
             .collect();
+        let Some(incarnation) = resume.incarnation.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else {
+            return Err(broken("a worker that resumes says which process it is"));
+        };
         let skills: BTreeSet<_> = resume.skills.into_iter().take(MOST_CLAIMS).collect();
         Ok(Resume {
+            incarnation,
             slots: resume.slots,
             window: resume.window,
             commands: resume.accepts_commands,
@@ -301,6 +327,18 @@ impl Incoming<'_> {
             Err(error) => Err(SessionError::Store(Box::new(error))),
         }
     }
+}
+
+/// A task or a whole job.
+fn named(job: u64, index_plus_one: u32) -> Named {
+    match index_plus_one.checked_sub(1) {
+        Some(index) => Named::Task(TaskId { job: JobNumber(job), index }),
+        None => Named::Job(JobNumber(job)),
+    }
+}
+
+fn duration(milliseconds: u64) -> Option<Duration> {
+    (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
 }
 
 fn leases(numbers: Vec<u64>) -> Vec<LeaseNumber> {

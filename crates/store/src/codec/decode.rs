@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, OwnerNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
-    record::{Idempotency, JobKey, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict},
+    record::{
+        Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict, Work, WorkerMode,
+    },
     template::{Kind, RetryPolicy, Template},
     time::WallTime,
     values::{Values, read_varint},
@@ -134,6 +136,8 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
             first_task: TaskNumber(body.varint("task")?),
             first_index: body.small("index")?,
             template: TemplateNumber(body.small("template")?),
+            not_before: body.optional_time("not before")?,
+            deadline: body.optional_time("deadline")?,
             time: body.time()?,
             payloads: body.values(values)?,
         },
@@ -156,7 +160,7 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
         }
         kind::RELEASED => Record::Released {
             reason: body
-                .choice("reason", [ReleaseReason::GivenBack, ReleaseReason::NotHeld, ReleaseReason::Silence])?,
+                .choice("reason", [ReleaseReason::GivenBack, ReleaseReason::NotHeld, ReleaseReason::Removed])?,
             time: body.time()?,
             leases: body.numbers("lease", LeaseNumber)?,
         },
@@ -182,7 +186,7 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
             owner: OwnerNumber(body.small("owner")?),
             hash: SecretHash(body.array("hash")?),
             label: body.text("label")?,
-            expires: if body.choice("expiry", [false, true])? { Some(body.time()?) } else { None },
+            expires: body.optional_time("expiry")?,
             time: body.time()?,
         },
         kind::TOKEN_REVOKED => Record::TokenRevoked { token: TokenNumber(body.small("token")?), time: body.time()? },
@@ -193,6 +197,34 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
             name: body.text("worker's name")?,
             time: body.time()?,
         },
+        kind::DUE => Record::Due { at: body.time()?, first_task: TaskNumber(body.varint("task")?) },
+        kind::EXPIRED => Record::Expired { at: body.time()?, first_task: TaskNumber(body.varint("task")?) },
+        kind::CANCELLED => Record::Cancelled { time: body.time()?, tasks: body.work()? },
+        kind::REQUEUED => Record::Requeued { time: body.time()?, tasks: body.work()? },
+        kind::WORKER_LOST => {
+            let worker = WorkerNumber(body.small("worker")?);
+            let silent = body.choice("silence", [false, true])?;
+            let time = body.time()?;
+            let count = body.count("end")?;
+            let mut ends = Vec::with_capacity(count);
+            let mut leases = Steps::default();
+            for _ in 0..count {
+                ends.push((LeaseNumber(leases.next(body, "lease")?), body.loss()?));
+            }
+            Record::WorkerLost { worker, silent, ends, time }
+        }
+        kind::WORKER_STARTED => Record::WorkerStarted {
+            worker: WorkerNumber(body.small("worker")?),
+            incarnation: body.varint("incarnation")?,
+            time: body.time()?,
+        },
+        kind::WORKER_SET => Record::WorkerSet {
+            worker: WorkerNumber(body.small("worker")?),
+            mode: body.choice("mode", [WorkerMode::Active, WorkerMode::Paused, WorkerMode::Draining])?,
+        },
+        kind::WORKER_REMOVED => {
+            Record::WorkerRemoved { worker: WorkerNumber(body.small("worker")?), time: body.time()? }
+        }
         kind => return Err(DecodeError::UnknownKind { kind }),
     })
 }
@@ -314,8 +346,31 @@ impl Body<'_> {
             0 => Ok(Verdict::Succeeded),
             1 => Ok(Verdict::Failed),
             2 => Ok(Verdict::Retry { backoff_milliseconds: self.varint("backoff")? }),
+            3 => Ok(Verdict::Cancelled),
             other => Err(DecodeError::OutOfRange { field: "verdict", value: other.into() }),
         }
+    }
+
+    fn loss(&mut self) -> Result<Loss, DecodeError> {
+        match self.byte("loss")? {
+            0 => Ok(Loss::Unstarted),
+            1 => Ok(Loss::Crashed),
+            2 => Ok(Loss::Failed),
+            3 => Ok(Loss::Retry { backoff_milliseconds: self.varint("backoff")? }),
+            other => Err(DecodeError::OutOfRange { field: "loss", value: other.into() }),
+        }
+    }
+
+    fn work(&mut self) -> Result<Work, DecodeError> {
+        Ok(if self.choice("work", [false, true])? {
+            Work::Job(JobNumber(self.varint("job")?))
+        } else {
+            Work::Tasks(self.numbers("task", TaskNumber)?)
+        })
+    }
+
+    fn optional_time(&mut self, field: &'static str) -> Result<Option<WallTime>, DecodeError> {
+        Ok(if self.choice(field, [false, true])? { Some(self.time()?) } else { None })
     }
 
     /// Takes the rest of the body as values, and notes where they begin.

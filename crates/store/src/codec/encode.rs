@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use task_messenger_core::{
-    record::{Idempotency, Record, ReleaseReason, Role, Verdict},
+    record::{Idempotency, Loss, Record, ReleaseReason, Role, Verdict, Work, WorkerMode},
     template::Kind,
     time::WallTime,
     values::{Values, write_varint},
@@ -64,12 +64,14 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             });
             put_time(out, *time);
         }
-        Record::Submitted { job, first_task, first_index, template, payloads, time } => {
+        Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, time } => {
             out.push(kind::SUBMITTED);
             write_varint(out, job.0);
             write_varint(out, first_task.0);
             write_varint(out, (*first_index).into());
             write_varint(out, template.0.into());
+            put_option(out, not_before.as_ref(), |out, time| put_time(out, *time));
+            put_option(out, deadline.as_ref(), |out, time| put_time(out, *time));
             put_time(out, *time);
             put_count(out, payloads);
         }
@@ -100,7 +102,7 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             out.push(match reason {
                 ReleaseReason::GivenBack => 0,
                 ReleaseReason::NotHeld => 1,
-                ReleaseReason::Silence => 2,
+                ReleaseReason::Removed => 2,
             });
             put_time(out, *time);
             put_numbers(out, leases.iter().map(|lease| lease.0));
@@ -120,6 +122,31 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             out.push(kind::RETRIED);
             put_numbers(out, tasks.iter().map(|task| task.0));
         }
+        Record::Due { at, first_task } => {
+            out.push(kind::DUE);
+            put_time(out, *at);
+            write_varint(out, first_task.0);
+        }
+        Record::Expired { at, first_task } => {
+            out.push(kind::EXPIRED);
+            put_time(out, *at);
+            write_varint(out, first_task.0);
+        }
+        Record::Cancelled { tasks, time } => {
+            out.push(kind::CANCELLED);
+            put_time(out, *time);
+            put_work(out, tasks);
+        }
+        Record::Requeued { tasks, time } => {
+            out.push(kind::REQUEUED);
+            put_time(out, *time);
+            put_work(out, tasks);
+        }
+        Record::WorkerLost { .. }
+        | Record::WorkerStarted { .. }
+        | Record::WorkerSet { .. }
+        | Record::WorkerRemoved { .. }
+        | Record::WorkerEnrolled { .. } => encode_of_worker(record, out),
         Record::OwnerAdded { number, name } => {
             out.push(kind::OWNER_ADDED);
             write_varint(out, number.0.into());
@@ -144,6 +171,12 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             write_varint(out, token.0.into());
             put_time(out, *time);
         }
+    }
+}
+
+/// The records about one worker.
+fn encode_of_worker(record: &Record, out: &mut Vec<u8>) {
+    match record {
         Record::WorkerEnrolled { number, token, hash, name, time } => {
             out.push(kind::WORKER_ENROLLED);
             write_varint(out, number.0.into());
@@ -152,6 +185,39 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             put_bytes(out, name.as_bytes());
             put_time(out, *time);
         }
+        Record::WorkerLost { worker, silent, ends, time } => {
+            out.push(kind::WORKER_LOST);
+            write_varint(out, worker.0.into());
+            out.push(u8::from(*silent));
+            put_time(out, *time);
+            write_varint(out, ends.len() as u64);
+            let mut leases = Steps::default();
+            for (lease, loss) in ends {
+                leases.put(out, lease.0);
+                put_loss(out, *loss);
+            }
+        }
+        Record::WorkerStarted { worker, incarnation, time } => {
+            out.push(kind::WORKER_STARTED);
+            write_varint(out, worker.0.into());
+            write_varint(out, *incarnation);
+            put_time(out, *time);
+        }
+        Record::WorkerSet { worker, mode } => {
+            out.push(kind::WORKER_SET);
+            write_varint(out, worker.0.into());
+            out.push(match mode {
+                WorkerMode::Active => 0,
+                WorkerMode::Paused => 1,
+                WorkerMode::Draining => 2,
+            });
+        }
+        Record::WorkerRemoved { worker, time } => {
+            out.push(kind::WORKER_REMOVED);
+            write_varint(out, worker.0.into());
+            put_time(out, *time);
+        }
+        _ => debug_assert!(false, "not about one worker"),
     }
 }
 
@@ -217,6 +283,32 @@ fn put_verdict(out: &mut Vec<u8>, verdict: Verdict) {
         Verdict::Retry { backoff_milliseconds } => {
             out.push(2);
             write_varint(out, backoff_milliseconds);
+        }
+        Verdict::Cancelled => out.push(3),
+    }
+}
+
+fn put_loss(out: &mut Vec<u8>, loss: Loss) {
+    match loss {
+        Loss::Unstarted => out.push(0),
+        Loss::Crashed => out.push(1),
+        Loss::Failed => out.push(2),
+        Loss::Retry { backoff_milliseconds } => {
+            out.push(3);
+            write_varint(out, backoff_milliseconds);
+        }
+    }
+}
+
+fn put_work(out: &mut Vec<u8>, work: &Work) {
+    match work {
+        Work::Tasks(tasks) => {
+            out.push(0);
+            put_numbers(out, tasks.iter().map(|task| task.0));
+        }
+        Work::Job(job) => {
+            out.push(1);
+            write_varint(out, job.0);
         }
     }
 }

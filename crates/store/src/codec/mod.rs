@@ -19,19 +19,29 @@
 //! | 2 | `Reserved` | varint leases, varint tasks, varint jobs |
 //! | 3 | `TemplateAdded` | varint number; kind: byte 0 (command), or byte 1 and text (skill); signed priority; varint slots; varint `max_attempts`; first and longest backoff, each varint seconds and varint nanoseconds; bytes body |
 //! | 4 | `JobOpened` | varint job, varint owner, 16 bytes key, text name, option idempotency (16 bytes key, 16 bytes content), time |
-//! | 5 | `Submitted` | varint job, varint first task, varint first index, varint template, time, varint count, values |
+//! | 5 | `Submitted` | varint job, varint first task, varint first index, varint template, option time not before, option time deadline, time, varint count, values |
 //! | 6 | `JobClosed` | varint job |
 //! | 7 | `Dispatched` | varint worker, varint first lease, time, numbers tasks |
 //! | 8 | `Finished` | time; varint count, then for each end the step of its lease and a verdict; varint count, values |
-//! | 9 | `Released` | byte reason (0 given back, 1 not held, 2 silence), time, numbers leases |
+//! | 9 | `Released` | byte reason (0 given back, 1 not held, 2 removed), time, numbers leases |
 //! | 10 | `Readopted` | varint worker, time; varint count, then for each the step of its lease and the step of its task |
 //! | 11 | `Retried` | numbers tasks |
 //! | 12 | `OwnerAdded` | varint number, text name |
 //! | 13 | `TokenCreated` | varint number, byte role (0 worker, 1 client, 2 admin), varint owner, 32 bytes hash, text label, option time expires, time |
 //! | 14 | `TokenRevoked` | varint token, time |
 //! | 15 | `WorkerEnrolled` | varint number, varint token, 32 bytes hash, text name, time |
+//! | 16 | `Due` | time, varint first task |
+//! | 17 | `Expired` | time, varint first task |
+//! | 18 | `Cancelled` | time, work |
+//! | 19 | `Requeued` | time, work |
+//! | 20 | `WorkerLost` | varint worker, byte: silent, time; varint count, then for each end the step of its lease and a loss |
+//! | 21 | `WorkerStarted` | varint worker, varint incarnation, time |
+//! | 22 | `WorkerSet` | varint worker, byte mode (0 active, 1 paused, 2 draining) |
+//! | 23 | `WorkerRemoved` | varint worker, time |
 //!
-//! A verdict is a byte: 0 succeeded, 1 failed, 2 retry, followed by the backoff in milliseconds as a varint.
+//! A verdict is a byte: 0 succeeded, 1 failed, 2 retry, followed by the backoff in milliseconds as a varint, 3 cancelled. A
+//! loss is a byte: 0 unstarted, 1 crashed, 2 failed, 3 retry, followed by the backoff. Work is a byte 0 and the numbers of
+//! tasks, or a byte 1 and a varint job.
 
 mod decode;
 mod encode;
@@ -59,4 +69,12 @@ mod kind {
     pub(super) const TOKEN_CREATED: u8 = 13;
     pub(super) const TOKEN_REVOKED: u8 = 14;
     pub(super) const WORKER_ENROLLED: u8 = 15;
+    pub(super) const DUE: u8 = 16;
+    pub(super) const EXPIRED: u8 = 17;
+    pub(super) const CANCELLED: u8 = 18;
+    pub(super) const REQUEUED: u8 = 19;
+    pub(super) const WORKER_LOST: u8 = 20;
+    pub(super) const WORKER_STARTED: u8 = 21;
+    pub(super) const WORKER_SET: u8 = 22;
+    pub(super) const WORKER_REMOVED: u8 = 23;
 }

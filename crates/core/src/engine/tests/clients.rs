@@ -38,6 +38,8 @@ fn an_idempotency_key_returns_the_first_job_or_says_that_the_content_differs() {
             template: template(0, 1, 1),
             payloads: values(1),
             last: true,
+            delay: None,
+            deadline: None,
         };
         environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit }).remove(0)
     };
@@ -97,6 +99,8 @@ fn a_follow_tells_each_result_once_within_its_credit_and_then_the_end() {
             template: one,
             payloads: values(0),
             last: true,
+            delay: None,
+            deadline: None,
         },
     });
     assert!(end.iter().any(|effect| matches!(effect, Effect::FollowEnded { request: 7, .. })), "{end:?}");
@@ -130,6 +134,8 @@ fn nothing_is_told_before_its_record_is_durable() {
         template: template(0, 1, 1),
         payloads: values(1),
         last: true,
+        delay: None,
+        deadline: None,
     };
     let input = Input::Submit { session: SessionNumber(1), request: 1, caller: CALLER, submit };
     environment.engine.handle(environment.now, input, &mut environment.log);
@@ -171,6 +177,8 @@ fn large_values_that_are_not_kept_are_named_once_to_be_removed() {
             template: one.clone(),
             payloads: payloads.take(),
             last: false,
+            delay: None,
+            deadline: None,
         };
         environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit });
         environment.engine.take_unused_files()

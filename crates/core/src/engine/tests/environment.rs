@@ -112,6 +112,8 @@ impl Environment {
             template: template.clone(),
             payloads: values(count),
             last: false,
+            delay: None,
+            deadline: None,
         };
         self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
     }
@@ -142,6 +144,20 @@ impl Environment {
     /// A worker connects; its session has `session` as its number.
     pub(super) fn connect(&mut self, worker: WorkerNumber, session: u64, slots: u32, claims: &[Claim]) -> Vec<Effect> {
         let resume = Resume { slots, window: slots, commands: true, claims: claims.to_vec(), ..Resume::default() };
+        self.input(Input::Resume { session: SessionNumber(session), worker, resume })
+    }
+
+    /// A process of a worker connects.
+    pub(super) fn connect_as(
+        &mut self,
+        worker: WorkerNumber,
+        incarnation: u64,
+        session: u64,
+        slots: u32,
+        claims: &[Claim],
+    ) -> Vec<Effect> {
+        let resume =
+            Resume { incarnation, slots, window: slots, commands: true, claims: claims.to_vec(), ..Resume::default() };
         self.input(Input::Resume { session: SessionNumber(session), worker, resume })
     }
 

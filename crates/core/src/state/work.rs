@@ -1,0 +1,206 @@
+//! What records say of many tasks at once: cancelled, run again, due, expired; and of the leases of a worker that died.
+
+use super::{Silenced, State};
+use crate::{
+    ids::{LeaseNumber, TaskNumber, WorkerNumber},
+    ready::Lane,
+    record::{Loss, Verdict, Work},
+    task::{Care, TaskState},
+    time::WallTime,
+};
+
+/// Moves of tasks that are counted together: neighbours share job, lane and state nearly always.
+#[derive(Default)]
+struct Moves {
+    pending: Option<(u32, Lane, TaskState, u64)>,
+}
+
+impl State {
+    /// The tasks that are meant, in order.
+    pub(crate) fn numbers_of<'a>(&'a self, work: &'a Work) -> Box<dyn Iterator<Item = TaskNumber> + 'a> {
+        match work {
+            Work::Tasks(tasks) => Box::new(tasks.iter().copied()),
+            Work::Job(job) => {
+                let job = self.jobs.position(*job).and_then(|position| self.jobs.at(position));
+                Box::new(job.into_iter().flat_map(|job| job.tasks()))
+            }
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, work: &Work) {
+        if let Work::Job(job) = work
+            && let Some(job) = self.jobs.position(*job).and_then(|position| self.jobs.at_mut(position))
+        {
+            job.closed = true;
+        }
+        let mut moves = Moves::default();
+        let numbers: Vec<TaskNumber> = self.numbers_of(work).collect();
+        for number in numbers {
+            let Some(task) = self.tasks.get_mut(number) else { continue };
+            match task.state() {
+                TaskState::Running => task.mark_cancelling(),
+                from if from.is_final() => {}
+                from => {
+                    task.set_state(TaskState::Cancelled);
+                    self.open_bytes -= u64::from(task.payload_length);
+                    let lease = task.lease_of_waiting();
+                    let (job, template, care) = (task.job, task.template, task.care());
+                    if let Some(lease) = lease {
+                        self.silenced.remove(&lease);
+                    }
+                    if from == TaskState::Scheduled {
+                        self.backing_off.remove(&number);
+                    }
+                    let lane = self.lane_of(template, care);
+                    self.count_move(&mut moves, job, lane, from);
+                }
+            }
+        }
+        self.end_moves(&mut moves);
+    }
+
+    fn count_move(&mut self, moves: &mut Moves, job: u32, lane: Lane, from: TaskState) {
+        match &mut moves.pending {
+            Some((pending_job, pending_lane, pending_from, count))
+                if (*pending_job, *pending_lane, *pending_from) == (job, lane, from) =>
+            {
+                *count += 1;
+            }
+            _ => {
+                self.end_moves(moves);
+                moves.pending = Some((job, lane, from, 1));
+            }
+        }
+    }
+
+    fn end_moves(&mut self, moves: &mut Moves) {
+        let Some((job, lane, from, count)) = moves.pending.take() else { return };
+        self.counts.move_many(from, TaskState::Cancelled, count);
+        if let Some(job) = self.jobs.at_mut(job) {
+            job.counts.move_many(from, TaskState::Cancelled, count);
+        }
+        if from == TaskState::Queued {
+            self.ready.left(lane, count);
+        }
+    }
+
+    pub(super) fn requeued(&mut self, work: &Work) {
+        let numbers: Vec<TaskNumber> = self.numbers_of(work).collect();
+        for number in numbers {
+            if let Some(task) = self.tasks.get_mut(number)
+                && matches!(task.state(), TaskState::Failed | TaskState::Cancelled | TaskState::Expired)
+            {
+                task.begin_anew();
+                self.set_state(number, TaskState::Queued);
+            }
+        }
+    }
+
+    pub(super) fn due(&mut self, at: WallTime, first_task: TaskNumber) {
+        let count = self.delayed.remove(&(at, first_task)).unwrap_or_default();
+        for number in (first_task.0..first_task.0 + u64::from(count)).map(TaskNumber) {
+            let waits = self.tasks.get(number).is_some_and(|task| task.state() == TaskState::Scheduled);
+            if waits && !self.backing_off.contains_key(&number) {
+                self.set_state(number, TaskState::Queued);
+            }
+        }
+    }
+
+    pub(super) fn expired(&mut self, at: WallTime, first_task: TaskNumber) {
+        let count = self.deadlines.remove(&(at, first_task)).unwrap_or_default();
+        for number in (first_task.0..first_task.0 + u64::from(count)).map(TaskNumber) {
+            let Some(task) = self.tasks.get_mut(number) else { continue };
+            match task.state() {
+                TaskState::Running => task.mark_overdue(),
+                state if state.is_final() || self.backing_off.contains_key(&number) => {}
+                _ => self.end_waiting(number, TaskState::Expired),
+            }
+        }
+    }
+
+    /// Ends a task that waits.
+    fn end_waiting(&mut self, number: TaskNumber, state: TaskState) {
+        if let Some(lease) = self.tasks.get(number).and_then(|task| task.lease_of_waiting()) {
+            self.silenced.remove(&lease);
+        }
+        self.set_state(number, state);
+    }
+
+    /// A lease ended without an outcome, at nobody's charge.
+    pub(super) fn released(&mut self, lease: LeaseNumber) {
+        let Some(ended) = self.leases.remove(&lease) else {
+            #[cfg(not(feature = "faults"))]
+            debug_assert!(false, "lease {lease} had not ended");
+            return;
+        };
+        #[cfg(feature = "faults")]
+        self.retired.insert(lease, (ended.task, ended.worker));
+        self.come_back(ended.task, false);
+    }
+
+    /// Where a task goes whose lease ended without an outcome: usually back into the queue.
+    fn come_back(&mut self, number: TaskNumber, started: bool) -> TaskState {
+        let task = self.tasks.get(number);
+        let state = match task {
+            Some(task) if task.is_cancelling() => TaskState::Cancelled,
+            Some(task) if task.is_overdue() && !started => TaskState::Expired,
+            _ => TaskState::Queued,
+        };
+        self.set_state(number, state);
+        state
+    }
+
+    pub(super) fn readopted(&mut self, worker: WorkerNumber, lease: LeaseNumber, number: TaskNumber) {
+        let counted = self.silenced.remove(&lease).is_some_and(|silenced| silenced.counted);
+        self.set_state(number, TaskState::Running);
+        if counted && let Some(task) = self.tasks.get_mut(number) {
+            task.uncount_crash();
+        }
+        let mut readopted = super::Lease::new(number, worker);
+        readopted.started = true;
+        self.leases.insert(lease, readopted);
+    }
+
+    pub(super) fn lost(&mut self, worker: WorkerNumber, lease: LeaseNumber, loss: Loss, silent: bool) {
+        let Some(ended) = self.leases.remove(&lease) else {
+            #[cfg(not(feature = "faults"))]
+            debug_assert!(false, "lease {lease} had not ended");
+            return;
+        };
+        #[cfg(feature = "faults")]
+        self.retired.insert(lease, (ended.task, ended.worker));
+        let number = ended.task;
+        let mut counted = false;
+        let state = match loss {
+            Loss::Failed => {
+                self.attempt_ended(number, Verdict::Failed, true, None);
+                TaskState::Failed
+            }
+            Loss::Retry { backoff_milliseconds } => {
+                self.attempt_ended(number, Verdict::Retry { backoff_milliseconds }, true, None);
+                TaskState::Scheduled
+            }
+            Loss::Crashed => {
+                if let Some(task) = self.tasks.get_mut(number) {
+                    counted = task.care() != Care::Alone;
+                    task.count_crash();
+                }
+                self.come_back(number, true)
+            }
+            Loss::Unstarted => self.come_back(number, false),
+        };
+        if silent && state == TaskState::Queued {
+            self.silenced.insert(lease, Silenced { task: number, worker, counted });
+        }
+    }
+}
+
+#[cfg(feature = "faults")]
+impl State {
+    /// The defect of a recovery that loses a cancel.
+    pub(crate) fn forget_cancel(&mut self, number: TaskNumber) {
+        if let Some(task) = self.tasks.get_mut(number) {
+            task.forget_cancel();
+        }
+    }
+}
