@@ -218,6 +218,7 @@ impl Config {
             idempotency_keys: self.limits.idempotency_keys,
             window: self.limits.worker_window,
             lease_grace: self.lease.grace.0,
+            probe: self.link.silence.0.min(CoreLimits::default().probe),
             ..CoreLimits::default()
         }
     }
