@@ -17,6 +17,9 @@ pub(super) struct Report {
     again: u64,
     latencies: Vec<Duration>,
     killed: Option<(String, u64, u64)>,
+    cut: Option<(String, u64, Duration)>,
+    cancelled: u64,
+    retried: u64,
     elapsed: Duration,
     findings: Findings,
 }
@@ -29,6 +32,9 @@ impl Report {
             again: 0,
             latencies: Vec::new(),
             killed: None,
+            cut: None,
+            cancelled: 0,
+            retried: 0,
             elapsed: Duration::ZERO,
             findings: Findings::default(),
         }
@@ -37,7 +43,7 @@ impl Report {
     pub(super) fn count(&mut self, answer: &Answer) {
         let job = match &answer.question {
             Question::File(_) => "",
-            Question::Skill(batch) => batch.skill,
+            Question::Skill(batch) => batch.name,
         };
         self.answered.insert((job, answer.result.index));
         if answer.result.attempts > 1 {
@@ -54,15 +60,27 @@ impl Report {
         self.killed = Some((worker, held, open));
     }
 
+    pub(super) fn cut(&mut self, worker: String, held: u64, time: Duration) {
+        self.cut = Some((worker, held, time));
+    }
+
+    pub(super) fn cancelled(&mut self, tasks: u64) {
+        self.cancelled = tasks;
+    }
+
+    pub(super) fn retried(&mut self, tasks: u64) {
+        self.retried = tasks;
+    }
+
     pub(super) fn finish(&mut self, elapsed: Duration, findings: Findings) {
         self.elapsed = elapsed;
         self.findings = findings;
         self.latencies.sort_unstable();
     }
 
-    /// Whether everything was answered, and rightly.
+    /// Whether everything was answered, and rightly, also what had been cancelled in between.
     pub(super) fn is_right(&self) -> bool {
-        self.done() == self.total && self.findings.wrong == 0
+        self.done() == self.total && self.findings.wrong == 0 && self.cancelled > 0 && self.cancelled == self.retried
     }
 
     fn percentile(&self, percent: usize) -> String {
@@ -90,6 +108,11 @@ impl fmt::Display for Report {
             row(&format!("held by {worker} when it was killed"), format!("{held} tasks"));
             row("kept by the manager when it was killed", format!("{open} tasks"));
         }
+        if let Some((worker, held, time)) = &self.cut {
+            row(&format!("held by {worker} when its link was cut for {} s", time.as_secs()), format!("{held} tasks"));
+        }
+        row("cancelled", self.cancelled.to_string());
+        row("retried after that", self.retried.to_string());
         row("run again", self.again.to_string());
         row("rate", format!("{:.0} tasks/s", self.total as f64 / self.elapsed.as_secs_f64()));
         row("from submit to result, p50", self.percentile(50));

@@ -7,6 +7,7 @@ const BATCH: u64 = 100;
 
 /// Inputs for one skill, and how an answer is told right from wrong.
 pub(super) struct Batch {
+    pub(super) name: &'static str,
     pub(super) skill: &'static str,
     pub(super) inputs: Vec<Value>,
     check: fn(&Value, &Value) -> bool,
@@ -25,6 +26,7 @@ impl Batch {
 pub(super) fn batches() -> Vec<Batch> {
     let mut numbers = Numbers(1);
     let mut batch = |skill, input: fn(&mut Numbers, u64) -> Value, check| Batch {
+        name: skill,
         skill,
         inputs: (0..BATCH).map(|index| input(&mut numbers, index)).collect(),
         check,
@@ -36,6 +38,12 @@ pub(super) fn batches() -> Vec<Batch> {
         batch("fused-multiply-add", |numbers, _| vectors(numbers, &["a", "b", "c"], 16, json!({})), is_fused),
         batch("dgemm", dgemm_input, is_product),
     ]
+}
+
+/// A batch for a job that is cancelled and then runs after all.
+pub(super) fn reconsidered() -> Batch {
+    let inputs = (0..BATCH).map(|index| json!({ "text": format!("{index} after all") })).collect();
+    Batch { name: "reconsidered", skill: "string-reversal", inputs, check: is_reversed }
 }
 
 /// Small whole numbers, so that every way of computing gives the same result: a linear congruential generator (Knuth,

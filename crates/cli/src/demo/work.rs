@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::Result;
 use task_messenger_client::{
-    Client, Command, EncodedTemplate, JobOptions, JobWriter, Results, Target, TaskResult, TaskState, Template, Use,
+    Client, Command, EncodedTemplate, JobNumber, JobOptions, JobWriter, Named, Results, Target, TaskResult, TaskState,
+    Template, Times, Use,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -60,7 +61,15 @@ impl Answer {
 pub(super) struct Work {
     answers: mpsc::Receiver<Result<Vec<Answer>>>,
     total: u64,
-    _tasks: JoinSet<()>,
+    reconsidered: Option<Reconsidered>,
+    tasks: JoinSet<()>,
+}
+
+/// A job that is cancelled, and retried later.
+struct Reconsidered {
+    job: JobNumber,
+    batch: Arc<Batch>,
+    sender: mpsc::Sender<Result<Vec<Answer>>>,
 }
 
 impl Work {
@@ -91,7 +100,27 @@ impl Work {
         let count = files.len();
         let question = move |index| Question::File(index as usize % count);
         start(client, "checksums", &template, payloads, question, &sender, &mut tasks).await?;
-        Ok(Self { answers, total, _tasks: tasks })
+        let reconsidered = Reconsidered::submit(client, sender).await?;
+        total += reconsidered.batch.inputs.len() as u64;
+        Ok(Self { answers, total, reconsidered: Some(reconsidered), tasks })
+    }
+
+    /// Cancels a job that was to run tomorrow; how many of its tasks had not ended.
+    pub(super) async fn cancel_a_job(&self, client: &Client) -> Result<u64> {
+        let Some(reconsidered) = &self.reconsidered else { return Ok(0) };
+        let changed = client.cancel(Named::Job(reconsidered.job)).await?;
+        Ok(changed.tasks + changed.running)
+    }
+
+    /// Has that job run at once after all; how many of its tasks were cancelled.
+    pub(super) async fn retry_that_job(&mut self, client: &Client) -> Result<u64> {
+        let Some(Reconsidered { job, batch, sender }) = self.reconsidered.take() else { return Ok(0) };
+        let changed = client.retry(Named::Job(job)).await?;
+        let results = client.follow(Target::Job(job))?;
+        let submitted = batch.inputs.iter().map(|_| AtomicU64::new(0)).collect();
+        let question = move |_| Question::Skill(batch.clone());
+        self.tasks.spawn(receive(results, question, Instant::now(), submitted, sender));
+        Ok(changed.tasks)
     }
 
     /// How many tasks there are.
@@ -102,6 +131,21 @@ impl Work {
     /// Answers that came together; `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Answer>>> {
         self.answers.recv().await.transpose()
+    }
+}
+
+impl Reconsidered {
+    async fn submit(client: &Client, sender: mpsc::Sender<Result<Vec<Answer>>>) -> Result<Self> {
+        let batch = skills::reconsidered();
+        let template = EncodedTemplate::new(&Template::of_skill(batch.skill))?;
+        // For tomorrow, so that it still waits when it is cancelled.
+        let times = Times { delay: Some(Duration::from_hours(24)), deadline: None };
+        let mut writer = client.job(JobOptions { name: batch.name.to_owned(), times, ..JobOptions::default() })?;
+        for input in &batch.inputs {
+            writer.push(&template, input.to_string().as_bytes()).await?;
+        }
+        let job = writer.finish().await?.job;
+        Ok(Self { job, batch: Arc::new(batch), sender })
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Fleet {
     pub manager: Service,
     /// The workers, by number.
     pub workers: Vec<Service>,
+    config: Config,
+    address: SocketAddr,
+    slots: Option<u32>,
     credential: ClientCredential,
 }
 
@@ -53,11 +56,18 @@ impl Fleet {
 
         let config = Config { state_directory: Some(state), ..Config::default() };
         let credential = login(&config, directory).await?;
-        let mut fleet = Self { directory: directory.to_owned(), manager, workers: Vec::new(), credential };
-        for number in 0..workers {
-            fleet.add_worker(&config, number, slots).await?;
+        let workers_to_come = workers;
+        let (directory, workers) = (directory.to_owned(), Vec::new());
+        let mut fleet = Self { directory, manager, workers, config, address, slots, credential };
+        for _ in 0..workers_to_come {
+            fleet.add_worker(None).await?;
         }
         Ok(fleet)
+    }
+
+    /// Where the manager listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What a client of this fleet logs in with.
@@ -94,18 +104,23 @@ impl Fleet {
         self.manager.wait_until_ended().await
     }
 
-    async fn add_worker(&mut self, config: &Config, number: usize, slots: Option<u32>) -> Result<()> {
-        let name = format!("worker-{number}");
+    /// Starts one more worker; it goes to the manager by another way than the direct one if that is said.
+    pub async fn add_worker(&mut self, way: Option<SocketAddr>) -> Result<()> {
+        let name = format!("worker-{}", self.workers.len());
         let state = self.directory.join(&name);
         let mut arguments = vec!["worker".into(), "run".into(), "--state-dir".into(), state.clone().into()];
-        if let Some(slots) = slots {
+        if let Some(slots) = self.slots {
             arguments.extend(["--slots".into(), slots.to_string().into()]);
         }
         let mut worker = Service::new(&name, &self.directory, arguments)?;
         if !state.join("worker.credential").exists() {
-            let token = create_token(config, Role::Worker, "local worker").await?;
-            let join = ["worker", "join", "-", "--name", &name, "--wait", "--state-dir"].map(Into::into);
-            worker.run_once(join.into_iter().chain([state.into()]).collect(), &token).await?;
+            let token = create_token(&self.config, Role::Worker, "local worker").await?;
+            let mut join: Vec<_> = ["worker", "join", "-", "--name", &name, "--wait"].map(Into::into).to_vec();
+            if let Some(way) = way {
+                join.extend(["--manager".into(), way.to_string().into()]);
+            }
+            join.extend(["--state-dir".into(), state.into()]);
+            worker.run_once(join, &token).await?;
         }
         worker.start()?;
         self.workers.push(worker);

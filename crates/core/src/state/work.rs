@@ -3,9 +3,10 @@
 use super::{Silenced, State};
 use crate::{
     ids::{LeaseNumber, TaskNumber, WorkerNumber},
+    job::Job,
     ready::Lane,
     record::{Loss, Verdict, Work},
-    task::{Care, TaskState},
+    task::{Care, Task, TaskState},
     time::WallTime,
 };
 
@@ -22,7 +23,7 @@ impl State {
             Work::Tasks(tasks) => Box::new(tasks.iter().copied()),
             Work::Job(job) => {
                 let job = self.jobs.position(*job).and_then(|position| self.jobs.at(position));
-                Box::new(job.into_iter().flat_map(|job| job.tasks()))
+                Box::new(job.into_iter().flat_map(Job::tasks))
             }
         }
     }
@@ -120,7 +121,7 @@ impl State {
 
     /// Ends a task that waits.
     fn end_waiting(&mut self, number: TaskNumber, state: TaskState) {
-        if let Some(lease) = self.tasks.get(number).and_then(|task| task.lease_of_waiting()) {
+        if let Some(lease) = self.tasks.get(number).and_then(Task::lease_of_waiting) {
             self.silenced.remove(&lease);
         }
         self.set_state(number, state);
