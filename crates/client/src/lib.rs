@@ -43,7 +43,7 @@ pub use job::{JobWriter, Opened, Submitted};
 pub use job_key::JobKey;
 pub use link::Connector;
 pub use options::{ClientOptions, JobOptions, LoneOptions, Times, WhenFull};
-pub use queries::{JobPages, Named, TaskPages};
+pub use queries::{JobFilter, JobPages, Named, TaskPages};
 pub use results::{FollowOptions, ResultBatch, Results, Target, TaskResult};
 pub use template::EncodedTemplate;
 

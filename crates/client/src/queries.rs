@@ -1,6 +1,6 @@
 //! Questions, and what administrators may do.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use task_messenger_protocol::messages::{
     Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Query, RemoveWorker, Retry, RevokeToken, Role, SetWorker,
@@ -30,7 +30,13 @@ impl Client {
 
     /// The caller's jobs from the one before this on, newest first; without one, from the newest on.
     pub fn jobs_before(&self, job: Option<JobNumber>) -> JobPages {
-        JobPages { client: self.clone(), before: job.map_or(0, |job| job.0), over: job == Some(JobNumber(0)) }
+        self.jobs_with(JobFilter::default(), job)
+    }
+
+    /// Those of the caller's jobs that the filter takes, newest first, from the one before `job` on.
+    pub fn jobs_with(&self, filter: JobFilter, job: Option<JobNumber>) -> JobPages {
+        let over = job == Some(JobNumber(0));
+        JobPages { client: self.clone(), filter, before: job.map_or(0, |job| job.0), over }
     }
 
     /// The tasks of a job, in order, from `from_index` on; with a state, only those that are in it.
@@ -40,7 +46,7 @@ impl Client {
 
     /// One job as it is now.
     pub async fn job_summary(&self, job: JobNumber) -> Result<Option<JobSummary>, Error> {
-        let question = JobsQuestion { before: job.0.saturating_add(1), limit: 1 };
+        let question = JobsQuestion { before: job.0.saturating_add(1), limit: 1, ..JobsQuestion::default() };
         match self.ask(Question::Jobs(question)).await? {
             Answer::Jobs(jobs) => Ok(jobs.jobs.into_iter().find(|summary| summary.job == job.0)),
             _ => Err(OTHER_ANSWER),
@@ -160,10 +166,20 @@ impl Client {
 
 const OTHER_ANSWER: Error = Error::Nonsense { what: "an answer to another question" };
 
+/// Which jobs are meant: those of which all of this is true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// A task of the job is in this state.
+    pub state: Option<TaskState>,
+    /// The job was opened then or later, by the manager's clock; to the millisecond.
+    pub since: Option<SystemTime>,
+}
+
 /// Jobs, page by page.
 #[derive(Clone, Debug)]
 pub struct JobPages {
     client: Client,
+    filter: JobFilter,
     before: u64,
     over: bool,
 }
@@ -171,14 +187,24 @@ pub struct JobPages {
 impl JobPages {
     /// At most `limit` more jobs; none at the end.
     pub async fn next(&mut self, limit: u32) -> Result<Vec<JobSummary>, Error> {
-        if self.over {
-            return Ok(Vec::new());
+        let since = self.filter.since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok());
+        while !self.over {
+            let question = JobsQuestion {
+                before: self.before,
+                limit: limit.clamp(1, PAGE),
+                state: self.filter.state.unwrap_or_default().into(),
+                opened_since_milliseconds: since.map_or(0, |since| since.as_millis() as u64),
+            };
+            let Answer::Jobs(page) = self.client.ask(Question::Jobs(question)).await? else {
+                return Err(OTHER_ANSWER);
+            };
+            self.before = page.next_before;
+            self.over = !page.more || page.next_before == 0;
+            if !page.jobs.is_empty() {
+                return Ok(page.jobs);
+            }
         }
-        let question = JobsQuestion { before: self.before, limit: limit.clamp(1, PAGE) };
-        let Answer::Jobs(page) = self.client.ask(Question::Jobs(question)).await? else { return Err(OTHER_ANSWER) };
-        self.before = page.jobs.last().map_or(0, |job| job.job);
-        self.over = !page.more || page.jobs.is_empty();
-        Ok(page.jobs)
+        Ok(Vec::new())
     }
 
     /// Whether there are more.

@@ -31,6 +31,8 @@ pub struct FollowOptions {
     pub skip: Vec<Range<u32>>,
     /// No results are wanted, only the end.
     pub only_end: bool,
+    /// It ends with the results that are there now, instead of waiting for the rest.
+    pub only_present: bool,
 }
 
 /// A task that came to its end.

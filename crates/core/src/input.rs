@@ -243,6 +243,8 @@ pub struct Follow {
     pub only_end: bool,
     /// Only this task is wanted.
     pub only_index: Option<u32>,
+    /// Only what there is now is wanted: it ends without waiting for the rest.
+    pub only_present: bool,
 }
 
 /// A job, by either of its names.

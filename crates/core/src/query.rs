@@ -24,6 +24,8 @@ pub enum Query {
         before: Option<JobNumber>,
         /// At most this many.
         limit: u32,
+        /// Only such ones.
+        filter: JobFilter,
     },
     /// Tasks of a job by index.
     Tasks {
@@ -44,6 +46,15 @@ pub enum Query {
     Tokens,
 }
 
+/// Which jobs are meant: those of which all of this is true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// A task of the job is in this state.
+    pub state: Option<TaskState>,
+    /// The job was opened then or later.
+    pub since: Option<WallTime>,
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -53,8 +64,8 @@ pub enum Answer {
     Jobs {
         /// The page.
         jobs: Vec<JobSummary>,
-        /// Whether there are more.
-        more: bool,
+        /// The next page is that of the jobs before this one, unless this is the last.
+        next_before: Option<JobNumber>,
     },
     /// To [`Query::Tasks`].
     Tasks {
@@ -128,6 +139,8 @@ pub struct TaskSummary {
     pub cancelling: bool,
     /// How many workers died while it ran, at most 2.
     pub crashes: u32,
+    /// Whether it is at its end with an outcome.
+    pub has_outcome: bool,
 }
 
 /// All about a task.

@@ -3,9 +3,10 @@
 use task_messenger_core::{
     effect::{CloseReason, Refusal},
     ids::{JobNumber, TaskId},
-    query::{Answer, JobSummary, Query, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
+    query::{Answer, JobFilter, JobSummary, Query, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
     record::{Role, WorkerMode},
     task::{Counts, TaskState},
+    time::WallTime,
 };
 use task_messenger_protocol::messages::{self, Code, Reason, answer, query::Question};
 
@@ -23,7 +24,9 @@ pub(crate) fn query(query: messages::Query) -> Option<Query> {
     Some(match query.question? {
         Question::Status(_) => Query::Status,
         Question::Jobs(jobs) => {
-            Query::Jobs { before: (jobs.before > 0).then_some(JobNumber(jobs.before)), limit: jobs.limit }
+            let since = (jobs.opened_since_milliseconds > 0).then_some(WallTime(jobs.opened_since_milliseconds));
+            let filter = JobFilter { state: state_from(jobs.state()), since };
+            Query::Jobs { before: (jobs.before > 0).then_some(JobNumber(jobs.before)), limit: jobs.limit, filter }
         }
         Question::Tasks(tasks) => Query::Tasks {
             job: JobNumber(tasks.job),
@@ -57,9 +60,11 @@ pub(crate) fn answer(request: u64, answer: Answer, about: &About) -> messages::A
             slots_used: status.slots_used,
             queued_bytes: status.open_bytes,
         }),
-        Answer::Jobs { jobs, more } => {
-            answer::Answer::Jobs(messages::Jobs { jobs: jobs.into_iter().map(job).collect(), more })
-        }
+        Answer::Jobs { jobs, next_before } => answer::Answer::Jobs(messages::Jobs {
+            jobs: jobs.into_iter().map(job).collect(),
+            more: next_before.is_some(),
+            next_before: next_before.map_or(0, |job| job.0),
+        }),
         Answer::Tasks { tasks, next_index } => answer::Answer::Tasks(messages::Tasks {
             tasks: tasks.into_iter().map(task).collect(),
             more: next_index.is_some(),
@@ -122,6 +127,7 @@ fn task(task: TaskSummary) -> messages::TaskSummary {
         started: task.started,
         cancelling: task.cancelling,
         crashes: task.crashes,
+        has_outcome: task.has_outcome,
     }
 }
 

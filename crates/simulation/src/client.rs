@@ -7,7 +7,7 @@ use task_messenger_core::{
     effect::{Effect, Refusal},
     ids::{JobNumber, OwnerNumber, SessionNumber, TaskId, TokenNumber},
     input::{Follow, Input, Submit, Target},
-    query::{JobSummary, Query},
+    query::{JobFilter, JobSummary, Query},
     record::Caller,
     task::TaskState,
 };
@@ -185,6 +185,7 @@ impl Client {
             credit,
             only_end: what == What::End,
             only_index: if let What::Task(index) = what { Some(index) } else { None },
+            only_present: false,
         };
         let credit = u64::from(credit);
         job.follow = Some(Following { request: self.requests, what, credit, skip, seen: BTreeSet::new() });
@@ -198,7 +199,7 @@ impl Client {
         let index = stage.random.below(20) as u32;
         let query = match stage.random.below(6) {
             0 => Query::Status,
-            1 => Query::Jobs { before: None, limit: 10 },
+            1 => Query::Jobs { before: None, limit: 10, filter: JobFilter::default() },
             2 => Query::Workers,
             3 => Query::Task(TaskId { job, index }),
             _ => Query::Tasks { job, state: None, from_index: index, limit: 50 },

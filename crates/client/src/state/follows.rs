@@ -224,6 +224,7 @@ impl State {
                 skip,
                 credit: follow.granted,
                 only_end: follow.options.only_end,
+                only_present: follow.options.only_present,
                 only_index_plus_one: match follow.target {
                     Target::Task(task) => task.index.saturating_add(1),
                     _ => 0,

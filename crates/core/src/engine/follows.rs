@@ -165,12 +165,14 @@ impl Followed {
 
     /// Whether there will be nothing more to tell.
     fn is_over(&self, state: &State, job: &Job) -> bool {
-        if let Some(only) = self.follow.only_index {
-            let task = job.task(only).and_then(|task| state.tasks.get(task));
-            let told = self.follow.only_end || (self.looked > only && self.ended.is_empty());
-            return told && task.is_some_and(|task| task.state().is_final());
-        }
-        job.is_over() && (self.follow.only_end || (self.looked == job.next_index && self.ended.is_empty()))
+        let only = self.follow.only_index;
+        let end = only.map_or(job.next_index, |only| only + 1);
+        let told = self.follow.only_end || (self.looked >= end && self.ended.is_empty());
+        let ended = match only.map(|only| job.task(only).and_then(|task| state.tasks.get(task))) {
+            Some(task) => task.is_some_and(|task| task.state().is_final()),
+            None => job.is_over(),
+        };
+        told && (ended || self.follow.only_present)
     }
 }
 

@@ -5,19 +5,19 @@ use crate::{
     effect::Refusal,
     ids::{JobNumber, TaskId},
     job::Job,
-    query::{Answer, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
+    query::{Answer, JobFilter, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
     record::Caller,
     task::{Counts, Task, TaskState},
 };
 
-/// Tasks that one question looks at, so that a rare state in a large job stalls nobody.
+/// Tasks or jobs that one question looks at, so that what is rare among many stalls nobody.
 const LOOK: u32 = 100_000;
 
 impl Engine {
     pub(super) fn query(&self, caller: Caller, query: &Query) -> Result<Answer, Refusal> {
         match query {
             Query::Status => Ok(Answer::Status(self.status(caller))),
-            Query::Jobs { before, limit } => Ok(self.list_jobs(caller, *before, *limit)),
+            Query::Jobs { before, limit, filter } => Ok(self.list_jobs(caller, *before, *limit, filter)),
             Query::Tasks { job, state, from_index, limit } => {
                 self.list_tasks(caller, *job, *state, *from_index, *limit)
             }
@@ -53,20 +53,22 @@ impl Engine {
         }
     }
 
-    fn list_jobs(&self, caller: Caller, before: Option<JobNumber>, limit: u32) -> Answer {
+    fn list_jobs(&self, caller: Caller, before: Option<JobNumber>, limit: u32, filter: &JobFilter) -> Answer {
         let limit = limit.clamp(1, PAGE) as usize;
         let before = before.unwrap_or(JobNumber(u64::MAX));
-        let mut found = self
-            .state
-            .jobs
-            .before(before)
-            .rev()
-            .filter(|job| caller.admin || job.owner == caller.owner)
-            .map(|job| self.summary(job));
-        let jobs: Vec<_> = found.by_ref().take(limit).collect();
-        let more = found.next().is_some();
-        drop(found);
-        Answer::Jobs { jobs, more }
+        let mut jobs = Vec::new();
+        let mut next_before = None;
+        for (looked, job) in self.state.jobs.before(before).rev().enumerate() {
+            let wanted = (caller.admin || job.owner == caller.owner) && filter.takes(job);
+            if looked == LOOK as usize || wanted && jobs.len() == limit {
+                next_before = Some(job.number.next());
+                break;
+            }
+            if wanted {
+                jobs.push(self.summary(job));
+            }
+        }
+        Answer::Jobs { jobs, next_before }
     }
 
     fn list_tasks(
@@ -144,6 +146,7 @@ impl Engine {
             started: lease.is_some_and(|lease| lease.started),
             cancelling: running && task.is_cancelling(),
             crashes: u32::from(task.crashes()),
+            has_outcome: task.outcome().is_some(),
         }
     }
 
@@ -182,5 +185,11 @@ impl Engine {
             workers: kept.workers,
         };
         self.state.access.tokens().map(summary).collect()
+    }
+}
+
+impl JobFilter {
+    fn takes(&self, job: &Job) -> bool {
+        self.state.is_none_or(|state| job.counts.get(state) > 0) && self.since.is_none_or(|since| job.opened >= since)
     }
 }

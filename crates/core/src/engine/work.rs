@@ -27,10 +27,12 @@ impl Engine {
         let work = self.named_work(caller, named)?;
         let mut waiting = Vec::new();
         let mut running = Vec::new();
+        let mut held = 0;
         for number in self.state.numbers_of(&work) {
             match self.state.tasks.get(number) {
+                Some(task) if task.state() == TaskState::Running && task.is_cancelling() => held += 1,
                 Some(task) if task.state() == TaskState::Running => {
-                    running.extend(task.lease().filter(|_| !task.is_cancelling()).map(|lease| (lease, number)));
+                    running.extend(task.lease().map(|lease| (lease, number)));
                 }
                 Some(task) if !task.state().is_final() => waiting.push(number),
                 _ => {}
@@ -45,7 +47,8 @@ impl Engine {
                 self.backoffs.remove(*task);
             }
         }
-        let (ended, held) = (waiting.len() as u64, running.len() as u64);
+        let ended = waiting.len() as u64;
+        held += running.len() as u64;
         self.tell_over(waiting);
         if let Named::Job(job) = named {
             self.follows.job_changed(self.state.jobs.position(job));

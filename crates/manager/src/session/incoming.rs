@@ -238,6 +238,7 @@ impl Incoming<'_> {
             credit: follow.credit,
             only_end: follow.only_end,
             only_index: follow.only_index_plus_one.checked_sub(1),
+            only_present: follow.only_present,
         })
     }
 

@@ -110,7 +110,8 @@ fn a_follow_tells_each_result_once_within_its_credit_and_then_the_end() {
 fn nobody_sees_another_owners_job() {
     let mut environment = Environment::new();
     environment.submit(1, 0, 1, &template(0, 1, 1));
-    let follow = |target| Follow { target, skip: vec![], credit: 1, only_end: false, only_index: None };
+    let follow =
+        |target| Follow { target, skip: vec![], credit: 1, only_end: false, only_index: None, only_present: false };
     let mut try_as = |caller, target| {
         let effects = environment.input(Input::Follow { session: CLIENT, request: 3, caller, follow: follow(target) });
         matches!(effects.first(), Some(Effect::Refused { refusal: Refusal::NotFound(_), .. }))

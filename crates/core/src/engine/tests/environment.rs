@@ -177,6 +177,7 @@ impl Environment {
             credit,
             only_end: false,
             only_index: None,
+            only_present: false,
         };
         self.input(Input::Follow { session: CLIENT, request: 7, caller: CALLER, follow })
     }

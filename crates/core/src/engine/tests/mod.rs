@@ -2,5 +2,6 @@
 
 mod clients;
 mod environment;
+mod listings;
 mod recovery;
 mod workers;
