@@ -53,6 +53,7 @@ impl Manager {
             segment_bytes: stage.scenario.segment_bytes,
             cache_bytes: stage.scenario.cache_bytes,
             durability: stage.scenario.durability,
+            reserve_bytes: Some(0),
         };
         let mut reference = Reference::default();
         let mut engine = Engine::new(stage.scenario.limits.clone());

@@ -15,7 +15,7 @@
 //! | 40 | 8 | number of the last record of which it was known, when the block was made, that it is synced |
 //! | 48 | 4 | length of the payload in bytes |
 //! | 52 | 4 | checksum of the previous block (its field at 60); of a store's first block 0 |
-//! | 56 | 4 | zero |
+//! | 56 | 4 | first four bytes of the store's id |
 //! | 60 | 4 | CRC-32C of the header's first 60 bytes and the payload, begun with the store's seed |
 //!
 //! The payload follows: the records, one behind the other, as [`crate::codec`] describes them. Zeros fill the block up to a
@@ -37,6 +37,7 @@ pub const BLOCK_UNIT: usize = ALIGNMENT;
 pub const FORMAT_VERSION: u16 = 1;
 
 const MAGIC: [u8; 4] = *b"TMJB";
+const STORE_AT: usize = 56;
 const CHECKSUM_AT: usize = 60;
 
 /// What a block's header says, but for the checksum.
@@ -58,6 +59,38 @@ pub struct Header {
     pub payload_length: u32,
     /// The checksum of the previous block.
     pub previous_checksum: u32,
+    /// The first four bytes of the store's id, by which another store's file is told from a damaged one.
+    pub store: [u8; 4],
+}
+
+/// What the first bytes of a segment that is no block of this store seem to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// A block of a newer format.
+    Newer {
+        /// Its version.
+        version: u16,
+    },
+    /// A block of the store with an id that begins so.
+    Foreign {
+        /// How it begins.
+        store: [u8; 4],
+    },
+}
+
+/// Whether `bytes`, from the beginning of a segment, are a block's that this program or this store didn't write. Only the
+/// beginning of a segment can tell: elsewhere a payload may pretend to be a block.
+pub(crate) fn stranger(bytes: &[u8], store: [u8; 4]) -> Option<Stranger> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let version = u16::from_le_bytes(array(header, 4));
+    let found = array(header, STORE_AT);
+    if header[..4] != MAGIC {
+        None
+    } else if version > FORMAT_VERSION {
+        Some(Stranger::Newer { version })
+    } else {
+        (found != store).then_some(Stranger::Foreign { store: found })
+    }
 }
 
 impl Header {
@@ -78,6 +111,7 @@ impl Header {
             synced_through: RecordNumber(u64::from_le_bytes(array(header, 40))),
             payload_length: u32::from_le_bytes(array(header, 48)),
             previous_checksum: u32::from_le_bytes(array(header, 52)),
+            store: array(header, STORE_AT),
         };
         read.first.0.checked_add(u64::from(read.count))?;
         Some((read, u32::from_le_bytes(array(header, CHECKSUM_AT))))
@@ -100,6 +134,7 @@ impl Header {
         header[40..48].copy_from_slice(&self.synced_through.0.to_le_bytes());
         header[48..52].copy_from_slice(&self.payload_length.to_le_bytes());
         header[52..56].copy_from_slice(&self.previous_checksum.to_le_bytes());
+        header[STORE_AT..CHECKSUM_AT].copy_from_slice(&self.store);
         let checksum = checksum(seed, &header, &block[HEADER_BYTES..payload_end]);
         header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
         block[..HEADER_BYTES].copy_from_slice(&header);
@@ -150,6 +185,7 @@ mod tests {
         synced_through: RecordNumber(70),
         payload_length: 5,
         previous_checksum: 0xdead_beef,
+        store: *b"\xa0\xa1\xa2\xa3",
     };
 
     fn block() -> (Vec<u8>, u32) {
@@ -163,7 +199,7 @@ mod tests {
     fn a_header_has_the_bytes_that_the_format_says() {
         let (block, checksum) = block();
         let mut expected = b"TMJB\x01\0\0\0\x03\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0".to_vec();
-        expected.extend_from_slice(b"\x4d\0\0\0\0\0\0\0\x46\0\0\0\0\0\0\0\x05\0\0\0\xef\xbe\xad\xde\0\0\0\0");
+        expected.extend_from_slice(b"\x4d\0\0\0\0\0\0\0\x46\0\0\0\0\0\0\0\x05\0\0\0\xef\xbe\xad\xde\xa0\xa1\xa2\xa3");
         assert_eq!(block[..60], expected);
         let mut covered = expected;
         covered.extend_from_slice(b"hello");
@@ -175,6 +211,20 @@ mod tests {
         assert_eq!(HEADER.write(&mut block.clone(), 7), crc32c::crc32c_append(7, &covered));
         // The check value of CRC-32C, as in RFC 3720.
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn a_block_of_another_store_or_a_newer_format_is_told_from_a_damaged_one() {
+        let (mut block, _) = block();
+        assert_eq!(stranger(&block, HEADER.store), None);
+        assert_eq!(stranger(&[0; HEADER_BYTES], HEADER.store), None);
+        assert_eq!(stranger(&block, [7; 4]), Some(Stranger::Foreign { store: HEADER.store }));
+        block[40] ^= 1;
+        assert_eq!(stranger(&block, HEADER.store), None);
+        block[4] = 2;
+        assert_eq!(stranger(&block, HEADER.store), Some(Stranger::Newer { version: 2 }));
+        block[0] = b'X';
+        assert_eq!(stranger(&block, [7; 4]), None);
     }
 
     #[test]

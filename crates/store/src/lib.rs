@@ -1,7 +1,7 @@
 //! What must survive: records' bytes, journal, recovery, and a simulated disk for tests.
 //!
 //! A store is a directory: `store.json` says what it is ([`identity`]), `journal/` holds the records in segments
-//! ([`journal`]), `values/` the large values ([`blobs`]). Everything reaches the files through [`disk::Disk`], so that the
+//! ([`journal`]), `values/` the large values ([`blobs`]), `reserve` is room that is kept ([`room`]). Everything reaches the files through [`disk::Disk`], so that the
 //! same code runs on a [`disk::FileDisk`] and, in tests, on a [`disk::SimulatedDisk`] that loses power at will.
 //!
 //! What always holds: a record that was said to be durable is found again, and what is found is a prefix of what was
@@ -15,6 +15,7 @@ pub mod disk;
 pub mod identity;
 pub mod journal;
 pub mod lock;
+pub mod room;
 pub mod thread;
 
 pub use journal::{Durability, Options, Store, open};

@@ -7,10 +7,13 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::journal::{Allocation, Allocator, Block, Progress, WriteError, Writer};
+use crate::{
+    journal::{Allocation, Allocator, Block, Progress, WriteError, Writer},
+    room::Level,
+};
 
 /// How many commits may wait, besides the one that is being written.
 pub const COMMITS_WAITING_MAX: usize = 2;
@@ -18,8 +21,11 @@ pub const COMMITS_WAITING_MAX: usize = 2;
 /// An idle thread shows that it is alive this often.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// After a failure to allocate a segment ahead it is tried again this much later.
-const ALLOCATION_RETRY: Duration = Duration::from_secs(1);
+/// The disk's room is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The same while there is too little: whoever waits for room goes on soon after there is.
+const LOOK_WHEN_SHORT: Duration = Duration::from_millis(200);
 
 /// What is written at once.
 #[derive(Debug)]
@@ -197,34 +203,36 @@ fn write(
     }
 }
 
-/// Allocates when there is a hint, until nobody can give one any more.
+/// Allocates when there is a hint, and keeps an eye on the disk's room, until nobody can give a hint any more.
 fn allocate(mut allocator: Allocator, hints: &Receiver<()>, error: &Mutex<Option<String>>) {
     let set_error = |text| *error.lock().unwrap_or_else(PoisonError::into_inner) = text;
     // The first segment is made in a hurry: begin with its successor.
     let mut wait = Duration::ZERO;
+    let mut looked = Instant::now();
     loop {
         match hints.recv_timeout(wait) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        wait = match allocator.step() {
-            Ok(Allocation::Working) => Duration::ZERO,
-            Ok(Allocation::Idle | Allocation::Ready { .. }) => {
-                set_error(None);
-                Duration::MAX
-            }
-            Err(failure) => {
-                set_error(Some(format!("{failure}: {}", failure.source)));
-                ALLOCATION_RETRY
-            }
-        };
+        let room = allocator.room();
+        let pause = if room.level() == Level::Ample { LOOK } else { LOOK_WHEN_SHORT };
+        let mut failure = None;
+        if looked.elapsed() >= pause {
+            looked = Instant::now();
+            failure = room.refill().and_then(|()| room.look()).err().map(|error| format!("the disk's room: {error}"));
+        }
+        wait = pause;
+        match allocator.step() {
+            Ok(Allocation::Working) => wait = Duration::ZERO,
+            Ok(Allocation::Idle | Allocation::Ready { .. }) => {}
+            Err(error) => failure = Some(format!("{error}: {}", error.source)),
+        }
+        set_error(failure);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use task_messenger_core::{
         ids::{JobNumber, RecordNumber},
         record::{Log, Record},
@@ -241,7 +249,8 @@ mod tests {
     type Done = Receiver<Result<Progress, WriteError>>;
 
     fn start(disk: &SimulatedDisk) -> (Front, JournalThread, Done) {
-        let options = Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict };
+        let options =
+            Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict, reserve_bytes: Some(0) };
         let Store { front, writer, allocator, .. } = open(Arc::new(disk.clone()), &options).unwrap().finish().unwrap();
         let (sender, done) = mpsc::channel();
         let on_done = Box::new(move |result| sender.send(result).unwrap());
@@ -300,7 +309,8 @@ mod tests {
     #[test]
     fn commits_beyond_the_bound_are_given_back() {
         let disk = SimulatedDisk::new(1);
-        let options = Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict };
+        let options =
+            Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict, reserve_bytes: Some(0) };
         let Store { mut front, writer, allocator, .. } = open(Arc::new(disk), &options).unwrap().finish().unwrap();
         let (started, starts) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
@@ -323,5 +333,31 @@ mod tests {
         }
         drop(release);
         assert_eq!(journal.stop().unwrap().synced, RecordNumber(300));
+    }
+
+    #[test]
+    fn the_room_on_the_disk_is_watched_and_the_reserve_filled_up_again() {
+        let disk = SimulatedDisk::new(1);
+        disk.set_capacity(Some(64 << 20));
+        let options = Options {
+            segment_bytes: 1 << 20,
+            cache_bytes: 0,
+            durability: Durability::Strict,
+            reserve_bytes: Some(16 << 20),
+        };
+        let store = open(Arc::new(disk.clone()), &options).unwrap().finish().unwrap();
+        let (room, blobs) = (store.room.clone(), store.blobs.clone());
+        let journal = JournalThread::spawn(store.writer, store.allocator, Box::new(|_| {})).unwrap();
+        assert_eq!(room.level(), Level::Ample);
+        wait_until(|| disk.list("journal").unwrap().contains(&"000000000002.segment".to_owned()));
+        disk.set_capacity(Some(20 << 20));
+        wait_until(|| room.level() == Level::Short);
+        // The reserve gives what this takes, and gets it back.
+        blobs.write_within_reserve(&vec![1; 10 << 20]).unwrap();
+        assert_eq!(room.level(), Level::Critical);
+        disk.set_capacity(Some(64 << 20));
+        wait_until(|| room.level() == Level::Ample);
+        assert_eq!(room.state().reserve, 16 << 20);
+        journal.stop().unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Access, Disk, DiskFile, directory_of};
+use super::{Access, Disk, DiskFile, Space, directory_of};
 
 /// A directory of the file system.
 ///
@@ -84,6 +84,11 @@ impl Disk for FileDisk {
         sync_directory(&self.path(directory))
     }
 
+    fn space(&self) -> io::Result<Space> {
+        let found = fs4::statvfs(&self.directory)?;
+        Ok(Space { free: found.available_space(), total: found.total_space() })
+    }
+
     fn entropy(&self) -> io::Result<[u8; 16]> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -131,6 +136,10 @@ fn reserve(file: &File, length: u64) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn reserve(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)
+}
+
+fn set_length(file: &File, length: u64) -> io::Result<()> {
+    if length < file.metadata()?.len() { file.set_len(length) } else { reserve(file, length) }
 }
 
 #[cfg(target_os = "linux")]
@@ -181,6 +190,10 @@ impl DiskFile for PlainFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        set_length(&self.file, length)
     }
 }
 
@@ -244,6 +257,10 @@ impl DiskFile for DirectFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.direct.metadata()?.len())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        set_length(&self.direct, length)
     }
 }
 

@@ -41,6 +41,9 @@ pub trait Disk: Send + Sync {
     /// Makes the names in a directory durable; `""` is the store's own.
     fn sync_directory(&self, directory: &str) -> io::Result<()>;
 
+    /// How much room there is.
+    fn space(&self) -> io::Result<Space>;
+
     /// 16 bytes that nobody can guess, to name a store by.
     fn entropy(&self) -> io::Result<[u8; 16]>;
 
@@ -56,18 +59,37 @@ pub trait Disk: Send + Sync {
     /// Makes a file with these contents, or replaces one, at once: after a power cut it is the old one or the new one.
     /// Durable on return.
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        self.replace_with(name, &[IoSlice::new(contents)])
+    }
+
+    /// The same with contents in pieces.
+    fn replace_with(&self, name: &str, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let unfinished = format!("{name}.new");
         match self.remove(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.create(&unfinished, contents.len() as u64)?;
+        self.create(&unfinished, pieces.iter().map(|piece| piece.len() as u64).sum())?;
         let file = self.open(&unfinished, Access::Buffered)?;
-        file.write_at(0, &[IoSlice::new(contents)])?;
+        file.write_at(0, pieces)?;
         file.sync()?;
         self.rename(&unfinished, name)?;
         self.sync_directory(directory_of(name))
     }
+}
+
+/// How much room a disk has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What this process may still use.
+    pub free: u64,
+    /// All of it, used or not.
+    pub total: u64,
+}
+
+/// Whether an operation failed because the disk is full (or a quota is used up).
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// How a file is opened.
@@ -95,6 +117,10 @@ pub trait DiskFile: Send + Sync {
 
     /// The length in bytes.
     fn length(&self) -> io::Result<u64>;
+
+    /// Cuts the file, or makes it longer by zeros whose space is reserved where the file system can. The new length
+    /// survives a power cut after the next sync.
+    fn set_length(&self, length: u64) -> io::Result<()>;
 }
 
 /// The directory part of a name.

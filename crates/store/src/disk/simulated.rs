@@ -9,10 +9,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Access, Disk, DiskFile, directory_of};
+use super::{Access, Disk, DiskFile, Space, directory_of};
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
+
+/// What a disk without a limit says that it has.
+const UNLIMITED: u64 = 1 << 50;
 
 /// What happens to an operation that was chosen by [`SimulatedDisk::fault_at`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,9 @@ pub enum Fault {
     Error,
     /// The power is cut in the middle of it.
     PowerCut,
+    /// The disk is full from here on, as if somebody else had filled it, until [`SimulatedDisk::set_capacity`] says
+    /// otherwise.
+    Full,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -179,6 +185,13 @@ impl Disk for SimulatedDisk {
         Err(failed())
     }
 
+    fn space(&self) -> io::Result<Space> {
+        let state = self.lock();
+        state.check_running()?;
+        let total = state.capacity.unwrap_or(UNLIMITED);
+        Ok(Space { free: total.saturating_sub(state.used()), total })
+    }
+
     fn entropy(&self) -> io::Result<[u8; 16]> {
         let mut state = self.lock();
         let high = u128::from(state.random.next());
@@ -259,6 +272,20 @@ impl DiskFile for SimulatedFile {
     fn length(&self) -> io::Result<u64> {
         Ok(self.state()?.contents(self.file)?.length)
     }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.begin()?.complete()?;
+        let growth = length.saturating_sub(state.contents(self.file)?.length);
+        state.make_room(growth)?;
+        let contents = state.contents(self.file)?;
+        if length < contents.length {
+            contents.truncate(length);
+            contents.durable_length = contents.durable_length.min(length);
+        }
+        contents.length = length;
+        state.end()
+    }
 }
 
 struct State {
@@ -303,6 +330,10 @@ impl State {
         Ok(match self.fault {
             Some((at, Fault::Error)) if at == number => Step::Fails,
             Some((at, Fault::PowerCut)) if at == number => Step::CutOff,
+            Some((at, Fault::Full)) if at == number => {
+                self.capacity = Some(self.used());
+                Step::Whole
+            }
             _ => Step::Whole,
         })
     }
@@ -327,10 +358,13 @@ impl State {
         self.files.get_mut(&file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn used(&self) -> u64 {
+        self.names.values().filter_map(|file| self.files.get(file)).map(|file| file.length).sum()
+    }
+
     fn make_room(&self, length: u64) -> io::Result<()> {
-        let used: u64 = self.names.values().filter_map(|file| self.files.get(file)).map(|file| file.length).sum();
         match self.capacity {
-            Some(capacity) if length > 0 && used + length > capacity => Err(io::ErrorKind::StorageFull.into()),
+            Some(capacity) if length > 0 && self.used() + length > capacity => Err(io::ErrorKind::StorageFull.into()),
             _ => Ok(()),
         }
     }

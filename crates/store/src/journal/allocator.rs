@@ -9,6 +9,7 @@ use super::segments::{FILLING, Segments};
 use crate::{
     buffer::AlignedBuffer,
     disk::{Access, DiskFile},
+    room::DiskRoom,
 };
 
 /// Zeros are written in pieces of this size.
@@ -58,12 +59,28 @@ impl Allocator {
         Self { segments, fill, filling: None, zeros: AlignedBuffer::with_capacity(0) }
     }
 
+    /// The room on the disk.
+    pub fn room(&self) -> &DiskRoom {
+        self.segments.room()
+    }
+
     /// Does a piece of the work, at most 1 MiB of zeros. To be called until it says [`Allocation::Idle`] or
     /// [`Allocation::Ready`], after every commit or so.
+    ///
+    /// The reserve is not used for it: where there is no room for a whole segment, the writer makes do with pieces.
     pub fn step(&mut self) -> Result<Allocation, AllocateError> {
         if !self.segments.next_is_missing() {
             return Ok(Allocation::Idle);
         }
+        let done = self.work();
+        if done.is_err() {
+            // What it takes is needed elsewhere. If it can't be removed either, the next try does it.
+            let _ = self.segments.disk().remove(FILLING);
+        }
+        done
+    }
+
+    fn work(&mut self) -> Result<Allocation, AllocateError> {
         let mut filling = match self.filling.take() {
             Some(filling) => filling,
             None => self.begin()?,
@@ -85,6 +102,9 @@ impl Allocator {
 
     fn begin(&self) -> io::Result<Filling> {
         let disk = self.segments.disk();
+        if disk.space()?.free < self.segments.segment_bytes() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         match disk.remove(FILLING) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

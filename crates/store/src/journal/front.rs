@@ -206,6 +206,7 @@ impl Front {
             synced_through: self.progress.synced,
             payload_length: (buffer.len() - HEADER_BYTES) as u32,
             previous_checksum: self.tail.checksum,
+            store: self.segments.store_tag(),
         };
         buffer.pad_to(header.block_length() as usize);
         let checksum = header.write(buffer.as_mut(), self.segments.checksum_seed());

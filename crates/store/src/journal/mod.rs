@@ -18,7 +18,10 @@
 
 mod allocator;
 mod cache;
+mod extent;
 mod front;
+mod inspection;
+mod open_error;
 mod reader;
 mod recovery;
 mod scan;
@@ -31,12 +34,14 @@ use bytes::Bytes;
 use task_messenger_core::ids::{Place, RecordNumber};
 
 pub use allocator::{AllocateError, Allocation, Allocator};
+pub use extent::ExtentError;
 pub use front::Front;
+pub use open_error::OpenError;
 pub use reader::{ReadError, Reader};
-pub use recovery::{OpenError, Recovery, Replayed, open};
+pub use recovery::{Recovery, Replayed, open};
 pub use writer::{WriteError, Writer};
 
-use crate::{blobs::Blobs, identity::StoreId};
+use crate::{blobs::Blobs, identity::StoreId, room::DiskRoom};
 
 /// What may be told, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,11 +66,14 @@ pub struct Options {
     pub cache_bytes: usize,
     /// What may be told, and when.
     pub durability: Durability,
+    /// How many bytes of the disk are kept for what must be written though the disk is full ([`crate::room`]); `None` for
+    /// what suits the disk.
+    pub reserve_bytes: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20, durability: Durability::Strict }
+        Self { segment_bytes: 64 << 20, cache_bytes: 64 << 20, durability: Durability::Strict, reserve_bytes: None }
     }
 }
 
@@ -83,6 +91,8 @@ pub struct Store {
     pub allocator: Allocator,
     /// Holds large values.
     pub blobs: Blobs,
+    /// The room on the disk.
+    pub room: DiskRoom,
 }
 
 /// How far the writer has come.

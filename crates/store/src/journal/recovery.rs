@@ -1,6 +1,7 @@
 //! Finding again what was written.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{Arc, Mutex},
 };
@@ -11,121 +12,26 @@ use task_messenger_core::{
 };
 
 use super::{
-    Allocator, Durability, Front, Options, Reader, Store, Tail, Writer,
+    Allocator, BLOCK_BYTES_MAX, Durability, Front, Options, Reader, Store, Tail, Writer,
     cache::Cache,
+    extent::{EXTENT_BYTES, EXTENT_FILE, Extent},
+    inspection::{Found, inspect},
+    open_error::{OpenError, io_error},
     place,
     scan::{FoundBlock, SegmentScan},
     segments::{self, Segments},
 };
 use crate::{
-    blobs::{BlobError, Blobs},
-    block::{BLOCK_UNIT, HEADER_BYTES},
-    codec::{self, DecodeError},
-    disk::{Access, Disk},
-    identity::{self, IDENTITY_FILE, Identity, IdentityError, StoreId},
+    blobs::{self, Blobs},
+    block::{BLOCK_UNIT, HEADER_BYTES, Header},
+    codec,
+    disk::{Access, Disk, is_full},
+    identity::{self, IDENTITY_FILE, Identity, StoreId},
+    room::DiskRoom,
 };
 
 /// How much is read at once.
 const WINDOW_BYTES: u64 = 1 << 20;
-
-/// Why a store can't be opened. Unless it is the disk that failed in [`Recovery::finish`], nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The segments' size can't be.
-    #[error("segments of {segment_bytes} bytes are not possible: a multiple of 4096 from 65536 is needed")]
-    SegmentBytes {
-        /// As asked for.
-        segment_bytes: u64,
-    },
-    /// `store.json` is missing, though there is a journal.
-    #[error("there is a journal, but no {file}")]
-    NoIdentity {
-        /// The missing file.
-        file: &'static str,
-    },
-    /// `store.json` isn't one of ours, or of a newer format.
-    #[error("cannot open the store by its {file}")]
-    Identity {
-        /// The file.
-        file: &'static str,
-        /// What is wrong with it.
-        #[source]
-        source: IdentityError,
-    },
-    /// A segment is missing.
-    #[error("{file} is missing")]
-    MissingSegment {
-        /// The file's name in the store.
-        file: String,
-    },
-    /// What had been synced can't be read back.
-    #[error(
-        "{file} is damaged at offset {offset}: record {next} is not there, though everything through record {synced} had \
-         been synced, as the block at offset {witness_offset} of {witness} says"
-    )]
-    Damaged {
-        /// The file's name in the store.
-        file: String,
-        /// Where the first unreadable block begins.
-        offset: u64,
-        /// The record that should be there.
-        next: RecordNumber,
-        /// The last record of which the witness says that it had been synced.
-        synced: RecordNumber,
-        /// The file of the block that says so.
-        witness: String,
-        /// Where in it.
-        witness_offset: u64,
-    },
-    /// A block is whole, but what it holds is not understood: it was written by another program.
-    #[error("{file} holds a record that is not understood, in the block at offset {offset}")]
-    Record {
-        /// The file's name in the store.
-        file: String,
-        /// Where the block begins.
-        offset: u64,
-        /// What is wrong.
-        #[source]
-        source: DecodeError,
-    },
-    /// A block is whole, but doesn't hold as many records as it says.
-    #[error("{file} holds {found} records in the block at offset {offset}, which announces {announced}")]
-    RecordCount {
-        /// The file's name in the store.
-        file: String,
-        /// Where the block begins.
-        offset: u64,
-        /// As announced.
-        announced: u32,
-        /// As found.
-        found: u32,
-    },
-    /// The disk failed.
-    #[error("cannot {action} {file}")]
-    Io {
-        /// What was to be done.
-        action: &'static str,
-        /// The file's name in the store.
-        file: String,
-        /// What went wrong.
-        #[source]
-        source: io::Error,
-    },
-    /// The directory of large values can't be read.
-    #[error(transparent)]
-    Blobs {
-        /// What went wrong.
-        #[from]
-        source: BlobError,
-    },
-}
-
-impl OpenError {
-    /// Whether it is the disk that failed (or is full), which another try may find well again.
-    pub fn is_io(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Blobs { .. })
-    }
-}
 
 /// A record found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +50,9 @@ pub struct Recovery {
     options: Options,
     identity: Identity,
     is_new: bool,
+    room: DiskRoom,
+    /// Which segments there should be.
+    extent: Extent,
     /// The last segment that exists; 0 if there is none. All before it exist too.
     last_segment: u64,
     scan: Option<SegmentScan>,
@@ -166,36 +75,30 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
     if !identity::is_possible(options.segment_bytes) {
         return Err(OpenError::SegmentBytes { segment_bytes: options.segment_bytes });
     }
-    let last_segment = find_segments(&*disk)?;
-    let found = match disk.read(IDENTITY_FILE) {
-        Ok(bytes) => {
-            Some(Identity::read(&bytes).map_err(|source| OpenError::Identity { file: IDENTITY_FILE, source })?)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(source) => return Err(io_error("read", IDENTITY_FILE.to_owned(), source)),
+    let Found { store, last_segment } = inspect(&*disk)?;
+    let is_new = store.is_none();
+    let (identity, extent) = if let Some(found) = store {
+        found
+    } else {
+        let identity = make_identity(&*disk, options.segment_bytes)
+            .map_err(|source| io_error("name", IDENTITY_FILE.to_owned(), source))?;
+        (identity, Extent::new(identity.id))
     };
-    if found.is_some() && last_segment == 0 {
-        return Err(OpenError::MissingSegment { file: segments::name(1) });
-    }
-    if found.is_none() && !is_untouched(&*disk, last_segment)? {
-        return Err(OpenError::NoIdentity { file: IDENTITY_FILE });
-    }
-    let identity = match found {
-        Some(identity) => identity,
-        None => make_identity(&*disk, options.segment_bytes)
-            .map_err(|source| io_error("name", IDENTITY_FILE.to_owned(), source))?,
-    };
+    let room = DiskRoom::open(disk.clone(), options.reserve_bytes);
+    let room = room.map_err(|source| io_error("look at the room on", "the disk".to_owned(), source))?;
     let mut recovery = Recovery {
         disk,
         options: options.clone(),
         identity,
-        is_new: found.is_none(),
+        is_new,
+        room,
+        extent,
         last_segment,
         scan: None,
         tail: Tail { segment: 1, offset: 0, checksum: 0, last: RecordNumber(0) },
         epoch: 0,
         block: None,
-        ended: found.is_none(),
+        ended: is_new,
     };
     if !recovery.ended {
         recovery.scan = Some(recovery.open_segment(1)?);
@@ -208,30 +111,6 @@ fn make_identity(disk: &dyn Disk, segment_bytes: u64) -> io::Result<Identity> {
     let id = StoreId(disk.entropy()?);
     let [a, b, c, d, ..] = disk.entropy()?;
     Ok(Identity { id, segment_bytes, checksum_seed: u32::from_le_bytes([a, b, c, d]) })
-}
-
-/// The last segment, if none is missing before it.
-fn find_segments(disk: &dyn Disk) -> Result<u64, OpenError> {
-    let files = disk.list(segments::DIRECTORY);
-    let files = files.map_err(|source| io_error("list", segments::DIRECTORY.to_owned(), source))?;
-    let mut numbers: Vec<u64> = files.iter().filter_map(|file| segments::parse(file)).collect();
-    numbers.sort_unstable();
-    match (1..).zip(&numbers).find(|(expected, number)| expected != *number) {
-        Some((expected, _)) => Err(OpenError::MissingSegment { file: segments::name(expected) }),
-        None => Ok(numbers.len() as u64),
-    }
-}
-
-/// Whether there is nothing but, perhaps, what the interrupted making of a store leaves behind: one empty segment.
-fn is_untouched(disk: &dyn Disk, last_segment: u64) -> Result<bool, OpenError> {
-    if last_segment != 1 {
-        return Ok(last_segment == 0);
-    }
-    let mut start = [0; HEADER_BYTES];
-    let name = segments::name(1);
-    let read = disk.open(&name, Access::Read).and_then(|file| file.read_at(0, &mut start));
-    read.map_err(|source| io_error("read", name, source))?;
-    Ok(start == [0; HEADER_BYTES])
 }
 
 impl Recovery {
@@ -281,11 +160,17 @@ impl Recovery {
         }
     }
 
+    /// Checks the large values that records name: `values` are their files' numbers and their lengths in bytes. One that is
+    /// missing or doesn't have its length is found here, and one that was found damaged when it was last read.
+    pub fn check_values(&self, values: &HashMap<u64, u64>) -> Result<(), OpenError> {
+        blobs::check(&*self.disk, self.identity.checksum_seed, values)
+    }
+
     /// Makes durable what was replayed (what is left is read first), and the store ready for more. A new store is made
     /// here.
     pub fn finish(mut self) -> Result<Store, OpenError> {
         while self.next()?.is_some() {}
-        let Self { disk, options, identity, is_new, tail, .. } = self;
+        let Self { disk, options, identity, is_new, room, mut extent, tail, .. } = self;
         let directory = || segments::DIRECTORY.to_owned();
         for file in disk.list(segments::DIRECTORY).map_err(|source| io_error("list", directory(), source))? {
             let name = format!("{}/{file}", segments::DIRECTORY);
@@ -294,26 +179,36 @@ impl Recovery {
             }
         }
         if self.last_segment == 0 {
-            segments::make(&*disk, 1, identity.segment_bytes)
+            segments::make(&*disk, &room, 1, identity.segment_bytes)
                 .map_err(|source| io_error("make", segments::name(1), source))?;
             self.last_segment = 1;
         }
+        let mut tail_length = 0;
         for segment in 1..=self.last_segment {
             let name = segments::name(segment);
-            let file = disk.open(&name, Access::Buffered).and_then(|file| file.sync());
-            file.map_err(|source| io_error("sync", name, source))?;
+            let synced = disk.open(&name, Access::Buffered).and_then(|file| file.sync().and_then(|()| file.length()));
+            let length = synced.map_err(|source| io_error("sync", name, source))?;
+            if segment == tail.segment {
+                tail_length = length;
+            }
+            if segment > extent.last {
+                let short = length < identity.segment_bytes;
+                let noted = room.within(EXTENT_BYTES, is_full, || extent.add(&*disk, segment, short));
+                noted.map_err(|source| io_error("write", EXTENT_FILE.to_owned(), source))?;
+            }
         }
         disk.sync_directory(segments::DIRECTORY).map_err(|source| io_error("sync", directory(), source))?;
         if is_new {
-            let made = disk.replace(IDENTITY_FILE, &identity.write());
+            let made = room.within(BLOCK_UNIT as u64, is_full, || disk.replace(IDENTITY_FILE, &identity.write()));
             made.map_err(|source| io_error("write", IDENTITY_FILE.to_owned(), source))?;
         }
-        let name = segments::name(tail.segment);
-        let length = disk.open(&name, Access::Read).and_then(|file| file.length());
-        let provisional = length.map_err(|source| io_error("read", name, source))? < identity.segment_bytes;
+        room.prepare().map_err(|source| io_error("fill", crate::room::RESERVE_FILE.to_owned(), source))?;
 
-        let blobs = Blobs::open(disk.clone())?;
-        let segments = Arc::new(Segments::new(disk.clone(), identity, self.last_segment, tail.segment, provisional));
+        let blobs = Blobs::open(disk.clone(), identity.checksum_seed, room.clone())?;
+        let provisional = tail_length < identity.segment_bytes;
+        let segments = Segments::new(disk.clone(), identity, room.clone(), extent, tail.segment, provisional);
+        let segments = Arc::new(segments);
+        make_room(&segments, tail, tail_length)?;
         let cache = Arc::new(Mutex::new(Cache::new(options.cache_bytes, tail.last)));
         let epoch = self.epoch + 1;
         let fill = options.durability == Durability::Strict;
@@ -324,6 +219,7 @@ impl Recovery {
             reader: Reader::new(disk, &identity, cache, epoch, tail),
             allocator: Allocator::new(segments, fill),
             blobs,
+            room,
         })
     }
 
@@ -374,6 +270,7 @@ impl Recovery {
                             file: segments::name(damaged),
                             offset: damaged_offset,
                             next: tail.last.next(),
+                            found: self.what_is_at(damaged, damaged_offset)?,
                             synced: header.synced_through,
                             witness: segments::name(segment),
                             witness_offset: offset,
@@ -398,6 +295,28 @@ impl Recovery {
         Ok(if untouched && witness > segment { (segment + 1, 0) } else { (segment, offset) })
     }
 
+    /// What is at a place where the next block should have been, in words.
+    fn what_is_at(&self, segment: u64, offset: u64) -> Result<String, OpenError> {
+        let mut scan = self.open_segment(segment)?;
+        let mut unit = [0; BLOCK_UNIT];
+        let name = segments::name(segment);
+        let file = self.disk.open(&name, Access::Read);
+        let look = || {
+            let length = file?.read_at(offset, &mut unit)?;
+            Ok((length, scan.block_at(offset)?))
+        };
+        let (length, block) = look().map_err(|source| io_error("read", name, source))?;
+        Ok(match (block, Header::read(&unit)) {
+            (Some(FoundBlock { header, .. }), _) => {
+                format!("one of epoch {} that begins with record {}", header.epoch, header.first)
+            }
+            (None, Some(_)) => "one whose checksum is wrong".to_owned(),
+            (None, None) if length == 0 => "the end of the file".to_owned(),
+            (None, None) if unit.iter().all(|byte| *byte == 0) => "nothing but zeros".to_owned(),
+            (None, None) => "something that is no block".to_owned(),
+        })
+    }
+
     fn open_segment(&self, segment: u64) -> Result<SegmentScan, OpenError> {
         let name = segments::name(segment);
         let seed = self.identity.checksum_seed;
@@ -407,6 +326,23 @@ impl Recovery {
     }
 }
 
-fn io_error(action: &'static str, file: String, source: io::Error) -> OpenError {
-    OpenError::Io { action, file, source }
+/// Sees that the first commit finds room, from the reserve if need be: whoever finds none here waits instead of starting.
+fn make_room(segments: &Segments, tail: Tail, length: u64) -> Result<(), OpenError> {
+    let Tail { segment, offset, .. } = tail;
+    let name = segments::name(segment);
+    let mut length = length;
+    if !segments.is_ready(segment + 1) && length < offset + BLOCK_BYTES_MAX {
+        if length < segments.segment_bytes() {
+            let file = segments.disk().open(&name, Access::Buffered);
+            let end = (offset + BLOCK_BYTES_MAX).min(segments.segment_bytes());
+            let grown = file.and_then(|file| segments.grow(&*file, length, end));
+            length = grown.map_err(|source| io_error("make room in", name.clone(), source))?;
+        }
+        if length < offset + BLOCK_BYTES_MAX {
+            let name = segments::name(segment + 1);
+            segments.ensure(segment + 1).map_err(|source| io_error("make", name, source))?;
+        }
+    }
+    segments.note_room(segment, length.saturating_sub(offset));
+    Ok(())
 }

@@ -8,7 +8,12 @@ use std::{
     },
 };
 
-use crate::{disk::Disk, identity::Identity};
+use super::extent::{EXTENT_BYTES, Extent};
+use crate::{
+    disk::{Disk, DiskFile, is_full},
+    identity::Identity,
+    room::DiskRoom,
+};
 
 /// The journal's directory.
 pub(super) const DIRECTORY: &str = "journal";
@@ -19,15 +24,19 @@ pub(super) const FILLING: &str = "journal/filling.new";
 /// What a segment is called that the writer makes for itself, until it is ready.
 const MAKING: &str = "journal/making.new";
 
-/// As much of a segment is reserved when it can't be made ready in advance.
+/// As much of a segment is reserved at a time when it can't be made ready in advance.
 const PROVISIONAL_BYTES: u64 = 4 << 20;
+
+/// The same when the disk is full and the reserve has to give it.
+const SCARCE_BYTES: u64 = 1 << 20;
 
 /// Which segments are ready; shared by front, writer and allocator.
 pub(super) struct Segments {
     disk: Arc<dyn Disk>,
     identity: Identity,
+    room: DiskRoom,
     /// Held while a segment gets its name.
-    naming: Mutex<()>,
+    extent: Mutex<Extent>,
     /// The last segment that has its name.
     ready: AtomicU64,
     /// A segment that was made in a hurry, and is left for the next one as soon as that is ready; 0 if there is none.
@@ -37,12 +46,21 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub(super) fn new(disk: Arc<dyn Disk>, identity: Identity, ready: u64, in_use: u64, provisional: bool) -> Self {
+    /// All segments of `extent` are ready.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        identity: Identity,
+        room: DiskRoom,
+        extent: Extent,
+        in_use: u64,
+        provisional: bool,
+    ) -> Self {
         Self {
             disk,
             identity,
-            naming: Mutex::new(()),
-            ready: ready.into(),
+            room,
+            ready: extent.last.into(),
+            extent: Mutex::new(extent),
             provisional: if provisional { in_use } else { 0 }.into(),
             in_use: in_use.into(),
         }
@@ -50,6 +68,15 @@ impl Segments {
 
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    pub(super) fn room(&self) -> &DiskRoom {
+        &self.room
+    }
+
+    /// What the store's blocks carry of its id.
+    pub(super) fn store_tag(&self) -> [u8; 4] {
+        self.identity.id.tag()
     }
 
     pub(super) fn segment_bytes(&self) -> u64 {
@@ -63,6 +90,11 @@ impl Segments {
     /// Whether the next block had better open the next segment: this one was made in a hurry, and the next one is ready.
     pub(super) fn should_leave(&self, segment: u64) -> bool {
         self.provisional.load(Ordering::Relaxed) == segment && self.ready.load(Ordering::Relaxed) > segment
+    }
+
+    /// Whether this segment is there.
+    pub(super) fn is_ready(&self, segment: u64) -> bool {
+        self.ready.load(Ordering::Relaxed) >= segment
     }
 
     /// Whether no segment is ready behind the one in use.
@@ -80,38 +112,69 @@ impl Segments {
         if self.ready.load(Ordering::Acquire) >= segment {
             return Ok(());
         }
-        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extent = self.extent.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ready = self.ready.load(Ordering::Acquire);
         while ready < segment {
             ready += 1;
-            make(&*self.disk, ready, self.segment_bytes())?;
+            make(&*self.disk, &self.room, ready, self.segment_bytes())?;
+            self.room.within(EXTENT_BYTES, is_full, || extent.add(&*self.disk, ready, true))?;
             self.provisional.store(ready, Ordering::Release);
             self.ready.store(ready, Ordering::Release);
         }
         Ok(())
     }
 
+    /// Reserves more of a segment that was made in a hurry, at least up to `end`, and says up to where.
+    pub(super) fn grow(&self, file: &dyn DiskFile, length: u64, end: u64) -> io::Result<u64> {
+        let wanted = (end + PROVISIONAL_BYTES).min(self.segment_bytes());
+        match file.set_length(wanted) {
+            Ok(()) => Ok(wanted),
+            Err(error) if is_full(&error) => {
+                let least = end.next_multiple_of(SCARCE_BYTES).min(self.segment_bytes());
+                self.room.within(least.saturating_sub(length), is_full, || file.set_length(least))?;
+                Ok(least)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes how much of the segment in use has space reserved and isn't written.
+    pub(super) fn note_room(&self, segment: u64, unwritten: u64) {
+        let further = self.ready.load(Ordering::Relaxed).saturating_sub(segment);
+        self.room.set_journal_ahead(unwritten + further * self.segment_bytes());
+    }
+
     /// Gives the allocator's finished segment its name.
     pub(super) fn name_filled(&self) -> io::Result<u64> {
-        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extent = self.extent.lock().unwrap_or_else(PoisonError::into_inner);
         let segment = self.ready.load(Ordering::Acquire) + 1;
         self.disk.rename(FILLING, &name(segment))?;
         self.disk.sync_directory(DIRECTORY)?;
+        extent.add(&*self.disk, segment, false)?;
         self.ready.store(segment, Ordering::Release);
         Ok(segment)
     }
 }
 
 /// Makes a segment quickly: with some space reserved, but not filled with zeros. Its name is durable on return.
-pub(super) fn make(disk: &dyn Disk, segment: u64, segment_bytes: u64) -> io::Result<()> {
-    match disk.remove(MAKING) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+pub(super) fn make(disk: &dyn Disk, room: &DiskRoom, segment: u64, segment_bytes: u64) -> io::Result<()> {
+    let make = |length| {
+        match disk.remove(MAKING) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        disk.create(MAKING, length)?;
+        disk.open(MAKING, crate::disk::Access::Buffered)?.sync()?;
+        disk.rename(MAKING, &name(segment))?;
+        disk.sync_directory(DIRECTORY)
+    };
+    match make(PROVISIONAL_BYTES.min(segment_bytes)) {
+        Err(error) if is_full(&error) => {
+            let least = SCARCE_BYTES.min(segment_bytes);
+            room.within(least, is_full, || make(least))
+        }
+        made => made,
     }
-    disk.create(MAKING, PROVISIONAL_BYTES.min(segment_bytes))?;
-    disk.open(MAKING, crate::disk::Access::Buffered)?.sync()?;
-    disk.rename(MAKING, &name(segment))?;
-    disk.sync_directory(DIRECTORY)
 }
 
 /// The name of a segment's file.

@@ -33,6 +33,8 @@ pub struct Writer {
 struct OpenSegment {
     number: u64,
     file: Arc<dyn DiskFile>,
+    /// Up to where its space is reserved.
+    length: u64,
 }
 
 /// Why blocks were not written. What is on the disk is unknown then.
@@ -120,6 +122,7 @@ impl Writer {
             synced_through: self.progress.synced,
             payload_length: 0,
             previous_checksum: self.tail.checksum,
+            store: self.segments.store_tag(),
         };
         let mut buffer = AlignedBuffer::zeros(BLOCK_UNIT);
         let checksum = header.write(buffer.as_mut(), self.segments.checksum_seed());
@@ -155,8 +158,14 @@ impl Writer {
     fn write_run(&mut self, run: &[Block]) -> Result<(), WriteError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
         let pieces: Vec<_> = run.iter().map(|block| IoSlice::new(&block.bytes)).collect();
-        let file = self.segment(first.segment)?;
-        file.write_at(first.offset, &pieces).map_err(|source| error("write to", first.segment, source))?;
+        let segments = self.segments.clone();
+        let segment = self.segment(first.segment)?;
+        if last.end() > segment.length {
+            let grown = segments.grow(&*segment.file, segment.length, last.end());
+            segment.length = grown.map_err(|source| error("make room in", first.segment, source))?;
+        }
+        segment.file.write_at(first.offset, &pieces).map_err(|source| error("write to", first.segment, source))?;
+        segments.note_room(segment.number, segment.length - last.end());
         self.tail = Tail { segment: last.segment, offset: last.end(), checksum: last.checksum, last: last.last };
         self.progress.written = last.last;
         Ok(())
@@ -164,17 +173,17 @@ impl Writer {
 
     fn sync(&mut self) -> Result<(), WriteError> {
         if self.access == Access::Buffered && self.progress.synced < self.progress.written {
-            for OpenSegment { number, file } in self.unsynced.drain(..).chain(self.current.take()) {
-                file.sync().map_err(|source| error("sync", number, source))?;
-                self.current = Some(OpenSegment { number, file });
+            for segment in self.unsynced.drain(..).chain(self.current.take()) {
+                segment.file.sync().map_err(|source| error("sync", segment.number, source))?;
+                self.current = Some(segment);
             }
         }
         self.progress.synced = self.progress.written;
         Ok(())
     }
 
-    /// The file of a segment; opens it, and makes it if need be.
-    fn segment(&mut self, number: u64) -> Result<&dyn DiskFile, WriteError> {
+    /// A segment, opened, and made if need be.
+    fn segment(&mut self, number: u64) -> Result<&mut OpenSegment, WriteError> {
         if let Some(left) = self.current.take_if(|current| current.number != number)
             && self.access == Access::Buffered
         {
@@ -182,15 +191,16 @@ impl Writer {
         }
         if self.current.is_none() {
             self.segments.ensure(number).map_err(|source| error("make", number, source))?;
-            let file = self.segments.disk().open(&segments::name(number), self.access);
-            let file = file.map_err(|source| error("open", number, source))?;
+            let open = || {
+                let file = self.segments.disk().open(&segments::name(number), self.access)?;
+                let length = file.length()?;
+                Ok(OpenSegment { number, file, length })
+            };
+            let segment = open().map_err(|source| error("open", number, source))?;
             self.segments.use_segment(number);
-            self.current = Some(OpenSegment { number, file });
+            self.current = Some(segment);
         }
-        match &self.current {
-            Some(current) => Ok(&*current.file),
-            None => Err(WriteError::Failed),
-        }
+        self.current.as_mut().ok_or(WriteError::Failed)
     }
 }
 

@@ -1,13 +1,21 @@
 //! Stores that must be refused, untouched, and damage that is no reason to.
 
-use task_messenger_core::ids::RecordNumber;
+use std::collections::HashMap;
+
+use task_messenger_core::{
+    ids::RecordNumber,
+    record::{Log, Record},
+    time::WallTime,
+    values::{Value, ValuesBuilder},
+};
 
 use super::{
-    super::{Durability, OpenError, Options, open, segments},
+    super::{Allocation, Durability, ExtentError, OpenError, Options, extent::EXTENT_FILE, open, segments},
     model::Model,
     options, shared,
 };
 use crate::{
+    blobs::ValueError,
     block::{BLOCK_UNIT, Header},
     disk::{Disk, Random, SimulatedDisk},
     identity::{IDENTITY_FILE, IdentityError},
@@ -68,6 +76,10 @@ fn damage_to_what_was_synced_is_refused_wherever_it_is() {
                     assert_eq!((next, &found, found_offset), (header.first, file, *offset));
                     assert!(next <= synced && synced <= all);
                 }
+                // Where it begins a segment, it may seem to be another store's or program's.
+                OpenError::ForeignSegment { file: found, .. } | OpenError::NewerSegment { file: found, .. } => {
+                    assert_eq!((&found, *offset), (file, 0));
+                }
                 other => panic!("{other:?}"),
             }
             disk.flip(file, at, bit).unwrap();
@@ -101,24 +113,42 @@ fn a_damaged_closing_block_costs_nothing() {
 fn a_missing_segment_is_refused_by_name() {
     let (disk, mut model) = written(Durability::Strict, true);
     let all = model.told;
-    let (image, last) = (disk.image(), blocks(&disk).pop().unwrap().2.segment);
-    for segment in 1..last {
-        let disk = copy(&image, |name| name != segments::name(segment));
-        match open_error(&disk) {
-            OpenError::MissingSegment { file } => assert_eq!(file, segments::name(segment)),
-            other => panic!("{other:?}"),
-        }
+    // The last one is ready, and nothing was written to it yet.
+    let (image, last) = (disk.image(), disk.list("journal").unwrap().len() as u64);
+    let missing = |disk: &SimulatedDisk| match open_error(disk) {
+        OpenError::MissingSegment { file, last, .. } => (file, last),
+        other => panic!("{other:?}"),
+    };
+    let name = segments::name;
+    for segment in 1..=last {
+        let disk = copy(&image, |file| file != name(segment));
+        assert_eq!(missing(&disk), (name(segment), name(last)));
+        // The last ones leave no other trace.
+        let disk = copy(&image, |file| !file.starts_with("journal/") || *file < *name(segment));
+        assert_eq!(missing(&disk), (name(segment), name(last)));
+        let disk = copy(&image, |file| file != name(segment) && file != EXTENT_FILE);
+        assert!(matches!(open_error(&disk), OpenError::NoExtent { file: EXTENT_FILE }));
     }
-    let disk = copy(&image, |name| name == IDENTITY_FILE);
-    assert!(matches!(open_error(&disk), OpenError::MissingSegment { file } if file == segments::name(1)));
+    let disk = copy(&image, |name| name == IDENTITY_FILE || name == EXTENT_FILE);
+    assert_eq!(missing(&disk), (name(1), name(last)));
     model.recover(shared(&copy(&image, |_| true)), &options(Durability::Strict), all);
 }
 
 #[test]
 fn a_store_without_its_identity_or_of_a_newer_format_is_refused() {
     let (disk, _) = written(Durability::Strict, true);
-    let bare = copy(&disk.image(), |name| name != IDENTITY_FILE);
-    assert!(matches!(open_error(&bare), OpenError::NoIdentity { .. }));
+    let image = disk.image();
+    let bare = copy(&image, |name| name != IDENTITY_FILE);
+    assert!(matches!(open_error(&bare), OpenError::NoIdentity { witness, .. } if witness.starts_with("journal/")));
+    let values = SimulatedDisk::new(1);
+    values.replace("values/7", b"a value").unwrap();
+    assert!(matches!(open_error(&values), OpenError::NoIdentity { witness, .. } if witness == "values/7"));
+    let other_note = String::from_utf8(image[EXTENT_FILE].clone()).unwrap().replace("\"store\":\"", "\"store\":\"0");
+    let swapped = copy(&image, |_| true);
+    swapped.replace(EXTENT_FILE, other_note.as_bytes()).unwrap();
+    assert!(matches!(open_error(&swapped), OpenError::Extent { source: ExtentError::Foreign { .. }, .. }));
+    swapped.replace(EXTENT_FILE, b"{}").unwrap();
+    assert!(matches!(open_error(&swapped), OpenError::Extent { source: ExtentError::Syntax { .. }, .. }));
     let identity = disk.read(IDENTITY_FILE).unwrap();
     let newer = String::from_utf8(identity.to_vec()).unwrap().replace("\"format\": 1", "\"format\": 2");
     disk.replace(IDENTITY_FILE, newer.as_bytes()).unwrap();
@@ -128,6 +158,86 @@ fn a_store_without_its_identity_or_of_a_newer_format_is_refused() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_segment_of_another_store_or_a_newer_program_or_another_length_is_refused() {
+    let (disk, mut model) = written(Durability::Strict, true);
+    let all = model.told;
+    let (image, last) = (disk.image(), blocks(&disk).pop().unwrap().2.segment);
+    let other = SimulatedDisk::new(10);
+    let mut store = Model::default().recover(shared(&other), &options(Durability::Strict), RecordNumber(0));
+    assert!(Model::default().live(&mut store, &mut Random(9), 100));
+    let with = |segment: u64, contents: &[u8]| {
+        let disk = copy(&image, |_| true);
+        disk.replace(&segments::name(segment), contents).unwrap();
+        open_error(&disk)
+    };
+    // In the middle, as the last one, and behind it.
+    for segment in [1, 3, last, last + 1] {
+        let file = segments::name(segment);
+        let foreign = other.image()[&segments::name(segment.min(last))].clone();
+        assert!(matches!(with(segment, &foreign), OpenError::ForeignSegment { file: found, .. } if found == file));
+        if segment <= last {
+            let whole = &image[&file];
+            let mut newer = whole.clone();
+            newer[4] = 2;
+            assert!(matches!(with(segment, &newer), OpenError::NewerSegment { file: name, found: 2 } if name == file));
+            let long = [&whole[..], &[0; BLOCK_UNIT]].concat();
+            assert!(matches!(with(segment, &long), OpenError::SegmentLength { file: found, .. } if found == file));
+        }
+    }
+    model.recover(shared(&copy(&image, |_| true)), &options(Durability::Strict), all);
+}
+
+#[test]
+fn a_segment_that_was_cut_is_refused_although_nothing_behind_it_tells() {
+    let disk = SimulatedDisk::new(9);
+    let large = Options { segment_bytes: 8 << 20, ..options(Durability::Strict) };
+    let mut model = Model::default();
+    let mut store = model.recover(shared(&disk), &large, RecordNumber(0));
+    while store.allocator.step().unwrap() != Allocation::Idle {}
+    assert!(model.live(&mut store, &mut Random(1), 40));
+    let second = segments::name(2);
+    let whole = disk.image()[&second].clone();
+    assert!(Header::read(&whole).is_some());
+    disk.replace(&second, &whole[..BLOCK_UNIT]).unwrap();
+    match open_error(&disk) {
+        OpenError::SegmentLength { file, expected, found } => {
+            assert_eq!((file, expected, found), (second, 8 << 20, BLOCK_UNIT as u64));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_value_that_a_record_names_and_that_is_not_there_is_refused_before_anything_is_removed() {
+    let disk = SimulatedDisk::new(9);
+    let mut store = open(shared(&disk), &options(Durability::Strict)).unwrap().finish().unwrap();
+    let number = store.blobs.write(&vec![1; 300_000]).unwrap();
+    let mut values = ValuesBuilder::default();
+    values.push_external(number, 300_000);
+    store.front.append(&Record::Finished { ends: Vec::new(), details: values.take(), time: WallTime(0) });
+    let blocks = store.front.take_blocks();
+    store.writer.write(blocks, true).unwrap();
+    drop(store);
+    disk.replace("journal/making.new", b"unfinished").unwrap();
+    disk.remove(&format!("values/{number}")).unwrap();
+    let (before, operations) = (disk.image(), disk.operations());
+    let mut recovery = open(shared(&disk), &options(Durability::Strict)).unwrap();
+    let mut named = HashMap::new();
+    while let Some(replayed) = recovery.next().unwrap() {
+        for (_, value) in replayed.record.values().unwrap().iter() {
+            if let Value::External { file, length } = value {
+                named.insert(file, length);
+            }
+        }
+    }
+    let error = recovery.check_values(&named).unwrap_err();
+    assert!(matches!(&error, OpenError::Value { source: ValueError::Missing { length: 300_000, .. } }), "{error:?}");
+    assert!(!error.is_io());
+    drop(recovery);
+    assert!(disk.image() == before && disk.operations() == operations);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     model::Model,
     options, shared,
 };
-use crate::disk::{Disk, Fault, Random, SimulatedDisk};
+use crate::disk::{Fault, Random, SimulatedDisk};
 
 #[test]
 fn what_was_told_survives_a_power_cut_at_every_boundary() {
@@ -218,21 +218,4 @@ fn after_a_failed_write_nothing_more_is_written_and_nothing_told_is_lost() {
             model.recover(shared(&disk), &options, told);
         }
     }
-}
-
-#[test]
-fn a_full_disk_ends_the_writing_and_loses_nothing() {
-    let options = options(Durability::Strict);
-    let disk = SimulatedDisk::new(3);
-    disk.set_capacity(Some(300 << 10));
-    let mut model = Model::default();
-    let mut random = Random(3);
-    let mut store = model.recover(shared(&disk), &options, RecordNumber(0));
-    assert!(!model.live(&mut store, &mut random, 10_000));
-    let told = model.told;
-    let mut store = model.recover(shared(&disk), &options, told);
-    assert!(store.allocator.step().is_err());
-    disk.set_capacity(None);
-    assert!(model.live(&mut store, &mut random, 50));
-    assert!(disk.list("journal").unwrap().len() > 4);
 }

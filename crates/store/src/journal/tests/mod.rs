@@ -3,6 +3,7 @@
 mod chain;
 mod damage;
 mod durability;
+mod full;
 mod model;
 mod reading;
 
@@ -12,7 +13,7 @@ use super::{Durability, Options};
 use crate::disk::{Disk, SimulatedDisk};
 
 fn options(durability: Durability) -> Options {
-    Options { segment_bytes: 64 << 10, cache_bytes: 32 << 10, durability }
+    Options { segment_bytes: 64 << 10, cache_bytes: 32 << 10, durability, reserve_bytes: Some(0) }
 }
 
 fn shared(disk: &SimulatedDisk) -> Arc<dyn Disk> {

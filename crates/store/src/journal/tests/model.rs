@@ -125,6 +125,8 @@ fn any_record(random: &mut Random) -> Record {
                 template: TemplateNumber(0),
                 payloads: values.take(),
                 time,
+                not_before: None,
+                deadline: None,
             }
         }
     }

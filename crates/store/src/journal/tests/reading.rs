@@ -162,7 +162,7 @@ fn a_segment_made_in_a_hurry_is_left_once_the_next_is_ready() {
 
 fn use_real_disk(directory: &Path, durability: Durability) {
     let disk = Arc::new(FileDisk::new(directory.join("store")).unwrap());
-    let options = Options { segment_bytes: 256 << 10, cache_bytes: 64 << 10, durability };
+    let options = Options { segment_bytes: 256 << 10, cache_bytes: 64 << 10, durability, reserve_bytes: Some(1 << 20) };
     let mut model = Model::default();
     let mut random = Random(11);
     for life in 0..4 {
