@@ -114,6 +114,8 @@ pub struct Link {
     pub silence: ConfigDuration,
     /// Connections at a time.
     pub connections: usize,
+    /// Handshakes at a time from one address.
+    pub handshakes_per_address: u32,
 }
 
 impl Default for Link {
@@ -122,6 +124,7 @@ impl Default for Link {
             handshake_timeout: ConfigDuration(Duration::from_secs(10)),
             silence: ConfigDuration(Duration::from_secs(15)),
             connections: 10_000,
+            handshakes_per_address: 256,
         }
     }
 }
@@ -266,6 +269,8 @@ impl Validate for Config {
         require(ok, "link.silence", "500ms to 1h is allowed".to_owned());
         let ok = within(self.link.connections as u64, 1, 1_000_000);
         require(ok, "link.connections", "1 to 1000000 is allowed".to_owned());
+        let ok = within(self.link.handshakes_per_address.into(), 1, 1_000_000);
+        require(ok, "link.handshakes_per_address", "1 to 1000000 is allowed".to_owned());
         let ok = within(self.limits.payload.0, 1, 1 << 30);
         require(ok, "limits.payload", "1B to 1GiB is allowed".to_owned());
         let ok = within(self.limits.outcome.0, 1 << 10, 1 << 30);

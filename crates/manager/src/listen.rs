@@ -1,6 +1,12 @@
 //! Taking connections from the network and from the local socket.
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,7 +16,10 @@ use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, info_span, warn};
 
-use crate::session::{self, Shared};
+use crate::{
+    doorkeeper::{Door, Doorkeeper},
+    session::{self, SessionError, Shared},
+};
 
 /// Connections that may wait for being accepted.
 const BACKLOG: i32 = 1_024;
@@ -57,6 +66,7 @@ pub(crate) struct Gate {
     pub(crate) handshake_timeout: Duration,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) limit: usize,
+    pub(crate) doorkeeper: Doorkeeper,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -71,10 +81,18 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
                         warn!(peer = %address, limit = gate.limit, "a connection is refused: too many (`link.connections`)");
                         continue;
                     };
+                    let Some(handshake) = gate.doorkeeper.knock(address.ip(), Instant::now()) else {
+                        if gate.doorkeeper.failed(address.ip(), Instant::now()).tell.is_some() {
+                            let most = gate.doorkeeper.limit();
+                            warn!(peer = %address, most, "connections are refused: too many handshakes at a time");
+                        }
+                        continue;
+                    };
                     let gate = gate.clone();
                     let session = async move {
                         let arrival = accept(stream, &gate.tls, gate.handshake_timeout).await;
-                        serve(arrival, address.to_string(), false, gate.shared).await;
+                        let door = Door { doorkeeper: gate.doorkeeper, handshake, address: address.ip() };
+                        serve(arrival, address.to_string(), Some(door), gate.shared).await;
                         drop(permit);
                     };
                     sessions.spawn_local(session.instrument(info_span!("session", peer = %address)));
@@ -102,7 +120,7 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
                     let gate = gate.clone();
                     let session = async move {
                         let arrival = accept_local(stream, gate.handshake_timeout).await;
-                        serve(arrival, "local".to_owned(), true, gate.shared).await;
+                        serve(arrival, "local".to_owned(), None, gate.shared).await;
                     };
                     sessions.spawn_local(session.instrument(info_span!("session", peer = "local")));
                 }
@@ -119,14 +137,32 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
     while sessions.join_next().await.is_some() {}
 }
 
-async fn serve(arrival: Result<Arrival, LinkError>, address: String, local: bool, shared: Rc<Shared>) {
-    match arrival {
-        Ok(arrival) => match session::serve(arrival, address, local, shared).await {
-            Ok(()) => debug!("the peer left"),
-            Err(error) if error.is_usual() => debug!(error = chain(&error), "the session ended"),
-            Err(error) => warn!(error = chain(&error), "the session was closed"),
+/// `door` is where the peer came in; nobody stands before the local one.
+async fn serve(arrival: Result<Arrival, LinkError>, address: String, door: Option<Door>, shared: Rc<Shared>) {
+    let outside = door.as_ref().map(|door| (door.doorkeeper.clone(), door.address));
+    let error = match arrival {
+        Ok(arrival) => match session::serve(arrival, address, door, shared).await {
+            Ok(()) => return debug!("the peer left"),
+            Err(SessionError::Refused { text, told }) => {
+                match told {
+                    Some(1) => warn!(reason = text, "a peer was not let in"),
+                    Some(failures) => warn!(reason = text, failures, "peers from this address were not let in"),
+                    None => debug!(reason = text, "a peer was not let in"),
+                }
+                return;
+            }
+            Err(error) if error.is_usual() => return debug!(error = chain(&error), "the session ended"),
+            Err(error) => return warn!(error = chain(&error), "the session was closed"),
         },
-        Err(LinkError::Closed) => debug!("the peer left before it said who it is"),
-        Err(error) => warn!(error = chain(&error), "a connection was closed during its handshake"),
+        Err(LinkError::Closed) => return debug!("the peer left before it said who it is"),
+        Err(error) => error,
+    };
+    let tell = outside.map_or(Some(1), |(doorkeeper, address)| doorkeeper.failed(address, Instant::now()).tell);
+    match tell {
+        Some(1) => warn!(error = chain(&error), "a connection was closed during its handshake"),
+        Some(failures) => {
+            warn!(error = chain(&error), failures, "connections from this address were closed during their handshake");
+        }
+        None => debug!(error = chain(&error), "a connection was closed during its handshake"),
     }
 }

@@ -15,6 +15,7 @@ use tracing::info;
 use crate::{
     config::Config,
     convert::About,
+    doorkeeper::Doorkeeper,
     listen::{self, Gate},
     owner::{EVENTS, Owner},
     session::Shared,
@@ -78,6 +79,7 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
         handshake_timeout: config.link.handshake_timeout.0,
         connections: Arc::new(Semaphore::new(config.link.connections)),
         limit: config.link.connections,
+        doorkeeper: Doorkeeper::new(config.link.handshakes_per_address),
         shutdown: shutdown.clone(),
     };
     let mut accepting = tokio::task::JoinSet::new();

@@ -1,7 +1,10 @@
 //! Peers that should not be let in, or break the rules: each finds a closed connection, the log says why, and nobody else
 //! notices.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use prost::Message as _;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -204,17 +207,16 @@ async fn frames_over_the_limit_end_their_connection_before_and_after_the_handsha
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn whoever_does_not_finish_the_handshake_is_closed_in_time() {
     let scene = Scene::set().await;
+    closed(scene.tls().await).await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the peer's `Hello` took longer than 2 s"]);
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(scene.tcp().await);
     }
-    let silent_in_tls = scene.tls().await;
     for stream in silent {
         closed(stream).await;
     }
-    closed(silent_in_tls).await;
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the TLS handshake took longer than 2 s"]);
-    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "the peer's `Hello` took longer than 2 s"]);
     scene.end().await;
 }
 
@@ -268,5 +270,50 @@ async fn connections_over_the_limit_are_closed_and_those_that_are_there_stay() {
     })
     .await;
     scene.client.submit_one(&template, b"{}", LoneOptions::default()).await.unwrap();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn failed_logins_are_answered_ever_later_and_told_once_and_others_behind_the_same_address_are_let_in() {
+    let scene = Scene::set().await;
+    let token = Token::parse(&scene.site.token("client")).unwrap();
+    let wrong = Token { secret: Secret::random().unwrap(), ..token.clone() }.to_text().unwrap();
+    for _ in 0..10 {
+        refused(&wrong).await;
+    }
+    // The eleventh answer is kept back for a second, the next for two.
+    let begin = Instant::now();
+    for _ in 0..2 {
+        refused(&wrong).await;
+    }
+    assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
+    let guesses = tokio::spawn(async move {
+        for _ in 0..2 {
+            refused(&wrong).await;
+        }
+    });
+    let begin = Instant::now();
+    let client = Client::connect(&ClientCredential::from_token(&token)).await.unwrap();
+    client.status().await.unwrap();
+    assert!(!guesses.is_finished(), "the right token waited for the wrong ones ({:?})", begin.elapsed());
+    guesses.abort();
+    assert_eq!(scene.site.manager_log().matches("not let in").count(), 10, "{}", scene.site.manager_log());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn handshakes_from_one_address_are_limited_and_those_that_are_there_stay() {
+    let scene = Scene::set_with(json!({"handshakes_per_address": 2, "handshake_timeout": "5s"})).await;
+    let silent = [scene.tcp().await, scene.tcp().await];
+    // Both have to be at the door before a third knocks.
+    until("a third is turned away", || async {
+        let mut third = scene.tcp().await;
+        let mut byte = [0];
+        matches!(timeout(Duration::from_millis(200), third.read(&mut byte)).await, Ok(Ok(0) | Err(_)))
+    })
+    .await;
+    scene.site.wait_for_log(&["WARN", "127.0.0.1:", "too many handshakes at a time", "most=2"]);
+    drop(silent);
+    until("there is room again", || async { scene.site.client().await.status().await.is_ok() }).await;
     scene.end().await;
 }

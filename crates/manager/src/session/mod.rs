@@ -9,7 +9,10 @@ mod outgoing;
 mod pending;
 mod pulse;
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use task_messenger_core::ids::{SessionNumber, TokenNumber, WorkerNumber};
 use task_messenger_core::{
@@ -27,7 +30,7 @@ use task_messenger_store::{blobs::Blobs, journal::Reader};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{pending::Pending, pulse::Pulse};
-use crate::owner::Event;
+use crate::{doorkeeper::Door, owner::Event};
 
 /// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
 pub(crate) const OUTGOING: usize = 4_096;
@@ -114,8 +117,9 @@ pub(crate) enum SessionError {
     Stalled(Duration),
     #[error("{text}")]
     Closed { reason: Reason, text: String },
+    /// `told` is how many refusals of its address this one is to be told for, if it is to be told.
     #[error("the peer was not let in: {text}")]
-    Refused { text: String },
+    Refused { text: String, told: Option<u32> },
     #[error("a value could not be read from or written to the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the manager lets go of the session: it stops, or the peer does not read")]
@@ -150,14 +154,15 @@ impl SessionError {
 pub(crate) async fn serve(
     arrival: Arrival,
     address: String,
-    local: bool,
+    door: Option<Door>,
     shared: Rc<Shared>,
 ) -> Result<(), SessionError> {
+    let local = door.is_none();
     let own_store = arrival.hello.store.is_empty() || arrival.hello.store == shared.store.as_slice();
     if !own_store {
         let text = "this manager keeps another store than the one that the credential belongs to".to_owned();
         arrival.refuse(Reason::WrongStore, &text).await?;
-        return Err(SessionError::Refused { text });
+        return Err(SessionError::Refused { text, told: Some(1) });
     }
     let (outgoing, messages) = mpsc::channel(OUTGOING);
     let (reply, answer) = oneshot::channel();
@@ -166,10 +171,21 @@ pub(crate) async fn serve(
     let admitted = match answer.await.map_err(|_| SessionError::Stopping)? {
         Ok(admitted) => admitted,
         Err(text) => {
+            let told = match door {
+                Some(Door { doorkeeper, address, handshake }) => {
+                    let failure = doorkeeper.failed(address, Instant::now());
+                    // The place at the door stays taken meanwhile.
+                    tokio::time::sleep(failure.wait).await;
+                    drop(handshake);
+                    failure.tell
+                }
+                None => Some(1),
+            };
             arrival.refuse(Reason::Unauthenticated, &text).await?;
-            return Err(SessionError::Refused { text });
+            return Err(SessionError::Refused { text, told });
         }
     };
+    drop(door);
     let software = arrival.hello.software.chars().filter(|char| !char.is_control()).take(128).collect();
     let peer = Peer { admitted, address, software };
     let result = run(arrival, &peer, messages, &shared).await;
