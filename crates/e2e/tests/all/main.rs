@@ -10,6 +10,7 @@ mod harness;
 mod hostile;
 mod limits;
 mod links;
+mod lying_worker;
 mod manager_ends;
 mod map;
 mod retries;
