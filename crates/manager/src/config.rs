@@ -42,6 +42,8 @@ pub struct Config {
     pub limits: Limits,
     /// The journal.
     pub journal: Journal,
+    /// The disk.
+    pub disk: Disk,
     /// Logging.
     pub log: LogConfig,
 }
@@ -183,6 +185,15 @@ impl Default for Journal {
     }
 }
 
+/// The disk of the state directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disk {
+    /// How much of it is kept for what must be written though the disk is full; by default a tenth of the disk, at least
+    /// 32 MiB and at most 256 MiB.
+    pub reserve: Option<ByteSize>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -195,6 +206,7 @@ impl Default for Config {
             link: Link::default(),
             limits: Limits::default(),
             journal: Journal::default(),
+            disk: Disk::default(),
             log: LogConfig::default(),
         }
     }
@@ -231,6 +243,7 @@ impl Config {
             segment_bytes: self.journal.segment.0,
             cache_bytes: usize::try_from(self.journal.memory.0).unwrap_or(usize::MAX),
             durability: self.durability.store(),
+            reserve_bytes: self.disk.reserve.map(|size| size.0),
         }
     }
 }
@@ -285,6 +298,8 @@ impl Validate for Config {
         require(self.limits.worker_window > 0, "limits.worker_window", "at least 1 is wanted".to_owned());
         let ok = self.journal.segment.0.is_multiple_of(4096) && within(self.journal.segment.0, 1 << 21, 1 << 40);
         require(ok, "journal.segment", "a multiple of 4KiB from 2MiB to 1TiB is allowed".to_owned());
+        let ok = self.disk.reserve.is_none_or(|size| within(size.0, 16 << 20, 1 << 40));
+        require(ok, "disk.reserve", "16MiB to 1TiB is allowed".to_owned());
         problems
     }
 }

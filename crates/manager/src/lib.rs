@@ -7,6 +7,7 @@ mod addresses;
 pub mod cli;
 pub mod config;
 mod convert;
+mod disk;
 mod doorkeeper;
 mod listen;
 pub mod offline;

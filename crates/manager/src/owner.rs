@@ -4,9 +4,13 @@
 //! decide, hands what is to be written to the journal's thread if it is idle, and passes on what may be told. While a sync
 //! runs, everything else gathers for the next: that is the group commit.
 
+mod room;
 mod telling;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    error::Error,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use task_messenger_core::{
@@ -25,6 +29,7 @@ use task_messenger_protocol::{
 use task_messenger_store::{
     blobs::Blobs,
     journal::{Durability, Front, Progress, WriteError},
+    room::Level,
     thread::{Commit, CommitError, JournalThread},
 };
 use tokio::sync::mpsc;
@@ -32,6 +37,7 @@ use tracing::{debug, warn};
 
 use crate::{
     convert::About,
+    disk::Disk,
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,
 };
@@ -64,6 +70,12 @@ pub(crate) enum Event {
     Refuse { session: SessionNumber, request: u64, text: String },
     /// A request is not allowed.
     Deny { session: SessionNumber, request: u64, text: String },
+    /// There is no room on the disk for what a request brings.
+    Exhausted { session: SessionNumber, request: u64, text: String },
+    /// The room on the disk has become more or less.
+    Room(Level),
+    /// The store could not be read or written, and won't be the next time either.
+    StoreFailed(Box<dyn Error + Send + Sync>),
 }
 
 /// How the owner's work ended.
@@ -72,6 +84,9 @@ pub(crate) enum OwnerError {
     /// The journal could not be written. What is on the disk is told by the next start.
     #[error("the journal could not be written; the manager ends, its next start recovers")]
     Journal(#[source] WriteError),
+    /// A value could not be read or written.
+    #[error("the store failed; the manager ends, its next start looks at what is damaged")]
+    Store(#[source] Box<dyn Error + Send + Sync>),
     /// The journal's thread took no commit.
     #[error("the journal takes nothing more")]
     Commit(#[from] CommitError),
@@ -83,6 +98,8 @@ pub(crate) enum OwnerError {
 struct SessionHandle {
     outgoing: mpsc::Sender<Outgoing>,
     identity: Identity,
+    /// What a worker said that it wants to hold.
+    window: u32,
     /// Templates that a worker has got.
     templates: FxHashSet<TemplateNumber>,
 }
@@ -92,6 +109,11 @@ pub(crate) struct Owner {
     engine: Engine,
     front: Front,
     blobs: Blobs,
+    disk: Disk,
+    /// Whether nothing is handed out, for want of room for the outcomes.
+    paused: bool,
+    /// What the store failed with.
+    failure: Option<Box<dyn Error + Send + Sync>>,
     journal: JournalThread,
     /// Whether the journal's thread is at work.
     committing: bool,
@@ -112,6 +134,7 @@ impl Owner {
         engine: Engine,
         front: Front,
         blobs: Blobs,
+        disk: Disk,
         journal: JournalThread,
         tokens: TokenMaker,
         about: About,
@@ -121,6 +144,9 @@ impl Owner {
             engine,
             front,
             blobs,
+            disk,
+            paused: false,
+            failure: None,
             journal,
             committing: false,
             last_sync: started,
@@ -150,6 +176,9 @@ impl Owner {
         let now = self.now();
         self.engine.start(now, weak, &mut self.front);
         loop {
+            if let Some(source) = self.failure.take() {
+                return Err(OwnerError::Store(source));
+            }
             self.turn()?;
             let timeout = self.timeout();
             tokio::select! {
@@ -208,6 +237,10 @@ impl Owner {
     /// Removes the large values that came in and were not kept.
     fn remove_unused(&mut self) {
         let files = self.engine.take_unused_files();
+        self.remove_values(files);
+    }
+
+    fn remove_values(&self, files: Vec<u64>) {
         if files.is_empty() {
             return;
         }
@@ -275,7 +308,9 @@ impl Owner {
                     }
                     self.engine.handle(now, Input::Heard { session }, &mut self.front);
                 }
-                self.engine.handle(now, input, &mut self.front);
+                if let Some(input) = self.weigh(now, input) {
+                    self.engine.handle(now, input, &mut self.front);
+                }
             }
             Event::NewToken(new) => {
                 self.new_tokens.insert((new.session, new.request), (new.role, new.secret.clone()));
@@ -292,6 +327,11 @@ impl Owner {
             }
             Event::Refuse { session, request, text } => self.refuse(session, request, Code::InvalidArgument, text),
             Event::Deny { session, request, text } => self.refuse(session, request, Code::PermissionDenied, text),
+            Event::Exhausted { session, request, text } => self.exhausted(session, request, text),
+            Event::Room(level) => self.pause(level == Level::Critical),
+            Event::StoreFailed(error) => {
+                self.failure.get_or_insert(error);
+            }
         }
     }
 
@@ -316,7 +356,8 @@ impl Owner {
         let session = SessionNumber(self.next_session);
         self.next_session += 1;
         if arriving.reply.send(Ok(Admitted { session, identity })).is_ok() {
-            let handle = SessionHandle { outgoing: arriving.outgoing, identity, templates: FxHashSet::default() };
+            let outgoing = arriving.outgoing;
+            let handle = SessionHandle { outgoing, identity, window: 0, templates: FxHashSet::default() };
             self.sessions.insert(session, handle);
             debug!(session = session.0, ?identity, "a session begins");
         }

@@ -1,6 +1,6 @@
 //! The manager as a whole: opens its state, binds, works until it is told to stop.
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use anyhow::{Context, Result};
 use task_messenger_daemon::{local::LocalListener, shutdown::Shutdown};
@@ -15,6 +15,7 @@ use tracing::info;
 use crate::{
     config::Config,
     convert::About,
+    disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
     owner::{EVENTS, Owner},
@@ -25,6 +26,12 @@ use crate::{
 /// How long sessions may take to say goodbye.
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// What writing a small file takes of the disk, at most.
+const SMALL_FILE: u64 = 64 << 10;
+
+/// What a message that carries one value takes besides it, at most.
+const MESSAGE_HEAD: u64 = 1 << 20;
+
 /// This program and its version, as peers see it.
 pub const SOFTWARE: &str = concat!("task-messenger-manager ", env!("CARGO_PKG_VERSION"));
 
@@ -34,14 +41,25 @@ pub fn run(config: &Config, shutdown: Shutdown) -> Result<()> {
     LocalSet::new().block_on(&runtime, serve(config, shutdown))
 }
 
-async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
+async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
     // Bound first: whoever finds the port taken has touched nothing.
     let listeners = listen::bind(&config.listen)?;
-    let state = State::open(config)?;
-    let local = LocalListener::bind(&state.directory).await?;
     let listening = listeners.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    state::write_listening(&state.directory, &listening)?;
+    let (state, local) = loop {
+        match open(config, &listening).await {
+            Ok(opened) => break opened,
+            Err(error) if disk::found_full(&error) => {
+                if !disk::wait_for_room(&config.state_directory()?, &error, &mut shutdown).await {
+                    return Ok(());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    };
     let tokens = state::token_maker(config, &state.trust, &listening);
+    let disk = Disk::new(state.store.room.clone(), state.directory.clone());
+    // A value that is there stays deliverable, whatever the limits are now.
+    let message_bytes = config.limits.message.0.max(state.largest_value + MESSAGE_HEAD);
     let (engine, store, identity, lock) = state.into_parts();
 
     let (done, progress) = mpsc::unbounded_channel();
@@ -58,15 +76,16 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
         durability: config.durability.name().to_owned(),
         uptime_milliseconds: 0,
     };
-    let blobs = store.blobs.clone();
+    let (blobs, watched) = (store.blobs.clone(), events.clone());
     let shared = Rc::new(Shared {
         events,
         reader: store.reader,
         blobs: store.blobs,
+        disk: disk.clone(),
         limits: Limits {
             payload_bytes: config.limits.payload.0,
             outcome_bytes: config.limits.outcome.0,
-            message_bytes: config.limits.message.0,
+            message_bytes,
             template_bytes: config.limits.template.0,
         },
         silence: config.link.silence.0,
@@ -89,7 +108,8 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
     accepting.spawn_local(listen::listen_locally(local, gate));
     info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
 
-    let owner = Owner::new(engine, store.front, blobs, journal, tokens, about);
+    accepting.spawn_local(disk.clone().watch(watched));
+    let owner = Owner::new(engine, store.front, blobs, disk, journal, tokens, about);
     // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
     tokio::task::spawn_local(owner.run(inbox, progress, shutdown)).await.context("the owner of the state ended")??;
     // The owner has let go of every session: each says goodbye and ends.
@@ -98,4 +118,13 @@ async fn serve(config: &Config, shutdown: Shutdown) -> Result<()> {
     drop(lock);
     info!("the manager has stopped");
     Ok(())
+}
+
+/// Opens the state, and makes what tells others where the manager is.
+async fn open(config: &Config, listening: &[SocketAddr]) -> Result<(State, LocalListener)> {
+    let state = State::open(config)?;
+    let local = LocalListener::bind(&state.directory).await?;
+    let room = &state.store.room;
+    room.within(SMALL_FILE, disk::found_full, || state::write_listening(&state.directory, listening))?;
+    Ok((state, local))
 }

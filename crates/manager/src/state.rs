@@ -1,7 +1,7 @@
 //! The state directory: the store, the manager's identity, and where it listens.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,8 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use task_messenger_core::engine::Engine;
-use task_messenger_daemon::{config::ConfigDuration, directories};
+use task_messenger_core::{
+    engine::Engine,
+    values::{Value, Values},
+};
+use task_messenger_daemon::{config::ConfigDuration, directories, exit::chain};
 use task_messenger_protocol::{
     private_file,
     tls::{Identity, Trust},
@@ -18,7 +21,7 @@ use task_messenger_protocol::{
 use task_messenger_store::{
     Store,
     disk::FileDisk,
-    journal::{OpenError, open},
+    journal::{OpenError, Recovery, open},
     lock::StoreLock,
 };
 use tracing::info;
@@ -35,21 +38,34 @@ pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
     pub(crate) trust: Trust,
+    /// The length in bytes of the largest value that is stored.
+    pub(crate) largest_value: u64,
     lock: StoreLock,
 }
 
 /// The store can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the store in {directory} can't be opened; nothing was changed", directory = .directory.display())]
+#[error(
+    "the store in {directory} can't be opened{unchanged}: {cause}; what to do: {advice}",
+    directory = .directory.display(),
+    unchanged = if self.is_final() { ", and nothing in it was changed" } else { "" },
+    cause = chain(cause),
+    advice = .cause.advice()
+)]
 pub(crate) struct StoreRefused {
     directory: PathBuf,
-    source: OpenError,
+    cause: OpenError,
 }
 
 impl StoreRefused {
     /// Whether no restart will help: it is newer, foreign or corrupt. (A disk that fails or is full may recover.)
     pub(crate) fn is_final(&self) -> bool {
-        !self.source.is_io()
+        !self.cause.is_io()
+    }
+
+    /// Why.
+    pub(crate) fn cause(&self) -> &OpenError {
+        &self.cause
     }
 }
 
@@ -63,9 +79,12 @@ impl State {
         directories::create_private(&store_directory).with_context(cannot)?;
         let lock = StoreLock::acquire(&store_directory)
             .context("a manager runs on this state directory already, or another program holds its store")?;
+        let replayed = Replay::new(config, &store_directory)?;
+        // Nothing is made or removed before the store has been looked through.
         let (identity, trust) = load_identity(config, &directory)?;
-        let (engine, store) = recover(config, &store_directory)?;
-        Ok(Self { directory, engine, store, identity, trust, lock })
+        let largest_value = replayed.large_values.values().copied().max().unwrap_or_default();
+        let (engine, store) = replayed.finish()?;
+        Ok(Self { directory, engine, store, identity, trust, largest_value, lock })
     }
 
     /// What remains after the parts went to their places: as long as it lives, nobody else opens the state.
@@ -107,31 +126,54 @@ fn load_identity(config: &Config, directory: &Path) -> Result<(Identity, Trust)>
     Ok((identity, trust))
 }
 
-fn recover(config: &Config, directory: &Path) -> Result<(Engine, Store)> {
-    let started = Instant::now();
-    let refused = |source| StoreRefused { directory: directory.to_owned(), source };
-    let disk = FileDisk::new(directory).with_context(|| format!("{} can't be used", directory.display()))?;
-    let mut recovery = open(Arc::new(disk), &config.store_options()).map_err(refused)?;
-    let mut engine = Engine::new(config.core_limits());
-    let mut records = 0_u64;
-    let mut large_values = HashSet::new();
-    while let Some(replayed) = recovery.next().map_err(refused)? {
-        engine.replay(replayed.number, &replayed.record, replayed.values);
-        records += 1;
-        if let Some(values) = replayed.record.values() {
-            large_values.extend(values.external_files());
+/// A store that was read and found good, and not touched yet.
+struct Replay {
+    directory: PathBuf,
+    started: Instant,
+    recovery: Recovery,
+    engine: Engine,
+    records: u64,
+    /// The files of the values that records name, and the values' lengths.
+    large_values: HashMap<u64, u64>,
+}
+
+impl Replay {
+    fn new(config: &Config, directory: &Path) -> Result<Self> {
+        let started = Instant::now();
+        let refused = |cause| StoreRefused { directory: directory.to_owned(), cause };
+        let disk = FileDisk::new(directory).with_context(|| format!("{} can't be used", directory.display()))?;
+        let mut recovery = open(Arc::new(disk), &config.store_options()).map_err(refused)?;
+        let mut engine = Engine::new(config.core_limits());
+        let mut records = 0_u64;
+        let mut large_values = HashMap::new();
+        while let Some(replayed) = recovery.next().map_err(refused)? {
+            engine.replay(replayed.number, &replayed.record, replayed.values);
+            records += 1;
+            let values = replayed.record.values().filter(|values| values.external_files().next().is_some());
+            for (_, value) in values.into_iter().flat_map(Values::iter) {
+                if let Value::External { file, length } = value {
+                    large_values.insert(file, length);
+                }
+            }
         }
+        recovery.check_values(&large_values).map_err(refused)?;
+        Ok(Self { directory: directory.to_owned(), started, recovery, engine, records, large_values })
     }
-    let store = recovery.finish().map_err(refused)?;
-    // Written for a record that never came: a repeated submit, a report that came too late, a crash in between.
-    let swept = store.blobs.sweep(&large_values).context("large values that nobody names can't be removed")?;
-    if swept > 0 {
-        info!(swept, "large values that no record names were removed");
+
+    fn finish(self) -> Result<(Engine, Store)> {
+        let Self { directory, started, recovery, engine, records, large_values } = self;
+        let store = recovery.finish().map_err(|cause| StoreRefused { directory, cause })?;
+        // Written for a record that never came: a repeated submit, a report that came too late, a crash in between.
+        let live = large_values.into_keys().collect();
+        let swept = store.blobs.sweep(&live).context("large values that nobody names can't be removed")?;
+        if swept > 0 {
+            info!(swept, "large values that no record names were removed");
+        }
+        let tasks = engine.state().counts;
+        let took = ConfigDuration(std::time::Duration::from_millis(started.elapsed().as_millis() as u64));
+        info!(store = %store.id, records, tasks = tasks.total(), open_tasks = tasks.open(), %took, "the store is open");
+        Ok((engine, store))
     }
-    let tasks = engine.state().counts;
-    let took = ConfigDuration(std::time::Duration::from_millis(started.elapsed().as_millis() as u64));
-    info!(store = %store.id, records, tasks = tasks.total(), open_tasks = tasks.open(), %took, "the store is open");
-    Ok((engine, store))
 }
 
 /// Notes where the manager listens, for commands on this machine.

@@ -5,12 +5,11 @@ use std::{collections::BTreeSet, time::Duration};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use task_messenger_core::{
-    digest::INLINE_LIMIT,
     ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber, WorkerNumber},
     input::{Follow, Input, Named, Resume, Submit, Target},
     limits::NAME,
     record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash},
-    values::{Value, Values, ValuesBuilder},
+    values::Values,
 };
 use task_messenger_protocol::{
     link::Reader,
@@ -50,6 +49,12 @@ pub(super) async fn read(
             shared.events.send(event).await.map_err(|_| SessionError::Stopping)?;
         }
     }
+}
+
+/// Why a submit goes no further.
+enum Rejected {
+    Invalid(String),
+    NoRoom(String),
 }
 
 struct Incoming<'a> {
@@ -114,7 +119,8 @@ impl Incoming<'_> {
                 self.pending.begin(request, submit.payloads.len()).await;
                 match self.submit(submit, caller).await? {
                     Ok(submit) => Event::Input(Input::Submit { session, request, caller, submit }),
-                    Err(text) => Event::Refuse { session, request, text },
+                    Err(Rejected::Invalid(text)) => Event::Refuse { session, request, text },
+                    Err(Rejected::NoRoom(text)) => Event::Exhausted { session, request, text },
                 }
             }
             Message::Follow(follow) => {
@@ -185,23 +191,29 @@ impl Incoming<'_> {
         Ok(Some(event))
     }
 
-    async fn submit(&self, submit: messages::Submit, caller: Caller) -> Result<Result<Submit, String>, SessionError> {
+    async fn submit(&self, submit: messages::Submit, caller: Caller) -> Result<Result<Submit, Rejected>, SessionError> {
         let key = job_key(&submit.job_key)?;
         let template = match self.templates.get(submit.template) {
             Ok(template) => template,
-            Err(text) => return Ok(Err(text)),
+            Err(text) => return Ok(Err(Rejected::Invalid(text))),
         };
         let limit = self.shared.limits.payload_bytes;
         let payloads = match Values::check(submit.payloads, submit.count, limit) {
             Ok(payloads) => payloads,
-            Err(error) => return Ok(Err(format!("payloads from index {}: {error}", submit.first_index))),
+            Err(error) => {
+                let text = format!("payloads from index {}: {error}", submit.first_index);
+                return Ok(Err(Rejected::Invalid(text)));
+            }
         };
         let options = submit.options.unwrap_or_default();
         let idempotency = (!options.idempotency_key.is_empty()).then(|| Idempotency {
             key: short_hash(&[&caller.owner.0.to_le_bytes(), options.idempotency_key.as_bytes()]),
             content: short_hash(&[&(template.body.len() as u64).to_le_bytes(), &template.body, payloads.bytes()]),
         });
-        let payloads = self.externalise(payloads).await?;
+        let payloads = match self.shared.externalise_payloads(payloads).await? {
+            Ok(payloads) => payloads,
+            Err(text) => return Ok(Err(Rejected::NoRoom(text))),
+        };
         Ok(Ok(Submit {
             key,
             name: options.name,
@@ -294,7 +306,7 @@ impl Incoming<'_> {
         let limit = self.shared.limits.outcome_bytes;
         let details = Values::check(outcomes.outcomes, count as u32, limit)
             .map_err(|error| broken(format!("outcomes: {error}")))?;
-        let details = self.externalise(details).await?;
+        let details = self.shared.externalise_outcomes(details, self.session).await?;
         let ends = outcomes
             .leases
             .into_iter()
@@ -302,31 +314,6 @@ impl Incoming<'_> {
             .map(|(lease, status)| (LeaseNumber(lease), status == 1))
             .collect();
         Ok(Input::Outcomes { session: self.session, number: outcomes.number, ends, details })
-    }
-
-    /// Puts values that are too large to lie among others into files of their own, which are durable before this returns.
-    async fn externalise(&self, values: Values) -> Result<Values, SessionError> {
-        if values.layout().all(|(_, length)| length <= INLINE_LIMIT) {
-            return Ok(values);
-        }
-        let blobs = self.shared.blobs.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let mut builder = ValuesBuilder::default();
-            for (_, value) in values.iter() {
-                match &value {
-                    Value::Inline(bytes) if bytes.len() as u64 > INLINE_LIMIT => {
-                        builder.push_external(blobs.write(bytes)?, bytes.len() as u64);
-                    }
-                    _ => builder.push_value(&value),
-                }
-            }
-            Ok::<_, task_messenger_store::blobs::BlobError>(builder.take())
-        });
-        match written.await {
-            Ok(Ok(values)) => Ok(values),
-            Ok(Err(error)) => Err(SessionError::Store(Box::new(error))),
-            Err(error) => Err(SessionError::Store(Box::new(error))),
-        }
     }
 }
 

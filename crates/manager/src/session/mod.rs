@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 mod pending;
 mod pulse;
+mod values;
 
 use std::{
     rc::Rc,
@@ -30,7 +31,7 @@ use task_messenger_store::{blobs::Blobs, journal::Reader};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{pending::Pending, pulse::Pulse};
-use crate::{doorkeeper::Door, owner::Event};
+use crate::{disk::Disk, doorkeeper::Door, owner::Event};
 
 /// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
 pub(crate) const OUTGOING: usize = 4_096;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) reader: Reader,
     pub(crate) blobs: Blobs,
+    pub(crate) disk: Disk,
     pub(crate) limits: Limits,
     pub(crate) silence: Duration,
     pub(crate) store: [u8; 16],

@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use task_messenger_core::{
     effect::{Assigned, TaskResult},
-    ids::{JobNumber, LeaseNumber, Place},
-    values::{Value, ValuesBuilder},
+    ids::{JobNumber, LeaseNumber},
+    values::ValuesBuilder,
 };
 use task_messenger_protocol::{
     link::Writer,
@@ -136,13 +136,13 @@ impl<'a> Writing<'a> {
 
     async fn assign(&mut self, first_lease: LeaseNumber, tasks: &[Assigned]) -> Result<(), SessionError> {
         let places: Vec<_> = tasks.iter().map(|task| task.payload).collect();
-        let values = self.look_up(&places).await?;
+        let values = self.shared.look_up(&places).await?;
         let mut lease = first_lease.0;
         let mut payloads = ValuesBuilder::default();
         let mut runs: Vec<Run> = Vec::new();
         let mut bytes = 0;
         for (at, (task, value)) in tasks.iter().zip(values).enumerate() {
-            let payload = self.load(value).await?;
+            let payload = self.shared.load(value).await?;
             bytes += payload.len() as u64;
             payloads.push(&payload);
             extend(&mut runs, task);
@@ -168,14 +168,14 @@ impl<'a> Writing<'a> {
 
     async fn results(&mut self, request: u64, job: JobNumber, results: &[TaskResult]) -> Result<(), SessionError> {
         let places: Vec<_> = results.iter().filter_map(|result| result.outcome).collect();
-        let mut values = self.look_up(&places).await?.into_iter();
+        let mut values = self.shared.look_up(&places).await?.into_iter();
         let mut message = Results { request, job: job.0, ..Results::default() };
         let mut states = Vec::new();
         let mut outcomes = ValuesBuilder::default();
         let mut bytes = 0;
         for (at, result) in results.iter().enumerate() {
             let outcome = match result.outcome.and_then(|_| values.next()) {
-                Some(value) => self.load(value).await?,
+                Some(value) => self.shared.load(value).await?,
                 None => Bytes::new(),
             };
             bytes += outcome.len() as u64;
@@ -193,38 +193,6 @@ impl<'a> Writing<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The values at these places: usually all in memory, otherwise read beside the event loop.
-    async fn look_up(&self, places: &[Place]) -> Result<Vec<Value>, SessionError> {
-        if let Some(values) = self.shared.reader.all_cached(places) {
-            return Ok(values);
-        }
-        let reader = self.shared.reader.clone();
-        let places = places.to_vec();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut values = Vec::with_capacity(places.len());
-            reader.read_many(&places, &mut values).map(|()| values)
-        });
-        match read.await {
-            Ok(Ok(values)) => Ok(values),
-            Ok(Err(error)) => Err(SessionError::Store(Box::new(error))),
-            Err(error) => Err(SessionError::Store(Box::new(error))),
-        }
-    }
-
-    /// A value's bytes.
-    async fn load(&self, value: Value) -> Result<Bytes, SessionError> {
-        let file = match value {
-            Value::Inline(bytes) => return Ok(bytes),
-            Value::External { file, .. } => file,
-        };
-        let blobs = self.shared.blobs.clone();
-        match tokio::task::spawn_blocking(move || blobs.read(file)).await {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) => Err(SessionError::Store(Box::new(error))),
-            Err(error) => Err(SessionError::Store(Box::new(error))),
-        }
     }
 }
 
