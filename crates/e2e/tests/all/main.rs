@@ -8,6 +8,7 @@ mod configuration;
 mod demo;
 mod harness;
 mod hostile;
+mod killers;
 mod limits;
 mod links;
 mod lying_worker;
