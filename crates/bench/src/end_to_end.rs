@@ -3,6 +3,7 @@
 //! Everything that is compared is measured in turns, round after round, with the plain echo and the bare disk between them,
 //! so that all see the same machine; medians count.
 
+mod history;
 mod memory;
 mod rounds;
 
@@ -24,12 +25,13 @@ pub(crate) struct Options {
     pub(crate) throughput: bool,
     pub(crate) latency: bool,
     pub(crate) memory: bool,
+    pub(crate) history: bool,
     pub(crate) rounds: usize,
     /// The time of one measurement of a rate.
     pub(crate) window: Duration,
     /// Tasks alone in a round.
     pub(crate) alone: u32,
-    /// Tasks in the queue for the memory that they take.
+    /// Tasks in the queue for the memory that they take, and behind a manager.
     pub(crate) queued: u32,
 }
 
@@ -47,6 +49,9 @@ pub(crate) async fn run(options: &Options) -> Result<EndToEnd> {
     }
     if options.memory {
         found.memory = Some(memory::run(options).await?);
+    }
+    if options.history {
+        found.history = Some(history::run(options).await?);
     }
     Ok(found)
 }
@@ -73,6 +78,11 @@ pub(crate) fn marks(found: &EndToEnd) -> Vec<Mark> {
         }
         let percent = 100.0 * memory.backlog_per_second / memory.empty_per_second;
         marks.push(Mark::at_least("rate with a full queue, of that with an empty one", "%", 80.0, percent));
+    }
+    if let Some(history) = &found.history {
+        let percent = 100.0 * history.later_to_fresh.median;
+        marks.push(Mark::at_least("rate behind finished tasks, of that of a new manager", "%", 90.0, percent));
+        marks.push(Mark::at_most("start with a full queue", "s", 5.0, history.start_seconds.median));
     }
     marks
 }

@@ -53,11 +53,8 @@ impl Fleet {
         if let Some(memory) = memory {
             config.journal.memory.0 = memory;
         }
-        let file = directory.join("manager.json");
-        std::fs::write(&file, serde_json::to_vec_pretty(&config)?)?;
-        let arguments: [OsString; 4] = ["manager".into(), "run".into(), "--config".into(), file.into()];
-        let mut manager = Daemon::start("manager", directory, arguments.into())?;
-        wait_until_ready(&mut manager, &state).await?;
+        std::fs::write(directory.join("manager.json"), serde_json::to_vec_pretty(&config)?)?;
+        let manager = start_manager(directory).await?;
         let token = Token::parse(&create_token(&config, Role::Admin).await?)?;
         let credential = directory.join("client.json");
         ClientCredential::from_token(&token).save(&credential)?;
@@ -100,6 +97,15 @@ impl Fleet {
         &self.manager
     }
 
+    /// Kills the manager and starts it again; how long that took it.
+    pub(crate) async fn kill_and_start_manager(&mut self) -> Result<Duration> {
+        self.manager.kill().await?;
+        std::fs::remove_file(self.directory.join("manager/listening.json"))?;
+        let start = Instant::now();
+        self.manager = start_manager(&self.directory).await?;
+        Ok(start.elapsed())
+    }
+
     /// Stops the workers, then the manager, and removes what they kept.
     pub(crate) async fn stop(self) -> Result<Work> {
         let mut runs = cfg!(unix).then_some(0);
@@ -132,6 +138,14 @@ impl Work {
 
 fn count_file(directory: &Path, worker: &str) -> PathBuf {
     directory.join(format!("{worker}.runs"))
+}
+
+async fn start_manager(directory: &Path) -> Result<Daemon> {
+    let file = directory.join("manager.json");
+    let arguments: [OsString; 4] = ["manager".into(), "run".into(), "--config".into(), file.into()];
+    let mut manager = Daemon::start("manager", directory, arguments.into())?;
+    wait_until_ready(&mut manager, &directory.join("manager")).await?;
+    Ok(manager)
 }
 
 async fn wait_until_ready(manager: &mut Daemon, state: &Path) -> Result<()> {

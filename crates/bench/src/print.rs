@@ -45,6 +45,17 @@ pub(crate) fn print(machine: &Machine, found: &EndToEnd) {
     if let Some(memory) = &found.memory {
         println!("\n{}", queue(memory));
     }
+    if let Some(history) = &found.history {
+        println!(
+            "\nA new manager, 4 workers: {} tasks/s; behind {} finished tasks and more: {} tasks/s. Killed with {} queued \
+             tasks, it is ready again after {} s.",
+            with_spread(history.fresh_per_second, 0),
+            history.finished,
+            with_spread(history.later_per_second, 0),
+            history.queued,
+            with_spread(history.start_seconds, 2),
+        );
+    }
 }
 
 /// Prints what is wanted, and whether it is so.

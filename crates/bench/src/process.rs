@@ -50,6 +50,11 @@ impl Daemon {
         }
     }
 
+    /// Kills it without warning, and waits until it is gone.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| format!("{} could not be killed", self.name))
+    }
+
     /// Asks it to stop and waits for its end. On Windows, where a process without a console can't be asked, it is ended.
     pub(crate) async fn stop(mut self) -> Result<()> {
         #[cfg(unix)]

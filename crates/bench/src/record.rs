@@ -34,6 +34,8 @@ pub(crate) struct EndToEnd {
     pub(crate) latency: Option<Latency>,
     /// Many tasks in the queue.
     pub(crate) memory: Option<Memory>,
+    /// Many tasks behind a manager.
+    pub(crate) history: Option<History>,
 }
 
 /// What the machine does by itself.
@@ -103,6 +105,21 @@ pub(crate) struct Memory {
     /// While the queue was emptied.
     pub(crate) drained_per_second: f64,
     pub(crate) backlog_cpu: Cpu,
+}
+
+/// What lies behind a manager.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct History {
+    /// At least so many tasks were finished before the later rate was measured.
+    pub(crate) finished: u32,
+    pub(crate) fresh_per_second: Spread,
+    pub(crate) later_per_second: Spread,
+    /// Of the same manager.
+    pub(crate) later_to_fresh: Spread,
+    /// In the queue of a manager that was killed.
+    pub(crate) queued: u32,
+    /// Until it was ready again.
+    pub(crate) start_seconds: Spread,
 }
 
 /// What is wanted.

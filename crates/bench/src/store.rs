@@ -277,6 +277,8 @@ impl Bench {
                 first_task: TaskNumber(self.next_task),
                 first_index: self.next_task as u32,
                 template: TemplateNumber(0),
+                not_before: None,
+                deadline: None,
                 payloads: payloads.clone(),
                 time,
             });
