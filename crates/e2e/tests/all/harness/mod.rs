@@ -5,6 +5,7 @@ mod invocation;
 mod process;
 mod proxy;
 mod site;
+mod small_disk;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     process::{Process, program},
     proxy::Proxy,
     site::{Site, Worker, json},
+    small_disk::SmallDisk,
 };
 pub(crate) use rustix::process::Signal;
 

@@ -12,8 +12,15 @@ use super::wait_until;
 
 /// The programs under test, with nothing of this machine's environment but the path.
 pub(crate) fn program(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_task-messenger-e2e"));
-    command.args(arguments).env_clear().env("HOME", home).stdin(Stdio::null());
+    program_behind(&[], home, arguments)
+}
+
+/// The same, started by another command, which takes it as its last arguments.
+pub(crate) fn program_behind(prefix: &[String], home: &Path, arguments: &[&str]) -> Command {
+    let words: Vec<&str> =
+        prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_task-messenger-e2e")]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(arguments).env_clear().env("HOME", home).stdin(Stdio::null());
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }

@@ -13,7 +13,7 @@ use task_messenger_client::{Client, ClientCredential, ClientOptions, Connector};
 use task_messenger_protocol::token::Token;
 use tempfile::TempDir;
 
-use super::{Ended, Invocation, Process, program, wait_until};
+use super::{Ended, Invocation, Process, SmallDisk, process::program_behind, program, wait_until};
 
 /// How much of a log is shown when a test fails.
 const SHOWN: usize = 100;
@@ -31,6 +31,10 @@ pub(crate) struct Site {
     address: Option<SocketAddr>,
     manager: Option<Process>,
     invocations: AtomicU32,
+    /// Where the manager's state is, if it has a disk of its own.
+    disk: Option<SmallDisk>,
+    /// What starts its programs.
+    prefix: Vec<String>,
 }
 
 impl Site {
@@ -53,7 +57,42 @@ impl Site {
             std::fs::create_dir(directory.path().join(name)).unwrap();
         }
         let Value::Object(configuration) = configuration else { panic!("a configuration is an object") };
-        Self { directory, configuration, address: None, manager: None, invocations: AtomicU32::new(0) }
+        Self {
+            directory,
+            configuration,
+            address: None,
+            manager: None,
+            invocations: AtomicU32::new(0),
+            disk: None,
+            prefix: Vec::new(),
+        }
+    }
+
+    /// A place where no manager runs yet, and whose manager's state will be on a disk of so many MiB; `None` where there
+    /// can't be one.
+    pub(crate) fn prepare_small(configuration: Value, mebibytes: u64) -> Option<Self> {
+        let mut site = Self::prepare(configuration);
+        std::fs::create_dir(site.path("manager")).unwrap();
+        let disk = SmallDisk::mount(&site.path("manager"), mebibytes)?;
+        site.prefix = disk.prefix();
+        site.disk = Some(disk);
+        Some(site)
+    }
+
+    /// The disk of the manager's state.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().unwrap()
+    }
+
+    /// Starts this site's programs from now on with a command that takes them as its last arguments.
+    pub(crate) fn start_programs_by(&mut self, prefix: &[&str]) {
+        self.prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// How a file of the manager's state looks from here.
+    pub(crate) fn state_file(&self, name: &str) -> PathBuf {
+        let path = self.path("manager").join(name);
+        self.disk.as_ref().map_or(path.clone(), |disk| disk.view(&path))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -72,7 +111,7 @@ impl Site {
     /// Starts the manager where it listened before, and waits until it is ready.
     pub(crate) fn start_manager(&mut self) {
         self.launch_manager();
-        let listening = self.path("manager/listening.json");
+        let listening = self.state_file("listening.json");
         let mut address = None;
         wait_until("the manager is ready", || {
             assert!(!self.manager.as_mut().unwrap().has_ended(), "the manager ended at its start");
@@ -92,7 +131,7 @@ impl Site {
         configuration.entry("listen").or_insert_with(|| json!([listen]));
         write_json(&self.path("config-manager.json"), configuration);
         // Readiness is read from it: it must be the new one.
-        let _ = std::fs::remove_file(self.path("manager/listening.json"));
+        let _ = std::fs::remove_file(self.state_file("listening.json"));
         let log = self.path("manager.log");
         let command = self.program(&["manager", "run", "--config", self.path("config-manager.json").to_str().unwrap()]);
         self.manager = Some(Process::start("the manager", command, &log, &log));
@@ -148,7 +187,7 @@ impl Site {
 
     /// A program with these arguments, at home here.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
-        program(&self.path("home"), arguments)
+        program_behind(&self.prefix, &self.path("home"), arguments)
     }
 
     /// Runs a command line to its end.
