@@ -12,12 +12,15 @@ use crate::{
 
 /// Runs the program with these arguments, the first of which is its own name.
 ///
-/// It contains both daemons: with `manager` or `worker` in front, the rest is their command line.
+/// It contains both daemons: with `manager` or `worker` in front, the rest is their command line, but for `worker remove`,
+/// which asks the manager.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let daemon = match arguments.get(1).and_then(|argument| argument.to_str()) {
         Some("manager") => Some(task_messenger_manager::cli::main_with as fn(Vec<OsString>) -> ExitCode),
-        Some("worker") => Some(task_messenger_worker::cli::main_with as fn(Vec<OsString>) -> ExitCode),
+        Some("worker") if arguments.get(2).is_none_or(|argument| argument != "remove") => {
+            Some(task_messenger_worker::cli::main_with as fn(Vec<OsString>) -> ExitCode)
+        }
         _ => None,
     };
     if let Some(daemon) = daemon {
@@ -67,9 +70,16 @@ async fn dispatch(cli: &Cli) -> Result<u8> {
         Command::List(arguments) => commands::list::run(arguments, session).await,
         Command::Show(arguments) => commands::show::run(arguments, session).await,
         Command::Result(arguments) => commands::result::run(arguments, session).await,
+        Command::Results(arguments) => commands::results::run(arguments, session).await,
         Command::Wait(arguments) => commands::wait::run(arguments, session).await,
+        Command::Cancel(arguments) => commands::cancel::run(arguments, session).await,
+        Command::Retry(arguments) => commands::retry::run(arguments, session).await,
         Command::Status(arguments) => commands::status::run(arguments, session).await,
         Command::Workers(arguments) => commands::workers::run(arguments, session).await,
+        Command::Drain(arguments) => commands::drain::drain(arguments, session).await,
+        Command::Pause(arguments) => commands::drain::pause(arguments, session).await,
+        Command::Resume(arguments) => commands::drain::resume(arguments, session).await,
+        Command::Worker(arguments) => commands::worker::run(arguments, session).await,
         Command::Token(arguments) => commands::token::run(arguments, session).await,
         Command::Demo(arguments) => commands::demo::run(arguments).await,
         Command::Local(arguments) => commands::local::run(arguments, session).await,

@@ -3,7 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{demo, list, local, login, map, result, show, skill, status, submit, token, wait, workers},
+    commands::{
+        cancel, demo, drain, list, local, login, map, result, results, retry, show, skill, status, submit, token, wait,
+        worker, workers,
+    },
     session::SessionOptions,
 };
 
@@ -14,6 +17,8 @@ Examples:
   task-messenger submit --wait -- uname -a
   ls *.log | task-messenger map --send -- grep -c ERROR
   task-messenger list
+  task-messenger results 12 --follow
+  task-messenger cancel 12
 
 Exit codes: 0 all went well; 1 a task did not succeed; 2 the request could not be carried out; 64 the command line is wrong;
 69 the manager is unavailable; 70 a mistake in TaskMessenger; 78 the credential or configuration can't be used;
@@ -48,12 +53,26 @@ pub enum Command {
     Show(show::Arguments),
     /// Print what a task came to
     Result(result::Arguments),
+    /// Print what the tasks of a job came to, as they end
+    Results(results::Arguments),
     /// Wait until a job or a task is at its end
     Wait(wait::Arguments),
+    /// End tasks and jobs
+    Cancel(cancel::Arguments),
+    /// Run again what failed, expired or was cancelled
+    Retry(retry::Arguments),
     /// Show how the manager is: its queue, its workers
     Status(status::Arguments),
     /// List the workers
     Workers(workers::Arguments),
+    /// Let workers finish what they run and get nothing new
+    Drain(drain::DrainArguments),
+    /// Give workers nothing for now
+    Pause(drain::PauseArguments),
+    /// Give workers tasks again
+    Resume(drain::ResumeArguments),
+    /// Remove workers
+    Worker(worker::Arguments),
     /// Make, list and revoke tokens
     Token(token::Arguments),
     /// See all of it work on this machine, with everything checked

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
-use task_messenger_client::{Counts, Ending, JobSummary, Outcome, TaskResult, TaskState, TaskSummary};
+use task_messenger_client::{
+    Counts, Ending, JobSummary, Outcome, TaskResult, TaskState, TaskSummary, WorkerMode, WorkerSummary,
+};
 
 /// A state's name.
 pub fn state(state: TaskState) -> &'static str {
@@ -19,6 +21,33 @@ pub fn state(state: TaskState) -> &'static str {
         TaskState::Cancelled => "cancelled",
         TaskState::Expired => "expired",
     }
+}
+
+/// A task's state, with what else is known of where it is in its life.
+pub fn state_of(task: &TaskSummary) -> String {
+    match task.state() {
+        TaskState::Running if task.cancelling => "running (cancelling)".to_owned(),
+        TaskState::Failed if !task.has_outcome => format!("failed: {WORKERS_DIED}"),
+        known => state(known).to_owned(),
+    }
+}
+
+/// Why a task failed without an outcome: nothing else ends its attempts so.
+const WORKERS_DIED: &str = "the workers that ran it alone died";
+
+/// What a worker gets, and whether it is drained.
+pub fn mode(worker: &WorkerSummary) -> &'static str {
+    match worker.mode() {
+        WorkerMode::Active => "active",
+        WorkerMode::Paused => "paused",
+        WorkerMode::Draining if worker.leases == 0 => "drained",
+        WorkerMode::Draining => "draining",
+    }
+}
+
+/// A number of tasks in words.
+pub fn tasks(count: u64) -> String {
+    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
 }
 
 /// All states that a task can be in.
@@ -93,8 +122,34 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
+/// What a task came to, in words: its final state and why.
+pub fn end(result: &TaskResult) -> String {
+    let name = state(result.state);
+    match result.state {
+        TaskState::Succeeded | TaskState::Cancelled => name.to_owned(),
+        TaskState::Expired => format!("{name}: it had not started before its deadline"),
+        _ => format!("{name}: {}", cause(result)),
+    }
+}
+
+/// Why a task failed.
+pub fn cause(result: &TaskResult) -> String {
+    if workers_died(result) { WORKERS_DIED.to_owned() } else { ending(&result.outcome) }
+}
+
+/// Whether a task failed without an outcome.
+pub fn workers_died(result: &TaskResult) -> bool {
+    let outcome = &result.outcome;
+    result.state == TaskState::Failed && outcome.ending() == Ending::Unspecified && outcome.text.is_empty()
+}
+
+/// A text as a part of one line, cut where it gets long.
+pub fn one_line(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// How an attempt ended, in words.
-pub fn ending(outcome: &Outcome) -> String {
+fn ending(outcome: &Outcome) -> String {
     let reason = match outcome.ending() {
         Ending::Exited => format!("exit code {}", outcome.code),
         Ending::Signalled => format!("ended by signal {}", outcome.code),
@@ -119,8 +174,9 @@ fn harmless(text: &str) -> String {
     })
 }
 
-fn ending_name(ending: Ending) -> &'static str {
-    match ending {
+fn ending_name(result: &TaskResult) -> &'static str {
+    match result.outcome.ending() {
+        _ if workers_died(result) => "workers_died",
         Ending::Exited => "exited",
         Ending::Signalled => "signalled",
         Ending::TimedOut => "timed_out",
@@ -154,6 +210,26 @@ pub fn not_succeeded(counts: &Counts) -> u64 {
     counts.failed + counts.cancelled + counts.expired
 }
 
+/// How many tasks there are in each state, without those in which there are none.
+pub fn counts_text(counts: &Counts) -> String {
+    let counts = [
+        (counts.waiting, TaskState::Waiting),
+        (counts.scheduled, TaskState::Scheduled),
+        (counts.queued, TaskState::Queued),
+        (counts.running, TaskState::Running),
+        (counts.succeeded, TaskState::Succeeded),
+        (counts.failed, TaskState::Failed),
+        (counts.cancelled, TaskState::Cancelled),
+        (counts.expired, TaskState::Expired),
+    ];
+    let some: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, known)| format!("{count} {}", state(*known)))
+        .collect();
+    if some.is_empty() { "none".to_owned() } else { some.join(", ") }
+}
+
 /// A job for programs.
 pub fn job_json(job: &JobSummary) -> Value {
     json!({
@@ -176,18 +252,22 @@ pub fn task_json(task: &TaskSummary) -> Value {
         "failures": task.failures,
         "worker": if task.worker.is_empty() { Value::Null } else { json!(task.worker) },
         "started": task.started,
+        "cancelling": task.cancelling,
+        "crashes": task.crashes,
+        "has_outcome": task.has_outcome,
     })
 }
 
 /// A result for programs, without its outputs.
 pub fn result_json(job: u64, result: &TaskResult) -> Value {
     let outcome = &result.outcome;
+    let code = matches!(outcome.ending(), Ending::Exited | Ending::Signalled).then_some(outcome.code);
     json!({
         "task": format!("{job}.{}", result.index),
         "state": state(result.state),
         "attempts": result.attempts,
-        "ending": ending_name(outcome.ending()),
-        "code": outcome.code,
+        "ending": ending_name(result),
+        "code": code,
         "text": outcome.text,
         "output_bytes": outcome.output.len(),
         "errors_bytes": outcome.errors.len(),
@@ -217,5 +297,32 @@ mod tests {
         assert_eq!(ending(&outcome), "error: no such program");
         let outcome = Outcome { text: "\u{1b}[2J\ttoo\nmuch\r".to_owned(), ..outcome };
         assert_eq!(ending(&outcome), "error: \\u{1b}[2J\ttoo\nmuch\\r");
+        assert_eq!(one_line("a\nlong line", 6), "a long");
+    }
+
+    #[test]
+    fn an_end_without_an_outcome_says_what_it_means() {
+        let result = |state, ending: Ending, text: &str| {
+            let outcome = Outcome { ending: ending.into(), code: 3, text: text.to_owned(), ..Outcome::default() };
+            TaskResult { index: 0, state, attempts: 3, outcome }
+        };
+        let died = result(TaskState::Failed, Ending::Unspecified, "");
+        assert_eq!(end(&died), "failed: the workers that ran it alone died");
+        assert_eq!(
+            (&result_json(1, &died)["ending"], &result_json(1, &died)["code"]),
+            (&json!("workers_died"), &Value::Null)
+        );
+        assert_eq!(end(&result(TaskState::Failed, Ending::Exited, "")), "failed: exit code 3");
+        assert_eq!(
+            end(&result(TaskState::Failed, Ending::Unspecified, "can't be read")),
+            "failed: no outcome: can't be read"
+        );
+        assert_eq!(end(&result(TaskState::Cancelled, Ending::Unspecified, "")), "cancelled");
+        assert_eq!(result_json(1, &result(TaskState::Cancelled, Ending::Unspecified, ""))["ending"], json!("none"));
+        let counts = Counts { queued: 2, failed: 1, ..Counts::default() };
+        assert_eq!(
+            (counts_text(&counts).as_str(), counts_text(&Counts::default()).as_str()),
+            ("2 queued, 1 failed", "none")
+        );
     }
 }

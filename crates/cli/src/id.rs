@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use task_messenger_client::{JobNumber, TaskId};
+use task_messenger_client::{JobNumber, Named, Target, TaskId};
 
 /// A job (`12`) or a task (`12.345`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,30 @@ impl Id {
         match self {
             Self::Job(job) => job,
             Self::Task(task) => task.job,
+        }
+    }
+
+    /// As what is to be changed.
+    pub fn named(self) -> Named {
+        match self {
+            Self::Job(job) => Named::Job(job),
+            Self::Task(task) => Named::Task(task),
+        }
+    }
+
+    /// As what is followed.
+    pub fn target(self) -> Target {
+        match self {
+            Self::Job(job) => Target::Job(job),
+            Self::Task(task) => Target::Task(task),
+        }
+    }
+
+    /// With the word for what it is.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Job(job) => format!("job {job}"),
+            Self::Task(task) => format!("task {task}"),
         }
     }
 }

@@ -13,5 +13,6 @@ pub mod map;
 pub mod printer;
 pub mod session;
 pub mod task_options;
+pub mod worker_names;
 
 pub use app::main_with;

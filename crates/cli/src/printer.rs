@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
-use task_messenger_client::TaskState;
+use task_messenger_client::{TaskState, TaskSummary};
 
 use crate::failure::output_error;
 
@@ -89,14 +89,14 @@ pub fn number(value: impl Into<u64>) -> Cell {
     Cell::new(value.into()).set_alignment(CellAlignment::Right)
 }
 
-/// A cell with a state in its colour.
-pub fn state_cell(state: TaskState) -> Cell {
-    let cell = Cell::new(crate::format::state(state));
-    match state {
+/// A cell with a task's state in its colour.
+pub fn state_cell(task: &TaskSummary) -> Cell {
+    let cell = Cell::new(crate::format::state_of(task));
+    match task.state() {
         TaskState::Succeeded => cell.fg(Color::Green),
         TaskState::Failed | TaskState::Expired => cell.fg(Color::Red),
-        TaskState::Running => cell.fg(Color::Cyan),
-        TaskState::Cancelled => cell.fg(Color::Yellow),
+        TaskState::Running if !task.cancelling => cell.fg(Color::Cyan),
+        TaskState::Running | TaskState::Cancelled => cell.fg(Color::Yellow),
         _ => cell,
     }
 }
@@ -108,9 +108,12 @@ mod tests {
     #[test]
     fn a_table_for_a_pipe_has_no_colours_and_wraps_nothing() {
         let printer = Printer { json: false, terminal: false, coloured: false };
+        let state = |state: TaskState| {
+            state_cell(&TaskSummary { state: state.into(), has_outcome: true, ..TaskSummary::default() })
+        };
         let rows = vec![
-            vec![number(12_u64), Cell::new("nightly"), state_cell(TaskState::Failed)],
-            vec![number(7_u64), Cell::new("x".repeat(200)), state_cell(TaskState::Queued)],
+            vec![number(12_u64), Cell::new("nightly"), state(TaskState::Failed)],
+            vec![number(7_u64), Cell::new("x".repeat(200)), state(TaskState::Queued)],
         ];
         let text = printer.render(&["JOB", "NAME", "STATE"], rows);
         let lines: Vec<&str> = text.lines().collect();

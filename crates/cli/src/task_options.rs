@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
-use task_messenger_client::{Command, EncodedTemplate, Template, Use};
+use task_messenger_client::{Command, EncodedTemplate, Template, Times, Use};
 
 use crate::failure::UsageError;
 
@@ -26,6 +26,12 @@ pub struct TaskOptions {
     /// End an attempt after this time, such as 90s or 2h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+    /// Let tasks wait this long before they are queued, such as 10m, from the moment on that the manager takes them
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub delay: Option<Duration>,
+    /// Let tasks end as expired that have not started within this time of that moment
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub deadline: Option<Duration>,
     /// How many of a worker's slots a task takes
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub slots: u32,
@@ -67,6 +73,19 @@ impl TaskOptions {
     /// The template of a skill.
     pub fn skill(&self, name: &str, attempts: Option<u32>) -> Result<EncodedTemplate> {
         self.encode(Template::of_skill(name), attempts)
+    }
+
+    /// When the tasks are to run.
+    pub fn times(&self) -> Result<Times> {
+        if let (Some(delay), Some(deadline)) = (self.delay, self.deadline)
+            && deadline <= delay
+        {
+            let (delay, deadline) = (humantime::format_duration(delay), humantime::format_duration(deadline));
+            let message = format!("with --delay {delay} no task starts within --deadline {deadline}");
+            let advice = "both count from the submit: give a deadline that is longer than the delay";
+            return Err(UsageError::new(message, advice).into());
+        }
+        Ok(Times { delay: self.delay, deadline: self.deadline })
     }
 
     fn encode(&self, template: Template, attempts: Option<u32>) -> Result<EncodedTemplate> {
@@ -120,6 +139,10 @@ mod tests {
         let Some(Kind::Command(command)) = template.kind else { panic!("a command") };
         assert_eq!((command.program.as_str(), command.arguments), ("echo", words(&["{}"])));
         assert_eq!(command.environment.get("A").map(String::as_str), Some("b=c"));
+        let times = |delay, deadline| TaskOptions { delay, deadline, ..TaskOptions::default() }.times();
+        let (short, long) = (Duration::from_mins(1), Duration::from_secs(61));
+        assert_eq!(times(Some(short), Some(long)).unwrap(), Times { delay: Some(short), deadline: Some(long) });
+        assert!(times(Some(short), Some(short)).is_err() && times(None, Some(short)).is_ok());
         assert!(options.command(&words(&["echo", "a\0b"]), &environment, Use::None, None).is_err());
         assert!(parse_variable("=x").is_err() && parse_variable("x").is_err());
     }

@@ -51,6 +51,13 @@ fn a_wrong_command_line_exits_with_64_and_says_what_is_wanted() {
     expect(&["map", "--keep-order", "--results", "d", "--", "true"], "", 64, &["--keep-order", "--results"]);
     expect(&["show", "twelve"], "", 64, &["12.345"]);
     expect(&["list", "1", "--state", "lost"], "", 64, &["succeeded", "expired"]);
+    expect(&["list", "--since", "yesterday"], "", 64, &["2h", "2026-"]);
+    expect(&["list", "1", "--since", "2h"], "", 64, &["--since"]);
+    expect(&["cancel"], "", 64, &["JOB|TASK"]);
+    expect(&["retry", "all"], "", 64, &["12.345"]);
+    expect(&["drain"], "", 64, &["WORKER"]);
+    expect(&["submit", "--delay", "2m", "--deadline", "90s", "--", "true"], "", 64, &["--delay 2m", "next:"]);
+    expect(&["worker", "remove", "3"], "", 64, &["no terminal", "--yes"]);
     expect(&["skill", "dgemm", "--json", "{"], "", 64, &["not JSON", "next:"]);
     expect(&["status", "--manager", "nowhere"], "", 78, &["login"]);
 }
@@ -65,7 +72,23 @@ fn a_token_is_never_taken_from_the_command_line_and_a_bad_one_is_explained() {
 
 #[test]
 fn without_a_credential_or_a_manager_it_is_said_what_to_do() {
-    for command in [&["status"][..], &["list"], &["workers"], &["token", "list"], &["wait", "1"], &["result", "1.0"]] {
+    let commands: [&[&str]; 14] = [
+        &["status"],
+        &["list"],
+        &["workers"],
+        &["token", "list"],
+        &["wait", "1"],
+        &["result", "1.0"],
+        &["results", "1"],
+        &["results", "1", "--follow"],
+        &["cancel", "1"],
+        &["retry", "1"],
+        &["drain", "1"],
+        &["pause", "1"],
+        &["resume", "1"],
+        &["worker", "remove", "--yes", "1"],
+    ];
+    for command in commands {
         expect(command, "", 78, &["not logged in", "task-messenger login"]);
     }
     expect(&["map", "--", "true"], "a\n", 78, &["not logged in"]);
@@ -109,13 +132,19 @@ fn every_help_text_has_examples_and_the_main_one_the_exit_codes() {
         String::from_utf8(output.stdout).unwrap()
     };
     let main = help(&["--help"]);
-    let commands = ["login", "submit", "map", "skill", "list", "show", "result", "wait", "status", "workers", "token"];
+    let commands = [
+        "login", "submit", "map", "skill", "list", "show", "result", "results", "wait", "cancel", "retry", "status",
+        "workers", "drain", "pause", "resume", "token",
+    ];
     for command in commands {
-        assert!(main.contains(command));
+        assert!(main.contains(&format!("\n  {command} ")), "{command} is not in {main}");
         let text = help(&[command, "--help"]);
         assert!(text.contains("Examples:\n  "), "{text}");
         assert!(!text.contains("The arguments of"), "{text}");
     }
+    // `worker` alone is the daemon.
+    assert!(help(&["worker", "remove", "--help"]).contains("Examples:\n  "));
+    assert!(help(&["worker", "--help"]).contains("join"));
     for code in ["64", "69", "70", "78"] {
         assert!(main.contains(code), "{main}");
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use task_messenger_client::{
     EncodedTemplate, Error, JobKey, JobNumber, JobOptions, JobWriter, Results, Submitted, Target, Use,
 };
+use task_messenger_protocol::messages::Code;
 
 use super::submit::INTERRUPTED;
 use crate::{
@@ -73,6 +74,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     let payload = if arguments.send { Use::ArgumentAndStdin } else { Use::Argument };
     let template =
         arguments.task.command(&with_placeholder(&arguments.words), &arguments.environment, payload, None)?;
+    let times = arguments.task.times()?;
     let client = session.connect_for_long().await?;
     let rules = Rules { send: arguments.send, limit: client.payload_limit() };
     let mut chunks = input::start(arguments.input.as_deref(), rules)?;
@@ -103,7 +105,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         None => JobKey::random()?.to_string().chars().take(16).collect(),
     };
     let key = Some(JobKey::from_text(&key_text));
-    let mut job = client.job(JobOptions { name: arguments.task.name.clone(), key, ..JobOptions::default() })?;
+    let name = arguments.task.name.clone();
+    let mut job = client.job(JobOptions { name, key, times, ..JobOptions::default() })?;
     let opened = tokio::select! {
         opened = job.open(&template) => opened?,
         interrupted = tokio::signal::ctrl_c() => {
@@ -224,6 +227,10 @@ fn explain(error: Error) -> anyhow::Error {
         }
         Error::JobClosed { tasks, .. } => {
             format!("the input has more lines than the {tasks} that were submitted under this key")
+        }
+        Error::Refused { code: Code::FailedPrecondition, text } => {
+            let advice = "somebody has cancelled it: `task-messenger list` shows it";
+            return Advised::new(format!("no more lines can be submitted: {text}"), advice).into();
         }
         Error::PayloadTooLong { index, .. } => format!("line {}", u64::from(*index) + 1),
         _ => return error.into(),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde_json::{Value, json};
-use task_messenger_client::{TaskId, TaskState};
+use task_messenger_client::{Outcome, TaskId, TaskState};
 use task_messenger_daemon::say::say;
 
 use super::{show::find_job, submit::write_outputs};
@@ -22,7 +22,8 @@ Examples:
   task-messenger result 12.345 --json | jq .code
 
 It writes the task's output and errors as they were, and exits with 1 if the task did not succeed. --json prints one object
-with both: as text, or in Base64 (`output_base64`, `errors_base64`) where they are not UTF-8.";
+with both: as text, or in Base64 (`output_base64`, `errors_base64`) where they are not UTF-8. `task-messenger results JOB`
+prints those of a whole job.";
 
 /// The arguments of `result`.
 #[derive(Debug, Args)]
@@ -58,14 +59,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     let result = client.result(task).await?;
     if arguments.json {
         let mut document = format::result_json(task.job.0, &result);
-        if let Value::Object(fields) = &mut document {
-            for (name, bytes) in [("output", &result.outcome.output), ("errors", &result.outcome.errors)] {
-                match std::str::from_utf8(bytes) {
-                    Ok(text) => fields.insert(name.to_owned(), json!(text)),
-                    Err(_) => fields.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
-                };
-            }
-        }
+        add_outputs(&mut document, &result.outcome);
         Printer::new(true).document(&document)?;
     } else {
         write_outputs(&result.outcome)?;
@@ -73,6 +67,17 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     if result.state == TaskState::Succeeded {
         return Ok(0);
     }
-    say(format_args!("task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome)));
+    say(format_args!("task {task} is {}", format::end(&result)));
     Ok(1)
+}
+
+/// Adds what a task wrote to the document about its result.
+pub fn add_outputs(document: &mut Value, outcome: &Outcome) {
+    let Value::Object(fields) = document else { return };
+    for (name, bytes) in [("output", &outcome.output), ("errors", &outcome.errors)] {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => fields.insert(name.to_owned(), json!(text)),
+            Err(_) => fields.insert(format!("{name}_base64"), json!(STANDARD.encode(bytes))),
+        };
+    }
 }

@@ -49,25 +49,13 @@ fn show_job(job: &JobSummary, printer: Printer) -> Result<()> {
         return printer.document(&format::job_json(job));
     }
     let counts = job.counts.unwrap_or_default();
-    let states = [
-        (counts.waiting, "waiting"),
-        (counts.scheduled, "scheduled"),
-        (counts.queued, "queued"),
-        (counts.running, "running"),
-        (counts.succeeded, "succeeded"),
-        (counts.failed, "failed"),
-        (counts.cancelled, "cancelled"),
-        (counts.expired, "expired"),
-    ];
-    let states: Vec<String> =
-        states.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
     printer.pairs(&[
         ("job", job.job.to_string()),
         ("name", job.name.clone()),
         ("owner", job.owner.clone()),
         ("submitted", format::time(job.submitted_milliseconds)),
         ("tasks", format!("{}{}", job.tasks, if job.closed { "" } else { ", and more may come" })),
-        ("states", if states.is_empty() { "none".to_owned() } else { states.join(", ") }),
+        ("states", format::counts_text(&counts)),
     ])
 }
 
@@ -89,7 +77,7 @@ fn show_task(task: TaskId, detail: &TaskDetail, printer: Printer) -> Result<()> 
     let mut pairs = vec![
         ("task", task.to_string()),
         ("job's name", detail.job_name.clone()),
-        ("state", format::state(summary.state()).to_owned()),
+        ("state", format::state_of(&summary)),
         ("runs", describe(&template)),
         ("payload", format::bytes(detail.payload_bytes)),
         (
@@ -101,6 +89,9 @@ fn show_task(task: TaskId, detail: &TaskDetail, printer: Printer) -> Result<()> 
         ("timeout", limit),
         ("submitted", format::time(detail.submitted_milliseconds)),
     ];
+    if summary.crashes > 0 {
+        pairs.push(("crashes", format!("workers died while it ran: {}", summary.crashes)));
+    }
     if !summary.worker.is_empty() {
         pairs
             .push(("worker", format!("{}{}", summary.worker, if summary.started { "" } else { " (not started yet)" })));

@@ -42,11 +42,13 @@ pub struct Arguments {
 pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> {
     let input = read_input(&arguments.json)?;
     let attempts = (!arguments.no_wait).then_some(1);
+    let times = arguments.task.times()?;
     let template = arguments.task.skill(&arguments.skill, attempts)?;
     let client = if arguments.no_wait { session.connect().await? } else { session.connect_for_long().await? };
     let options = LoneOptions {
         name: arguments.task.name.clone(),
         idempotency_key: arguments.idempotency_key.clone(),
+        times,
         ..LoneOptions::default()
     };
     let task = client.submit_one(&template, &input, options).await?;
@@ -56,7 +58,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     }
     let Some(result) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
     if result.state != TaskState::Succeeded {
-        say(format_args!("error: task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome)));
+        say(format_args!("error: task {task} is {}", format::end(&result)));
         return Ok(1);
     }
     let printer = Printer::new(true);

@@ -22,9 +22,11 @@ Examples:
   task-messenger submit --wait -- uname -a
   task-messenger submit --wait --stdin report.csv -- sort -t, -k2
   task-messenger submit --idempotency-key backup-2026-11-03 --timeout 2h -- backup.sh
+  task-messenger submit --delay 30m --deadline 8h -- report.sh
 
 With --wait the exit code is the program's own; 128+N if signal N ended it, 124 if its timeout did, 126 if it could not be
-started, 125 if this command failed. A failing program is then tried once unless --max-attempts says otherwise.";
+started, 125 if this command failed or nothing came of the program: it was cancelled, it had not started before its
+--deadline, or the workers that ran it died. A failing program is then tried once unless --max-attempts says otherwise.";
 
 /// The client itself failed, where every other exit code may be the program's.
 pub const CLIENT_FAILED: u8 = 125;
@@ -73,11 +75,13 @@ async fn submit(arguments: &Arguments, session: &SessionOptions) -> Result<u8> {
     let payload = if arguments.stdin.is_some() { Use::Stdin } else { Use::None };
     let attempts = arguments.wait.then_some(1);
     let template = arguments.task.command(&arguments.words, &arguments.environment, payload, attempts)?;
+    let times = arguments.task.times()?;
     let input = read_stdin(arguments.stdin.as_deref())?;
     let client = if arguments.wait { session.connect_for_long().await? } else { session.connect().await? };
     let options = LoneOptions {
         name: arguments.task.name.clone(),
         idempotency_key: arguments.idempotency_key.clone(),
+        times,
         ..LoneOptions::default()
     };
     let task = client.submit_one(&template, &input, options).await?;
@@ -122,22 +126,27 @@ pub fn write_outputs(outcome: &Outcome) -> Result<()> {
     }
     // Standard error that nobody reads is no reason to fail.
     let _ = std::io::stderr().lock().write_all(&outcome.errors);
+    say_what_is_missing("task-messenger", outcome);
+    Ok(())
+}
+
+/// Says how much of a task's outputs was dropped.
+pub fn say_what_is_missing(whose: &str, outcome: &Outcome) {
     for (what, dropped) in [("output", outcome.output_dropped), ("errors", outcome.errors_dropped)] {
         if dropped > 0 {
             say(format_args!(
-                "task-messenger: the first {} of its {what} are missing: only the end is kept",
+                "{whose}: the first {} of its {what} are missing: only the end is kept",
                 format::bytes(dropped)
             ));
         }
     }
-    Ok(())
 }
 
 /// What a shell would report of the program.
 fn exit_code(task: TaskId, result: &TaskResult) -> u8 {
     let outcome = &result.outcome;
-    if matches!(result.state, TaskState::Cancelled | TaskState::Expired) {
-        say(format_args!("task-messenger: task {task} is {}", format::state(result.state)));
+    if matches!(result.state, TaskState::Cancelled | TaskState::Expired) || format::workers_died(result) {
+        say(format_args!("task-messenger: task {task} is {}", format::end(result)));
         return CLIENT_FAILED;
     }
     match outcome.ending() {
@@ -146,7 +155,7 @@ fn exit_code(task: TaskId, result: &TaskResult) -> u8 {
         Ending::Exited => u8::try_from(outcome.code).ok().filter(|code| *code != 0).unwrap_or(1),
         Ending::Signalled => 128_u8.saturating_add(u8::try_from(outcome.code).unwrap_or(u8::MAX)),
         ending => {
-            say(format_args!("task-messenger: task {task}: {}", format::ending(outcome)));
+            say(format_args!("task-messenger: task {task}: {}", format::cause(result)));
             match ending {
                 Ending::TimedOut => 124,
                 Ending::Error => 126,
@@ -187,6 +196,8 @@ mod tests {
         assert_eq!(code(TaskState::Failed, Ending::Signalled, 9), 137);
         assert_eq!(code(TaskState::Failed, Ending::TimedOut, 0), 124);
         assert_eq!(code(TaskState::Failed, Ending::Error, 0), 126);
-        assert_eq!(code(TaskState::Cancelled, Ending::Unspecified, 0), 125);
+        for state in [TaskState::Cancelled, TaskState::Expired, TaskState::Failed] {
+            assert_eq!(code(state, Ending::Unspecified, 0), 125);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use task_messenger_client::{Client, FollowOptions, JobNumber, Target, TaskState};
+use task_messenger_client::{Client, Counts, FollowOptions, JobNumber, Target, TaskState};
 use task_messenger_daemon::say::say;
 
 use super::submit::{INTERRUPTED, await_result};
@@ -37,9 +37,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
             if printer.json() {
                 printer.document(&format::result_json(task.job.0, &result))?;
             } else if result.state != TaskState::Succeeded {
-                let text =
-                    format!("task {task} is {}: {}", format::state(result.state), format::ending(&result.outcome));
-                printer.line(&text)?;
+                printer.line(&format!("task {task} is {}", format::end(&result)))?;
             }
             Ok(u8::from(result.state != TaskState::Succeeded))
         }
@@ -59,13 +57,21 @@ async fn wait_for_job(client: &Client, job: JobNumber, printer: Printer) -> Resu
         }
     }
     let summary = results.summary().with_context(|| format!("job {job} has ended without a summary"))?;
-    let bad = format::not_succeeded(&summary.counts.unwrap_or_default());
+    let counts = summary.counts.unwrap_or_default();
+    let bad = format::not_succeeded(&counts);
     if printer.json() {
         printer.document(&format::job_json(summary))?;
     } else if bad > 0 {
+        let state = match (counts.failed, counts.cancelled) {
+            (1.., _) => TaskState::Failed,
+            (0, 1..) => TaskState::Cancelled,
+            (0, 0) => TaskState::Expired,
+        };
         printer.line(&format!(
-            "{bad} of the {} tasks of job {job} did not succeed: `task-messenger list {job} --state failed`",
-            summary.tasks
+            "{bad} of the {} tasks of job {job} did not succeed ({}): `task-messenger list {job} --state {}`",
+            summary.tasks,
+            format::counts_text(&Counts { succeeded: 0, ..counts }),
+            format::state(state)
         ))?;
     }
     Ok(u8::from(bad > 0))

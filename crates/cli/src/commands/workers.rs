@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{Cell, Color};
 use serde_json::{Value, json};
+use task_messenger_client::WorkerMode;
 
 use crate::{
     format,
@@ -33,7 +34,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
                 "worker": worker.worker,
                 "name": worker.name,
                 "connected": worker.connected,
-                "revoked": worker.revoked,
+                "mode": format::mode(worker),
                 "slots": worker.slots,
                 "slots_used": worker.slots_used,
                 "leases": worker.leases,
@@ -46,10 +47,12 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         return Ok(0);
     }
     let rows = workers.iter().map(|worker| {
-        let state = match (worker.revoked, worker.connected) {
-            (true, _) => Cell::new("revoked").fg(Color::Yellow),
-            (false, true) => Cell::new("connected").fg(Color::Green),
-            (false, false) => Cell::new("away").fg(Color::Red),
+        let mode = format::mode(worker);
+        let state = match (worker.connected, worker.mode() == WorkerMode::Active) {
+            (true, true) => Cell::new("connected").fg(Color::Green),
+            (true, false) => Cell::new(mode).fg(Color::Yellow),
+            (false, true) => Cell::new("away").fg(Color::Red),
+            (false, false) => Cell::new(format!("away, {mode}")).fg(Color::Yellow),
         };
         vec![
             number(worker.worker),

@@ -28,13 +28,12 @@ impl Failures {
             let reason = match result.state {
                 TaskState::Failed => {
                     let attempts = if result.attempts == 1 { "attempt" } else { "attempts" };
-                    format!("{} after {} {attempts}", format::ending(&result.outcome), result.attempts)
+                    format!("{} after {} {attempts}", format::cause(result), result.attempts)
                 }
                 state => format::state(state).to_owned(),
             };
             // One line each, whatever a task says.
-            let reason = reason.chars().take(REASON).map(|char| if char.is_control() { ' ' } else { char }).collect();
-            self.first.push((result.index, reason));
+            self.first.push((result.index, format::one_line(&reason, REASON)));
         }
         true
     }
