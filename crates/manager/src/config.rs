@@ -303,3 +303,46 @@ impl Validate for Config {
         problems
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The paths with problems of a configuration with this value at this path, and all else as by default.
+    fn problems(path: &str, value: &Value) -> Vec<String> {
+        let mut config = serde_json::to_value(Config::default()).unwrap();
+        *config.pointer_mut(&format!("/{}", path.replace('.', "/"))).unwrap() = value.clone();
+        let config: Config = serde_json::from_value(config).unwrap();
+        config.problems().into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn every_limit_is_allowed_up_to_its_edges_and_not_beyond() {
+        assert!(Config::default().problems().is_empty());
+        let cases = [
+            ("lease.grace", json!("6s"), json!("1day"), json!("999ms"), json!("86400001ms")),
+            ("link.handshake_timeout", json!("100ms"), json!("5min"), json!("99ms"), json!("300001ms")),
+            ("link.silence", json!("500ms"), json!("89s"), json!("499ms"), json!("3600001ms")),
+            ("link.connections", json!(1), json!(1_000_000), json!(0), json!(1_000_001)),
+            ("link.handshakes_per_address", json!(1), json!(1_000_000), json!(0), json!(1_000_001)),
+            ("limits.payload", json!("1B"), json!("31MiB"), json!("0B"), json!("1073741825B")),
+            ("limits.outcome", json!("1KiB"), json!("31MiB"), json!("1023B"), json!("1073741825B")),
+            ("limits.template", json!("1KiB"), json!("512KiB"), json!("1023B"), json!("524289B")),
+            ("limits.message", json!("17MiB"), json!("2GiB"), json!("17825791B"), json!("2147483649B")),
+            ("limits.queue_tasks", json!(1), json!(u64::MAX), json!(0), json!(0)),
+            ("limits.worker_window", json!(1), json!(u32::MAX), json!(0), json!(0)),
+            ("journal.segment", json!("2MiB"), json!("1TiB"), json!("2093056B"), json!("2097153B")),
+            ("disk.reserve", json!("16MiB"), json!("1TiB"), json!("16777215B"), json!("1099511627777B")),
+        ];
+        for (path, least, most, below, above) in cases {
+            for value in [&least, &most] {
+                assert_eq!(problems(path, value), [""; 0], "{path} = {value}");
+            }
+            for value in [&below, &above] {
+                assert!(problems(path, value).iter().any(|found| found == path), "{path} = {value}");
+            }
+        }
+    }
+}

@@ -5,9 +5,37 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use task_messenger_client::{EncodedTemplate, Error, ExitCode, JobOptions, Target, Template, WhenFull};
+use task_messenger_client::{
+    Client, Command, EncodedTemplate, Error, ExitCode, JobOptions, LoneOptions, Target, TaskState, Template, Use,
+    WhenFull,
+};
 
-use crate::harness::{Site, json, until};
+use crate::harness::{Held, Site, json, said, until};
+
+fn skill() -> EncodedTemplate {
+    EncodedTemplate::new(&Template::of_skill("string-reversal")).unwrap()
+}
+
+/// Runs `wc -c` on its payload.
+fn counting(environment: &[(&str, &str)]) -> EncodedTemplate {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let (program, arguments) = ("wc".to_owned(), vec!["-c".to_owned()]);
+    let command = Command { program, arguments, environment, payload: Use::Stdin.into() };
+    EncodedTemplate::new(&Template::of_command(command)).unwrap()
+}
+
+/// Submits a task without waiting for room.
+async fn submit(client: &Client, template: &EncodedTemplate, payload: &[u8]) -> Result<(), Error> {
+    let options = LoneOptions { when_full: WhenFull::Fail, ..LoneOptions::default() };
+    client.submit_one(template, payload, options).await.map(drop)
+}
+
+#[track_caller]
+fn refused(result: Result<(), Error>, code: ExitCode, words: &[&str]) {
+    let error = result.unwrap_err();
+    let text = said(&error);
+    assert!(error.exit_code() == code && words.iter().all(|word| text.contains(word)), "{text}");
+}
 
 #[test]
 fn a_payload_over_the_limit_is_refused_and_the_rest_goes_on() {
@@ -92,4 +120,116 @@ fn output_over_the_limit_keeps_its_end_and_says_what_is_missing() {
     let job = site.run(&["list", "--json"]).json()[0]["job"].to_string();
     let result = site.run(&["result", &job, "--json"]).ended_with(0).json();
     assert_eq!((&result["output_dropped"], &result["errors_dropped"]), (&json!(10_000), &json!(5_000)), "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn bytes_in_the_queue_are_taken_up_to_the_limit_and_not_one_more() {
+    let site = Site::start_with(json!({"limits": {"queue": "1000B"}}));
+    let client = site.client().await;
+    submit(&client, &skill(), &[b'x'; 600]).await.unwrap();
+    let words = ["bytes of payloads in the queue", "1000"];
+    refused(submit(&client, &skill(), &[b'x'; 401]).await, ExitCode::Unavailable, &words);
+    submit(&client, &skill(), &[b'x'; 400]).await.unwrap();
+    refused(submit(&client, &skill(), b"x").await, ExitCode::Unavailable, &words);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn templates_are_taken_up_to_the_limit_and_not_one_byte_more() {
+    let largest = counting(&[("A", &"x".repeat(1_500))]);
+    let bytes = largest.bytes().len();
+    let site = Site::start_with(json!({"limits": {"template": format!("{bytes}B")}}));
+    let client = site.client().await;
+    submit(&client, &largest, b"").await.unwrap();
+    let larger = counting(&[("A", &"x".repeat(1_501))]);
+    let error = submit(&client, &larger, b"").await.unwrap_err();
+    let text = said(&error);
+    assert!(text.contains("template") && text.contains(&bytes.to_string()), "{text}");
+    submit(&client, &largest, b"").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn idempotency_keys_are_kept_up_to_the_limit_and_those_that_are_kept_still_count() {
+    let site = Site::start_with(json!({"limits": {"idempotency_keys": 2}}));
+    let client = site.client().await;
+    let submit = async |key: &str| {
+        let options =
+            LoneOptions { idempotency_key: key.to_owned(), when_full: WhenFull::Fail, ..LoneOptions::default() };
+        client.submit_one(&skill(), b"{}", options).await
+    };
+    let first = submit("one").await.unwrap();
+    submit("two").await.unwrap();
+    refused(submit("three").await.map(drop), ExitCode::Unavailable, &["idempotency keys", "2"]);
+    assert_eq!(submit("one").await.unwrap(), first);
+    submit("").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_worker_holds_no_more_than_the_limit_however_many_slots_it_has() {
+    let site = Site::start_with(json!({"limits": {"worker_window": 2}}));
+    let _worker = site.worker_with("one", json!({"slots": 4}));
+    let client = site.client().await;
+    let held = Held::new(&site.path("held"));
+    let template = EncodedTemplate::new(&held.template()).unwrap();
+    for name in ["a", "b", "c"] {
+        submit(&client, &template, name.as_bytes()).await.unwrap();
+    }
+    held.wait_for_starts(2);
+    let worker = client.workers().await.unwrap().pop().unwrap();
+    assert_eq!((worker.slots, worker.leases), (4, 2));
+    held.let_one_go("a");
+    held.wait_for_starts(3);
+    let order: Vec<_> = held.starts().into_iter().map(|start| start.name).collect();
+    assert_eq!(order.last().unwrap(), "c");
+    held.let_go();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_outcome_is_shortened_to_what_the_manager_takes() {
+    let site = Site::start_with(json!({"limits": {"outcome": "2KiB"}}));
+    let _worker = site.worker("one");
+    let client = site.client().await;
+    let script = |bytes: usize| {
+        let arguments = vec!["-c".to_owned(), format!("head -c {bytes} /dev/zero | tr '\\0' x")];
+        let command = Command { program: "sh".to_owned(), arguments, ..Command::default() };
+        EncodedTemplate::new(&Template::of_command(command)).unwrap()
+    };
+    for (bytes, whole) in [(1_900, true), (2_048, false), (500_000, false)] {
+        let task = client.submit_one(&script(bytes), b"", LoneOptions::default()).await.unwrap();
+        let result = client.result(task).await.unwrap();
+        let kept = result.outcome.output.len();
+        assert_eq!((result.state, kept as u64 + result.outcome.output_dropped), (TaskState::Succeeded, bytes as u64));
+        assert!(kept > 1_000 && (kept == bytes) == whole, "{kept} of {bytes} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn limits_below_what_is_stored_refuse_new_work_and_let_what_is_there_go_on() {
+    let mut site = Site::start();
+    let client = site.client().await;
+    let mut tasks = Vec::new();
+    // More than a message may have later; a template over its limit; more tasks, keys and bytes than may be queued.
+    for (bytes, environment, key) in [(5 << 20, "", "one"), (20, "x", "two"), (2_000, "", "three"), (30, "x", "")] {
+        let template = counting(&[("A", &environment.repeat(3_000))]);
+        let options = LoneOptions { idempotency_key: key.to_owned(), ..LoneOptions::default() };
+        tasks.push((client.submit_one(&template, &vec![b'x'; bytes], options).await.unwrap(), bytes));
+    }
+    site.stop_manager();
+    site.configure(json!({"limits": {
+        "payload": "1KiB", "outcome": "1KiB", "template": "1KiB", "message": "1025KiB", "queue_tasks": 1, "queue": "1KiB",
+        "idempotency_keys": 1, "worker_window": 1,
+    }}));
+    site.start_manager();
+    let again = site.client().await;
+    refused(submit(&again, &skill(), b"{}").await, ExitCode::Unavailable, &["tasks in the queue", "1"]);
+
+    let _worker = site.worker("one");
+    for (task, bytes) in tasks {
+        let result = client.result(task).await.unwrap();
+        let output = String::from_utf8_lossy(&result.outcome.output).trim().to_owned();
+        assert_eq!((result.state, result.attempts, output), (TaskState::Succeeded, 1, bytes.to_string()));
+    }
+    // There is room again, within the new limits.
+    submit(&again, &skill(), br#"{"text":"ab"}"#).await.unwrap();
+    let text = said(&submit(&again, &skill(), &[b'x'; 1_025]).await.unwrap_err());
+    assert!(text.contains("1024"), "{text}");
 }

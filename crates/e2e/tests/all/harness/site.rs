@@ -89,6 +89,12 @@ impl Site {
         self.prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
     }
 
+    /// Sets keys of the manager's configuration, for its next start.
+    pub(crate) fn configure(&mut self, configuration: Value) {
+        let Value::Object(configuration) = configuration else { panic!("a configuration is an object") };
+        self.configuration.extend(configuration);
+    }
+
     /// How a file of the manager's state looks from here.
     pub(crate) fn state_file(&self, name: &str) -> PathBuf {
         let path = self.path("manager").join(name);
@@ -129,6 +135,10 @@ impl Site {
         let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         configuration.insert("state_directory".to_owned(), json!(self.path("manager")));
         configuration.entry("listen").or_insert_with(|| json!([listen]));
+        if self.disk.is_none() {
+            // Many managers run at once here, some of them on disks in memory.
+            configuration.entry("disk").or_insert_with(|| json!({"reserve": "16MiB"}));
+        }
         write_json(&self.path("config-manager.json"), configuration);
         // Readiness is read from it: it must be the new one.
         let _ = std::fs::remove_file(self.state_file("listening.json"));
