@@ -5,6 +5,7 @@
 mod access;
 mod commands;
 mod configuration;
+mod control;
 mod demo;
 mod disk;
 mod harness;
