@@ -52,7 +52,7 @@ impl Disk for FileDisk {
         match access {
             Access::Read => Ok(Arc::new(PlainFile { file: File::open(path)?, sync_writes: false })),
             Access::Buffered => Ok(Arc::new(PlainFile { file: open_plain(&path)?, sync_writes: false })),
-            Access::Through => open_through(path),
+            Access::Through => open_through(&path),
         }
     }
 
@@ -143,23 +143,23 @@ fn set_length(file: &File, length: u64) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-fn open_through(path: PathBuf) -> io::Result<Arc<dyn DiskFile>> {
+fn open_through(path: &Path) -> io::Result<Arc<dyn DiskFile>> {
     use std::os::unix::fs::OpenOptionsExt;
 
     use rustix::fs::OFlags;
     let flags = (OFlags::DIRECT | OFlags::DSYNC).bits();
-    match OpenOptions::new().read(true).write(true).custom_flags(flags.cast_signed()).open(&path) {
-        Ok(direct) => Ok(Arc::new(DirectFile { direct, path, plain: std::sync::OnceLock::new() })),
+    match OpenOptions::new().read(true).write(true).custom_flags(flags.cast_signed()).open(path) {
+        Ok(direct) => Ok(Arc::new(DirectFile { direct, path: path.to_owned(), plain: std::sync::OnceLock::new() })),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            Ok(Arc::new(PlainFile { file: open_plain(&path)?, sync_writes: true }))
+            Ok(Arc::new(PlainFile { file: open_plain(path)?, sync_writes: true }))
         }
         Err(error) => Err(error),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_through(path: PathBuf) -> io::Result<Arc<dyn DiskFile>> {
-    Ok(Arc::new(PlainFile { file: open_plain(&path)?, sync_writes: true }))
+fn open_through(path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    Ok(Arc::new(PlainFile { file: open_plain(path)?, sync_writes: true }))
 }
 
 /// A file behind the page cache.
