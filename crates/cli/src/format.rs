@@ -236,6 +236,7 @@ pub fn job_json(job: &JobSummary) -> Value {
         "job": job.job,
         "name": job.name,
         "owner": job.owner,
+        "labels": job.labels,
         "tasks": job.tasks,
         "closed": job.closed,
         "counts": counts_json(&job.counts.unwrap_or_default()),

@@ -17,6 +17,9 @@ pub struct TaskOptions {
     /// The job's name, for people
     #[arg(long, default_value = "", hide_default_value = true)]
     pub name: String,
+    /// Attach this to the job, for `list --label` to find it by; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub label: Vec<(String, String)>,
     /// Higher goes first; -1000 to 1000
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
     pub priority: i32,
@@ -43,6 +46,11 @@ pub struct EnvironmentOptions {
     /// Set a variable in the task's otherwise clean environment; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
     pub env: Vec<(String, String)>,
+}
+
+/// A label, as it is attached and asked for.
+pub fn parse_label(text: &str) -> Result<(String, String), String> {
+    parse_variable(text).map_err(|_| "KEY=VALUE is wanted".to_owned())
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {
@@ -73,6 +81,11 @@ impl TaskOptions {
     /// The template of a skill.
     pub fn skill(&self, name: &str, attempts: Option<u32>) -> Result<EncodedTemplate> {
         self.encode(Template::of_skill(name), attempts)
+    }
+
+    /// What is attached to the job.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.label.iter().cloned().collect()
     }
 
     /// When the tasks are to run.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use task_messenger_protocol::{messages::Accepted, values::ValuesBuilder};
+use task_messenger_protocol::{
+    messages::{self, Accepted},
+    values::ValuesBuilder,
+};
 use tokio::sync::Notify;
 
 use crate::{
@@ -69,7 +72,12 @@ impl Client {
     pub fn job(&self, options: JobOptions) -> Result<JobWriter, Error> {
         let may_exist = options.key.is_some();
         let key = options.key.map_or_else(JobKey::random, Ok)?;
-        let job = Job::new(key, options.name, String::new(), options.times, options.when_full);
+        let job = Job::new(
+            key,
+            messages::JobOptions { name: options.name, labels: options.labels, ..messages::JobOptions::default() },
+            options.times,
+            options.when_full,
+        );
         let submission = Submission::new(self.handle(), job)?;
         Ok(JobWriter { submission, key, may_exist, earlier: None, pushed: 0 })
     }
@@ -81,7 +89,16 @@ impl Client {
         payload: &[u8],
         options: LoneOptions,
     ) -> Result<TaskId, Error> {
-        let job = Job::new(JobKey::random()?, options.name, options.idempotency_key, options.times, options.when_full);
+        let job = Job::new(
+            JobKey::random()?,
+            messages::JobOptions {
+                name: options.name,
+                idempotency_key: options.idempotency_key,
+                labels: options.labels,
+            },
+            options.times,
+            options.when_full,
+        );
         let submission = Submission::new(self.handle(), job)?;
         submission.handle.with(|state| state.push_lone(submission.number, template, payload))?;
         let accepted = submission.accepted_when(|accepted| accepted.closed).await?;

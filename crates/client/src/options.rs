@@ -1,6 +1,6 @@
 //! How a client and its jobs behave.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::JobKey;
 
@@ -55,6 +55,9 @@ pub struct JobOptions {
     pub name: String,
     /// The key of a job that may be there already, which is then continued; `None`: a new job.
     pub key: Option<JobKey>,
+    /// What is attached to it, to find it again: at most 16, keys of 1 to 64 bytes, values of at most 256, no control
+    /// characters.
+    pub labels: BTreeMap<String, String>,
     /// When its tasks are to run.
     pub times: Times,
     /// What happens when the manager has no room.
@@ -69,6 +72,8 @@ pub struct LoneOptions {
     /// Repeating the submit with the same text, by any client of the same owner within 24 hours, returns the first task.
     /// Empty: none.
     pub idempotency_key: String,
+    /// What is attached to its job, to find it again; limits as in [`JobOptions`].
+    pub labels: BTreeMap<String, String>,
     /// When it is to run.
     pub times: Times,
     /// What happens when the manager has no room.

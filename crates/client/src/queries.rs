@@ -1,6 +1,9 @@
 //! Questions, and what administrators may do.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use task_messenger_protocol::messages::{
     Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Query, RemoveWorker, Retry, RevokeToken, Role, SetWorker,
@@ -173,6 +176,8 @@ pub struct JobFilter {
     pub state: Option<TaskState>,
     /// The job was opened then or later, by the manager's clock; to the millisecond.
     pub since: Option<SystemTime>,
+    /// The job has all of these labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Jobs, page by page.
@@ -194,6 +199,7 @@ impl JobPages {
                 limit: limit.clamp(1, PAGE),
                 state: self.filter.state.unwrap_or_default().into(),
                 opened_since_milliseconds: since.map_or(0, |since| since.as_millis() as u64),
+                labels: self.filter.labels.clone(),
             };
             let Answer::Jobs(page) = self.client.ask(Question::Jobs(question)).await? else {
                 return Err(OTHER_ANSWER);

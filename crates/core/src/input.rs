@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     ids::{JobNumber, LeaseNumber, SessionNumber, TaskId, TokenNumber, WorkerNumber},
+    labels::Labels,
     query::Query,
     record::{Caller, Claim, Idempotency, JobKey, Role, SecretHash, WorkerMode},
     template::Template,
@@ -216,6 +217,8 @@ pub struct Submit {
     pub name: String,
     /// The idempotency key, when it is opened.
     pub idempotency: Option<Idempotency>,
+    /// Its labels, when it is opened.
+    pub labels: Labels,
     /// The index of the first task. Tasks that the job has already are skipped.
     pub first_index: u32,
     /// What the tasks share.

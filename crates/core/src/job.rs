@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     ids::{JobNumber, OwnerNumber, TaskNumber, TemplateNumber},
+    labels::Labels,
     record::JobKey,
     task::Counts,
     time::WallTime,
@@ -20,6 +21,8 @@ pub struct Job {
     pub key: JobKey,
     /// Its name, for people.
     pub name: Box<str>,
+    /// What people attached to it.
+    pub labels: Labels,
     /// When it was opened.
     pub opened: WallTime,
     /// Whether it will get no more tasks.
@@ -36,12 +39,20 @@ pub struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(number: JobNumber, owner: OwnerNumber, key: JobKey, name: &str, opened: WallTime) -> Self {
+    pub(crate) fn new(
+        number: JobNumber,
+        owner: OwnerNumber,
+        key: JobKey,
+        name: &str,
+        labels: Labels,
+        opened: WallTime,
+    ) -> Self {
         Self {
             number,
             owner,
             key,
             name: name.into(),
+            labels,
             opened,
             closed: false,
             next_index: 0,
@@ -146,7 +157,7 @@ mod tests {
 
     #[test]
     fn indexes_find_their_tasks_over_runs() {
-        let mut job = Job::new(JobNumber(1), OwnerNumber(0), JobKey::default(), "", WallTime(0));
+        let mut job = Job::new(JobNumber(1), OwnerNumber(0), JobKey::default(), "", Labels::new(), WallTime(0));
         job.extend(TaskNumber(10), 5);
         job.extend(TaskNumber(15), 5);
         job.extend(TaskNumber(40), 2);

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod input;
 pub mod job;
+pub mod labels;
 pub mod limits;
 pub mod query;
 pub mod ready;

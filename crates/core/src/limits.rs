@@ -52,3 +52,12 @@ pub const RECORD_ITEMS: usize = 16_384;
 
 /// The longest name of a job, worker, owner or label, in bytes.
 pub const NAME: usize = 256;
+
+/// The most labels of a job.
+pub const LABELS: usize = 16;
+
+/// The longest key of a label, in bytes.
+pub const LABEL_KEY: usize = 64;
+
+/// The longest value of a label, in bytes.
+pub const LABEL_VALUE: usize = 256;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     ids::{JobNumber, TaskId, TokenNumber, WorkerNumber},
+    labels::Labels,
     record::{Role, WorkerMode},
     task::{Counts, TaskState},
     template::Template,
@@ -53,6 +54,8 @@ pub struct JobFilter {
     pub state: Option<TaskState>,
     /// The job was opened then or later.
     pub since: Option<WallTime>,
+    /// The job has all of these labels.
+    pub labels: Labels,
 }
 
 /// An answer.
@@ -118,6 +121,8 @@ pub struct JobSummary {
     pub counts: Counts,
     /// When it was opened.
     pub opened: WallTime,
+    /// What people attached to it.
+    pub labels: Labels,
 }
 
 /// A task at a glance.

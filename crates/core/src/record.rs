@@ -8,6 +8,7 @@ use crate::{
         JobNumber, LeaseNumber, OwnerNumber, Place, RecordNumber, TaskId, TaskNumber, TemplateNumber, TokenNumber,
         WorkerNumber,
     },
+    labels::Labels,
     template::Template,
     time::WallTime,
     values::Values,
@@ -71,6 +72,8 @@ pub enum Record {
         name: String,
         /// A key under which the same submit may be repeated by another client.
         idempotency: Option<Idempotency>,
+        /// What people attached to it.
+        labels: Labels,
         /// When.
         time: WallTime,
     },

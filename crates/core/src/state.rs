@@ -144,8 +144,8 @@ impl State {
                 debug_assert_eq!(*number, self.templates.next(), "templates are numbered in order");
                 self.templates.insert(template.clone());
             }
-            Record::JobOpened { job, owner, key, name, idempotency, time } => {
-                self.jobs.insert(Job::new(*job, *owner, *key, name, *time));
+            Record::JobOpened { job, owner, key, name, idempotency, labels, time } => {
+                self.jobs.insert(Job::new(*job, *owner, *key, name, labels.clone(), *time));
                 self.next.job = self.next.job.max(job.next());
                 if let Some(idempotency) = idempotency {
                     self.keys.insert(*idempotency, *job, *time);

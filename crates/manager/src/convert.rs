@@ -25,7 +25,7 @@ pub(crate) fn query(query: messages::Query) -> Option<Query> {
         Question::Status(_) => Query::Status,
         Question::Jobs(jobs) => {
             let since = (jobs.opened_since_milliseconds > 0).then_some(WallTime(jobs.opened_since_milliseconds));
-            let filter = JobFilter { state: state_from(jobs.state()), since };
+            let filter = JobFilter { state: state_from(jobs.state()), since, labels: jobs.labels };
             Query::Jobs { before: (jobs.before > 0).then_some(JobNumber(jobs.before)), limit: jobs.limit, filter }
         }
         Question::Tasks(tasks) => Query::Tasks {
@@ -113,6 +113,7 @@ pub(crate) fn job(job: JobSummary) -> messages::JobSummary {
         counts: Some(counts(&job.counts)),
         submitted_milliseconds: job.opened.0,
         owner: job.owner,
+        labels: job.labels,
     }
 }
 

@@ -7,6 +7,7 @@ use task_messenger_core::{
     effect::{Effect, Refusal},
     ids::{JobNumber, OwnerNumber, SessionNumber, TaskId, TokenNumber},
     input::{Follow, Input, Submit, Target},
+    labels::Labels,
     query::{JobFilter, JobSummary, Query},
     record::Caller,
     task::TaskState,
@@ -157,6 +158,7 @@ impl Client {
             let submit = Submit {
                 key: job.script.key,
                 name: format!("job of client {}", self.at),
+                labels: Labels::new(),
                 idempotency: job.script.idempotency.filter(|_| whole),
                 first_index,
                 template,

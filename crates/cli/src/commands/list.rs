@@ -15,12 +15,14 @@ use crate::{
     format,
     printer::{Printer, number, state_cell},
     session::SessionOptions,
+    task_options::parse_label,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   task-messenger list                          the newest jobs
   task-messenger list --state failed --since 2h  the jobs of the last two hours with dead letters
+  task-messenger list --label run=nightly        the jobs that were submitted with this label
   task-messenger list 12 --state failed        what failed in job 12
   task-messenger list --limit 100 --before 12  the jobs before job 12
   task-messenger list --json | jq '.[].job'
@@ -46,11 +48,14 @@ pub struct Arguments {
     /// Only jobs that were opened since then: a time until now, such as 2h or 3d, or a moment such as 2026-11-03T08:00:00Z
     #[arg(long, conflicts_with_all = ["job", "of_job"], value_name = "TIME", value_parser = parse_since)]
     since: Option<SystemTime>,
+    /// Only jobs with this label; may be repeated: with all of them
+    #[arg(long, conflicts_with_all = ["job", "of_job"], value_name = "KEY=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
     /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Only tasks from this index on
-    #[arg(long, default_value_t = 0, value_name = "INDEX", conflicts_with_all = ["since", "before"])]
+    #[arg(long, default_value_t = 0, value_name = "INDEX", conflicts_with_all = ["since", "before", "label"])]
     from: u32,
     /// Only jobs before this one
     #[arg(long, conflicts_with_all = ["job", "of_job"], value_name = "JOB")]
@@ -92,7 +97,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
 }
 
 async fn list_jobs(client: &Client, arguments: &Arguments, printer: Printer) -> Result<()> {
-    let filter = JobFilter { state: arguments.state, since: arguments.since };
+    let labels = arguments.label.iter().cloned().collect();
+    let filter = JobFilter { state: arguments.state, since: arguments.since, labels };
     let all = filter == JobFilter::default();
     let mut pages = client.jobs_with(filter, arguments.before.map(JobNumber));
     let mut jobs = Vec::new();

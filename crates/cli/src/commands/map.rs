@@ -105,8 +105,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         None => JobKey::random()?.to_string().chars().take(16).collect(),
     };
     let key = Some(JobKey::from_text(&key_text));
-    let name = arguments.task.name.clone();
-    let mut job = client.job(JobOptions { name, key, times, ..JobOptions::default() })?;
+    let (name, labels) = (arguments.task.name.clone(), arguments.task.labels());
+    let mut job = client.job(JobOptions { name, key, labels, times, ..JobOptions::default() })?;
     let opened = tokio::select! {
         opened = job.open(&template) => opened?,
         interrupted = tokio::signal::ctrl_c() => {

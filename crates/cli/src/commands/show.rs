@@ -49,9 +49,11 @@ fn show_job(job: &JobSummary, printer: Printer) -> Result<()> {
         return printer.document(&format::job_json(job));
     }
     let counts = job.counts.unwrap_or_default();
+    let labels: Vec<String> = job.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     printer.pairs(&[
         ("job", job.job.to_string()),
         ("name", job.name.clone()),
+        ("labels", labels.join(", ")),
         ("owner", job.owner.clone()),
         ("submitted", format::time(job.submitted_milliseconds)),
         ("tasks", format!("{}{}", job.tasks, if job.closed { "" } else { ", and more may come" })),

@@ -48,6 +48,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     let options = LoneOptions {
         name: arguments.task.name.clone(),
         idempotency_key: arguments.idempotency_key.clone(),
+        labels: arguments.task.labels(),
         times,
         ..LoneOptions::default()
     };

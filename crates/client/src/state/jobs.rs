@@ -99,10 +99,10 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(key: JobKey, name: String, idempotency_key: String, times: Times, when_full: WhenFull) -> Self {
+    pub(crate) fn new(key: JobKey, options: messages::JobOptions, times: Times, when_full: WhenFull) -> Self {
         Self {
             key,
-            options: messages::JobOptions { name, idempotency_key },
+            options,
             times,
             when_full,
             probe: None,

@@ -7,6 +7,7 @@ use crate::{
     effect::{Effect, Refusal},
     ids::{JobNumber, SessionNumber, TemplateNumber},
     input::Submit,
+    labels,
     limits::{RECORD_ITEMS, RECORD_VALUES},
     record::{Caller, Log, Record},
     template::Template,
@@ -44,6 +45,7 @@ impl Engine {
             return Err(Refusal::Invalid(format!("a job has at most {} tasks", u32::MAX)));
         }
         check_name("job's name", &submit.name)?;
+        labels::check(&submit.labels).map_err(Refusal::Invalid)?;
         self.check_room(now, submit, &payloads, known.is_none())?;
 
         let job = match known.and_then(|job| self.state.jobs.at(job)) {
@@ -117,6 +119,7 @@ impl Engine {
                 key: submit.key,
                 name: submit.name.clone(),
                 idempotency: submit.idempotency,
+                labels: submit.labels.clone(),
                 time: now.wall,
             },
         );

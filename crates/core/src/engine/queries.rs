@@ -130,6 +130,7 @@ impl Engine {
             closed: job.closed,
             counts: job.counts,
             opened: job.opened,
+            labels: job.labels.clone(),
         }
     }
 
@@ -190,6 +191,8 @@ impl Engine {
 
 impl JobFilter {
     fn takes(&self, job: &Job) -> bool {
-        self.state.is_none_or(|state| job.counts.get(state) > 0) && self.since.is_none_or(|since| job.opened >= since)
+        self.state.is_none_or(|state| job.counts.get(state) > 0)
+            && self.since.is_none_or(|since| job.opened >= since)
+            && self.labels.iter().all(|(key, value)| job.labels.get(key) == Some(value))
     }
 }

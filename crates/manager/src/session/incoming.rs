@@ -218,6 +218,7 @@ impl Incoming<'_> {
             key,
             name: options.name,
             idempotency,
+            labels: options.labels,
             first_index: submit.first_index,
             template,
             payloads,

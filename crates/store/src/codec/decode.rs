@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, OwnerNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
+    labels::Labels,
     record::{
         Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict, Work, WorkerMode,
     },
@@ -130,6 +131,7 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
                 None
             },
             time: body.time()?,
+            labels: body.labels()?,
         },
         kind::SUBMITTED => Record::Submitted {
             job: JobNumber(body.varint("job")?),
@@ -329,6 +331,11 @@ impl Body<'_> {
             return Err(DecodeError::Truncated { field });
         }
         Ok(count as usize)
+    }
+
+    fn labels(&mut self) -> Result<Labels, DecodeError> {
+        let count = self.count("labels")?;
+        (0..count).map(|_| Ok((self.text("label's key")?, self.text("label's value")?))).collect()
     }
 
     fn numbers<T>(&mut self, field: &'static str, number: impl Fn(u64) -> T) -> Result<Vec<T>, DecodeError> {

@@ -52,7 +52,7 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             put_duration(out, template.retry.backoff_longest);
             put_bytes(out, &template.body);
         }
-        Record::JobOpened { job, owner, key, name, idempotency, time } => {
+        Record::JobOpened { job, owner, key, name, idempotency, labels, time } => {
             out.push(kind::JOB_OPENED);
             write_varint(out, job.0);
             write_varint(out, owner.0.into());
@@ -63,6 +63,11 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
                 out.extend_from_slice(content);
             });
             put_time(out, *time);
+            write_varint(out, labels.len() as u64);
+            for (key, value) in labels {
+                put_bytes(out, key.as_bytes());
+                put_bytes(out, value.as_bytes());
+            }
         }
         Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, time } => {
             out.push(kind::SUBMITTED);

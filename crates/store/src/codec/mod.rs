@@ -18,7 +18,7 @@
 //! | 1 | `Started` | time, byte: weak |
 //! | 2 | `Reserved` | varint leases, varint tasks, varint jobs |
 //! | 3 | `TemplateAdded` | varint number; kind: byte 0 (command), or byte 1 and text (skill); signed priority; varint slots; varint `max_attempts`; first and longest backoff, each varint seconds and varint nanoseconds; bytes body |
-//! | 4 | `JobOpened` | varint job, varint owner, 16 bytes key, text name, option idempotency (16 bytes key, 16 bytes content), time |
+//! | 4 | `JobOpened` | varint job, varint owner, 16 bytes key, text name, option idempotency (16 bytes key, 16 bytes content), time; varint count, then for each label text key, text value |
 //! | 5 | `Submitted` | varint job, varint first task, varint first index, varint template, option time not before, option time deadline, time, varint count, values |
 //! | 6 | `JobClosed` | varint job |
 //! | 7 | `Dispatched` | varint worker, varint first lease, time, numbers tasks |

@@ -1,9 +1,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+};
 use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, OwnerNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
+    labels::Labels,
     record::{Idempotency, JobKey, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict},
     template::{Kind, RetryPolicy, Template},
     time::WallTime,
@@ -35,7 +40,8 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
     let token_created = [&[43, 13, 3, 1, 4][..], &[0xee; 32], &[1, b'l', 1, 0xac, 0x02, 0xac, 0x02]].concat();
     let worker_enrolled = [&[39, 15, 2, 3][..], &[0xdd; 32], &[1, b'w', 0xac, 0x02]].concat();
     let hashes = [[0xbb; 16], [0xcc; 16]].concat();
-    let job_opened = [&[57, 4, 7, 1][..], &[0xaa; 16], &[2, b'j', b'1', 1], &hashes, &[0xac, 0x02]].concat();
+    let label = [1, 3, b'k', b'e', b'y', 1, b'v'];
+    let job_opened = [&[64, 4, 7, 1][..], &[0xaa; 16], &[2, b'j', b'1', 1], &hashes, &[0xac, 0x02], &label].concat();
     vec![
         (Record::Started { time, weak: true }, vec![4, 1, 0xac, 0x02, 1]),
         (
@@ -66,6 +72,7 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
                 key: JobKey([0xaa; 16]),
                 name: "j1".to_owned(),
                 idempotency: Some(Idempotency { key: [0xbb; 16], content: [0xcc; 16] }),
+                labels: Labels::from([("key".to_owned(), "v".to_owned())]),
                 time,
             },
             job_opened,
@@ -250,6 +257,10 @@ fn template() -> impl Strategy<Value = Template> {
 }
 
 /// Any record that carries lists or values; the others have no shape to speak of.
+fn labels() -> impl Strategy<Value = Labels> {
+    btree_map(".{0,4}", ".{0,8}", 0..4)
+}
+
 fn any_record() -> impl Strategy<Value = Record> {
     let time = any::<u64>().prop_map(WallTime);
     prop_oneof![
@@ -287,13 +298,14 @@ fn any_record() -> impl Strategy<Value = Record> {
                 .collect(),
             time,
         }),
-        (any::<(u64, u32, [u8; 16])>(), ".{0,8}", any::<Option<([u8; 16], [u8; 16])>>(), time).prop_map(
-            |((job, owner, key), name, idempotency, time)| Record::JobOpened {
+        (any::<(u64, u32, [u8; 16])>(), ".{0,8}", any::<Option<([u8; 16], [u8; 16])>>(), labels(), time).prop_map(
+            |((job, owner, key), name, idempotency, labels, time)| Record::JobOpened {
                 job: JobNumber(job),
                 owner: OwnerNumber(owner),
                 key: JobKey(key),
                 name,
                 idempotency: idempotency.map(|(key, content)| Idempotency { key, content }),
+                labels,
                 time,
             }
         ),

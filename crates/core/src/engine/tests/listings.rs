@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::environment::{CALLER, CLIENT, Environment, assigned, results, template};
+use super::environment::{CALLER, CLIENT, Environment, assigned, results, template, values};
 use crate::{
-    effect::Effect,
+    effect::{Effect, Refusal},
     ids::{JobNumber, TaskId},
-    input::{Follow, Input, Named, Target},
+    input::{Follow, Input, Named, Submit, Target},
+    labels::Labels,
     query::{Answer, JobFilter, Query},
     record::JobKey,
     task::TaskState,
@@ -49,6 +50,41 @@ fn jobs_are_listed_by_the_states_of_their_tasks_and_by_age_page_by_page() {
     let (second, end) = jobs(&mut environment, next, 2, &cancelled);
     assert_eq!((first, second, end), (vec![6, 4], vec![2], None));
     assert_eq!(jobs(&mut environment, None, 3, &cancelled), (vec![6, 4, 2], None));
+}
+
+#[test]
+fn jobs_are_found_by_all_of_their_labels_also_after_a_restart_and_bad_labels_are_refused() {
+    let mut environment = Environment::new();
+    let labels = |pairs: &[(&str, &str)]| -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let mut open = |key, labels| {
+        let submit = Submit {
+            key: JobKey([key; 16]),
+            name: String::new(),
+            idempotency: None,
+            labels,
+            first_index: 0,
+            template: template(0, 1, 1),
+            payloads: values(1),
+            last: true,
+            delay: None,
+            deadline: None,
+        };
+        environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit }).remove(0)
+    };
+    open(1, labels(&[("host", "a"), ("run", "nightly")]));
+    open(2, labels(&[("host", "b"), ("run", "nightly")]));
+    open(3, Labels::new());
+    let refused = open(4, labels(&[("", "nothing")]));
+    assert!(matches!(refused, Effect::Refused { refusal: Refusal::Invalid(_), .. }), "{refused:?}");
+    environment.restart();
+    let mut found =
+        |pairs| jobs(&mut environment, None, 10, &JobFilter { labels: labels(pairs), ..JobFilter::default() }).0;
+    assert_eq!(found(&[("run", "nightly")]), [2, 1]);
+    assert_eq!(found(&[("run", "nightly"), ("host", "a")]), [1]);
+    assert!(found(&[("run", "night")]).is_empty() && found(&[("other", "")]).is_empty());
+    assert_eq!(found(&[]), [3, 2, 1]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{lines, submit, submit_many_held};
-use crate::harness::{Held, Site, json, wait_until};
+use crate::harness::{Held, Signal, Site, json, wait_until};
 
 fn listed(site: &Site, options: &[&str]) -> Vec<u64> {
     let jobs = site.run(&[&["list", "--json"], options].concat()).ended_with(0).json();
@@ -33,6 +33,29 @@ fn jobs_are_listed_by_the_states_of_their_tasks_and_by_age() {
     assert_eq!((tasks.as_array().unwrap().len(), &tasks[0]["task"]), (1, &json!("2.1")));
     assert!(site.run(&["list", "--state", "expired"]).text().contains("no such jobs"));
     drop(worker);
+}
+
+#[test]
+fn jobs_are_found_by_their_labels_also_after_a_restart() {
+    let mut site = Site::start();
+    site.log_in();
+    submit(&site, &["--label", "host=a", "--label", "run=nightly"], &["true"]);
+    let words = ["map", "--delay", "1h", "--label", "run=nightly", "--label", "host=b=c", "--", "true"];
+    let map = site.invoke(&words, Some(b"1\n"));
+    wait_until("the second job is there", || listed(&site, &[]).len() == 2);
+    map.signal(Signal::INT);
+    map.wait().ended_with(130);
+    submit(&site, &[], &["true"]);
+    site.kill_manager();
+    site.start_manager();
+    assert_eq!(listed(&site, &["--label", "run=nightly"]), [2, 1]);
+    assert_eq!(listed(&site, &["--label", "run=nightly", "--label", "host=b=c"]), [2]);
+    assert!(listed(&site, &["--label", "run=weekly"]).is_empty());
+    assert_eq!(site.run(&["show", "1", "--json"]).json()["labels"], json!({"host": "a", "run": "nightly"}));
+    assert!(site.run(&["show", "2"]).text().contains("host=b=c, run=nightly"));
+    let long = format!("k={}", "x".repeat(257));
+    site.run(&["submit", "--label", &long, "--", "true"]).ended_with(2).saying(&["label", "256"]);
+    site.run(&["submit", "--label", "novalue", "--", "true"]).ended_with(64).saying(&["KEY=VALUE"]);
 }
 
 #[test]
