@@ -74,6 +74,7 @@ async fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Wait(arguments) => commands::wait::run(arguments, session).await,
         Command::Cancel(arguments) => commands::cancel::run(arguments, session).await,
         Command::Retry(arguments) => commands::retry::run(arguments, session).await,
+        Command::Purge(arguments) => commands::purge::run(arguments, session).await,
         Command::Status(arguments) => commands::status::run(arguments, session).await,
         Command::Workers(arguments) => commands::workers::run(arguments, session).await,
         Command::Drain(arguments) => commands::drain::drain(arguments, session).await,

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        cancel, demo, drain, list, local, login, map, result, results, retry, show, skill, status, submit, token, wait,
-        worker, workers,
+        cancel, demo, drain, list, local, login, map, purge, result, results, retry, show, skill, status, submit,
+        token, wait, worker, workers,
     },
     session::SessionOptions,
 };
@@ -61,6 +61,8 @@ pub enum Command {
     Cancel(cancel::Arguments),
     /// Run again what failed, expired or was cancelled
     Retry(retry::Arguments),
+    /// Forget jobs that have been over for a while
+    Purge(purge::Arguments),
     /// Show how the manager is: its queue, its workers
     Status(status::Arguments),
     /// List the workers

@@ -6,7 +6,7 @@ use std::{
 };
 
 use task_messenger_protocol::messages::{
-    Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Query, RemoveWorker, Retry, RevokeToken, Role, SetWorker,
+    Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Purge, Query, RemoveWorker, Retry, RevokeToken, Role, SetWorker,
     Status, StatusQuestion, TaskDetail, TaskQuestion, TaskState, TaskSummary, TasksQuestion, TokenCreated,
     TokenSummary, TokensQuestion, WorkerMode, WorkerSummary, WorkersQuestion, answer::Answer, from_manager, from_peer,
     query::Question,
@@ -119,6 +119,12 @@ impl Client {
     pub async fn retry(&self, named: Named) -> Result<Changed, Error> {
         let (job, index_plus_one) = named.numbers();
         self.change(Retry { request: 0, job, index_plus_one }.into()).await
+    }
+
+    /// Forgets jobs that have been over for so long: one's own, an administrator all. How many tasks they had.
+    pub async fn purge(&self, older_than: Duration) -> Result<u64, Error> {
+        let older_than_milliseconds = older_than.as_millis() as u64;
+        Ok(self.change(Purge { request: 0, older_than_milliseconds }.into()).await?.tasks)
     }
 
     async fn change(&self, body: from_peer::Message) -> Result<Changed, Error> {

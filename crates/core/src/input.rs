@@ -177,6 +177,17 @@ pub enum Input {
         /// Which.
         named: Named,
     },
+    /// Somebody wants jobs forgotten that have been over for a while: their own, an administrator all.
+    Purge {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// For how long.
+        older_than: Duration,
+    },
     /// An administrator says what a worker gets.
     SetWorker {
         /// Who is answered.

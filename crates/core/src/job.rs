@@ -1,5 +1,7 @@
 //! The table of all jobs, in the order of their numbers.
 
+use std::collections::VecDeque;
+
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -33,6 +35,8 @@ pub struct Job {
     pub digest: u32,
     /// Its tasks by state.
     pub counts: Counts,
+    /// When it was over, if it is.
+    pub ended: Option<WallTime>,
     pub(crate) last_template: Option<TemplateNumber>,
     /// Runs of tasks with neighbouring numbers: first index, first number.
     runs: Vec<(u32, TaskNumber)>,
@@ -58,6 +62,7 @@ impl Job {
             next_index: 0,
             digest: 0,
             counts: Counts::default(),
+            ended: None,
             last_template: None,
             runs: Vec::new(),
         }
@@ -98,23 +103,27 @@ impl Job {
 /// All jobs.
 #[derive(Debug, Default)]
 pub struct JobTable {
-    jobs: Vec<Job>,
+    /// By position, of which the first that is kept is `first`. A job that was purged leaves its number.
+    slots: VecDeque<(JobNumber, Option<Box<Job>>)>,
+    first: u32,
+    count: usize,
     by_key: FxHashMap<(OwnerNumber, JobKey), u32>,
 }
 
 impl JobTable {
     /// The job at this position of the table.
     pub fn at(&self, position: u32) -> Option<&Job> {
-        self.jobs.get(position as usize)
+        self.slots.get(position.checked_sub(self.first)? as usize)?.1.as_deref()
     }
 
     pub(crate) fn at_mut(&mut self, position: u32) -> Option<&mut Job> {
-        self.jobs.get_mut(position as usize)
+        self.slots.get_mut(position.checked_sub(self.first)? as usize)?.1.as_deref_mut()
     }
 
     /// The position of the job with this number.
     pub fn position(&self, number: JobNumber) -> Option<u32> {
-        self.jobs.binary_search_by_key(&number, |job| job.number).ok().map(|at| at as u32)
+        let at = self.slots.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.slots.get(at)?.1.as_ref().map(|_| self.first + at as u32)
     }
 
     /// The position of the owner's job with this key.
@@ -124,30 +133,50 @@ impl JobTable {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.jobs.len()
+        self.count
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+        self.count == 0
     }
 
     /// All of them, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Job> {
-        self.jobs.iter()
+        self.slots.iter().filter_map(|(_, job)| job.as_deref())
+    }
+
+    /// All of them with their positions, oldest first.
+    pub fn positions(&self) -> impl Iterator<Item = (u32, &Job)> {
+        (self.first..).zip(&self.slots).filter_map(|(position, (_, job))| Some((position, job.as_deref()?)))
     }
 
     /// Those before the job with this number, oldest first.
     pub fn before(&self, number: JobNumber) -> impl DoubleEndedIterator<Item = &Job> {
-        let end = self.jobs.partition_point(|job| job.number < number);
-        self.jobs[..end].iter()
+        let end = self.slots.partition_point(|(other, _)| *other < number);
+        self.slots.range(..end).filter_map(|(_, job)| job.as_deref())
     }
 
     pub(crate) fn insert(&mut self, job: Job) -> u32 {
-        let position = self.jobs.len() as u32;
+        let position = self.first + self.slots.len() as u32;
         self.by_key.insert((job.owner, job.key), position);
-        self.jobs.push(job);
+        self.slots.push_back((job.number, Some(Box::new(job))));
+        self.count += 1;
         position
+    }
+
+    /// Takes a job out.
+    pub(crate) fn remove(&mut self, position: u32) -> Option<Box<Job>> {
+        let job = self.slots.get_mut(position.checked_sub(self.first)? as usize)?.1.take()?;
+        self.count -= 1;
+        if self.by_key.get(&(job.owner, job.key)) == Some(&position) {
+            self.by_key.remove(&(job.owner, job.key));
+        }
+        while self.slots.len() > 1 && self.slots.front().is_some_and(|(_, job)| job.is_none()) {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+        Some(job)
     }
 }
 
@@ -167,5 +196,25 @@ mod tests {
         assert_eq!(found[9], Some(19));
         assert_eq!(found[10..], [Some(40), Some(41), None]);
         assert_eq!(job.tasks().map(|task| Some(task.0)).collect::<Vec<_>>(), found[..12]);
+    }
+
+    #[test]
+    fn purged_jobs_leave_the_table_and_positions_stay() {
+        let mut jobs = JobTable::default();
+        for number in 1..=5 {
+            let key = JobKey([number; 16]);
+            jobs.insert(Job::new(JobNumber(u64::from(number)), OwnerNumber(0), key, "", WallTime(0)));
+        }
+        for number in [2, 1, 5] {
+            let position = jobs.position(JobNumber(number)).unwrap();
+            assert_eq!(jobs.remove(position).unwrap().number, JobNumber(number));
+            assert!(jobs.position(JobNumber(number)).is_none() && jobs.at(position).is_none());
+        }
+        assert_eq!((jobs.len(), jobs.first, jobs.slots.len()), (2, 2, 3));
+        assert_eq!(jobs.positions().map(|(at, job)| (at, job.number.0)).collect::<Vec<_>>(), [(2, 3), (3, 4)]);
+        assert_eq!(jobs.before(JobNumber(5)).rev().map(|job| job.number.0).collect::<Vec<_>>(), [4, 3]);
+        assert!(jobs.position_of_key(OwnerNumber(0), JobKey([2; 16])).is_none());
+        assert_eq!(jobs.insert(Job::new(JobNumber(9), OwnerNumber(0), JobKey([9; 16]), "", WallTime(0))), 5);
+        assert_eq!(jobs.position(JobNumber(9)), Some(5));
     }
 }

@@ -23,6 +23,10 @@ pub struct Limits {
     pub follows: usize,
     /// Silence of a worker that ends its leases.
     pub lease_grace: Duration,
+    /// For how long jobs that are over are kept; `None`: for ever.
+    pub retain: Option<Duration>,
+    /// Finished tasks that are kept, before the oldest jobs that are over are forgotten.
+    pub finished_tasks: u64,
     /// How long a connected worker may take to show that it is alive, when another process comes with its identity.
     pub probe: Duration,
 }
@@ -39,6 +43,8 @@ impl Default for Limits {
             window: 65_536,
             follows: 1_000,
             lease_grace: Duration::from_secs(30),
+            retain: None,
+            finished_tasks: u64::MAX,
             probe: Duration::from_secs(5),
         }
     }

@@ -206,6 +206,13 @@ pub enum Record {
         /// When.
         time: WallTime,
     },
+    /// Jobs that are over, and their tasks, are kept no longer.
+    Purged {
+        /// Which.
+        jobs: Vec<JobNumber>,
+        /// When.
+        time: WallTime,
+    },
     /// An owner was named for the first time.
     OwnerAdded {
         /// Its number from now on: one more than the last one's.
@@ -265,6 +272,35 @@ impl Record {
                 | Self::WorkerEnrolled { .. }
                 | Self::WorkerRemoved { .. }
         )
+    }
+
+    /// When it was made, if it says so.
+    pub fn time(&self) -> Option<WallTime> {
+        match self {
+            Self::Started { time, .. }
+            | Self::JobOpened { time, .. }
+            | Self::Submitted { time, .. }
+            | Self::Dispatched { time, .. }
+            | Self::Finished { time, .. }
+            | Self::Released { time, .. }
+            | Self::Readopted { time, .. }
+            | Self::Cancelled { time, .. }
+            | Self::Requeued { time, .. }
+            | Self::WorkerLost { time, .. }
+            | Self::WorkerStarted { time, .. }
+            | Self::WorkerRemoved { time, .. }
+            | Self::Purged { time, .. }
+            | Self::TokenCreated { time, .. }
+            | Self::TokenRevoked { time, .. }
+            | Self::WorkerEnrolled { time, .. } => Some(*time),
+            Self::Due { at, .. } | Self::Expired { at, .. } => Some(*at),
+            Self::Reserved(_)
+            | Self::TemplateAdded { .. }
+            | Self::JobClosed { .. }
+            | Self::Retried { .. }
+            | Self::WorkerSet { .. }
+            | Self::OwnerAdded { .. } => None,
+        }
     }
 
     /// The values it carries.

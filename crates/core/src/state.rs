@@ -6,7 +6,7 @@
 
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
@@ -96,6 +96,10 @@ pub struct State {
     pub counts: Counts,
     /// Bytes of the payloads of tasks that are not at an end.
     pub open_bytes: u64,
+    /// The latest time that a record said.
+    pub(crate) clock: WallTime,
+    /// Jobs with the time when they were over, in that order; stale where a job was run again or purged.
+    pub over: VecDeque<(WallTime, JobNumber)>,
     /// Leases that ended, with their tasks and holders, for the defect of no fencing.
     #[cfg(feature = "faults")]
     pub(crate) retired: FxHashMap<LeaseNumber, (TaskNumber, WorkerNumber)>,
@@ -120,6 +124,8 @@ impl Default for State {
             keys: IdempotencyKeys::default(),
             counts: Counts::default(),
             open_bytes: 0,
+            clock: WallTime(0),
+            over: VecDeque::new(),
             #[cfg(feature = "faults")]
             retired: FxHashMap::default(),
         }
@@ -129,6 +135,9 @@ impl Default for State {
 impl State {
     /// Carries a record out. `values` is where its values lie.
     pub fn apply(&mut self, record: &Record, values: Place) {
+        if let Some(time) = record.time() {
+            self.clock = self.clock.max(time);
+        }
         match record {
             Record::Started { weak, .. } => {
                 if self.weak {
@@ -162,8 +171,11 @@ impl State {
                 }
             }
             Record::JobClosed { job } => {
-                if let Some(job) = self.jobs.position(*job).and_then(|position| self.jobs.at_mut(position)) {
-                    job.closed = true;
+                if let Some(position) = self.jobs.position(*job) {
+                    if let Some(job) = self.jobs.at_mut(position) {
+                        job.closed = true;
+                    }
+                    self.note_end(position);
                 }
             }
             Record::Dispatched { worker, first_lease, tasks, .. } => {
@@ -217,6 +229,11 @@ impl State {
             Record::WorkerRemoved { worker, time } => {
                 if let Some(worker) = self.access.worker_mut(*worker) {
                     worker.removed.get_or_insert(*time);
+                }
+            }
+            Record::Purged { jobs, .. } => {
+                for job in jobs {
+                    self.purged(*job);
                 }
             }
             Record::OwnerAdded { number, name } => {
@@ -353,6 +370,9 @@ impl State {
         if let Some(job) = self.jobs.at_mut(job) {
             job.counts.transition(from, to);
         }
+        if from.is_final() != to.is_final() {
+            self.note_end(job);
+        }
         let lane = self.lane_of(template, care);
         if from == TaskState::Queued {
             self.ready.left(lane, 1);
@@ -364,6 +384,17 @@ impl State {
             (false, true) => self.open_bytes -= u64::from(length),
             (true, false) => self.open_bytes += u64::from(length),
             _ => {}
+        }
+    }
+
+    /// Notes whether a job is over now.
+    fn note_end(&mut self, position: u32) {
+        let Some(job) = self.jobs.at_mut(position) else { return };
+        if !job.is_over() {
+            job.ended = None;
+        } else if job.ended.is_none() {
+            job.ended = Some(self.clock);
+            self.over.push_back((self.clock, job.number));
         }
     }
 

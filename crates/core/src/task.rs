@@ -69,6 +69,10 @@ impl Counts {
         self.0[state as usize - 1] += count;
     }
 
+    pub(crate) fn subtract(&mut self, state: TaskState, count: u64) {
+        self.0[state as usize - 1] -= count;
+    }
+
     pub(crate) fn transition(&mut self, from: TaskState, to: TaskState) {
         self.move_many(from, to, 1);
     }
@@ -252,30 +256,69 @@ const CHUNK: u64 = 1024;
 /// All tasks by number.
 #[derive(Debug, Default)]
 pub struct TaskTable {
-    /// `None` where a range of numbers was skipped.
-    chunks: VecDeque<Option<Box<[Task]>>>,
+    /// `None` where a range of numbers was skipped, or all its tasks were purged.
+    chunks: VecDeque<Option<Chunk>>,
+    /// How many chunks were there before the first of these.
+    gone: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    tasks: Box<[Task]>,
+    count: u32,
 }
 
 impl TaskTable {
+    fn chunk_of(&self, number: TaskNumber) -> Option<usize> {
+        ((number.0 / CHUNK) as usize).checked_sub(self.gone)
+    }
+
     /// The task with this number.
     pub fn get(&self, number: TaskNumber) -> Option<&Task> {
-        let chunk = self.chunks.get((number.0 / CHUNK) as usize)?.as_ref()?;
-        chunk.get((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())
+        let chunk = self.chunks.get(self.chunk_of(number)?)?.as_ref()?;
+        chunk.tasks.get((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())
     }
 
     /// The task with this number, to be changed.
     pub(crate) fn get_mut(&mut self, number: TaskNumber) -> Option<&mut Task> {
-        let chunk = self.chunks.get_mut((number.0 / CHUNK) as usize)?.as_mut()?;
-        chunk.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())
+        let chunk = self.chunk_of(number)?;
+        let chunk = self.chunks.get_mut(chunk)?.as_mut()?;
+        chunk.tasks.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())
     }
 
     pub(crate) fn insert(&mut self, number: TaskNumber, task: Task) {
-        let chunk = (number.0 / CHUNK) as usize;
-        if chunk >= self.chunks.len() {
-            self.chunks.resize_with(chunk + 1, || None);
+        if self.chunks.is_empty() {
+            self.gone = (number.0 / CHUNK) as usize;
         }
-        let chunk = self.chunks[chunk].get_or_insert_with(|| vec![Task::VACANT; CHUNK as usize].into_boxed_slice());
-        chunk[(number.0 % CHUNK) as usize] = task;
+        let Some(at) = self.chunk_of(number) else {
+            debug_assert!(false, "task {number} comes behind the purged ones");
+            return;
+        };
+        if at >= self.chunks.len() {
+            self.chunks.resize_with(at + 1, || None);
+        }
+        let chunk = self.chunks[at]
+            .get_or_insert_with(|| Chunk { tasks: vec![Task::VACANT; CHUNK as usize].into_boxed_slice(), count: 0 });
+        chunk.tasks[(number.0 % CHUNK) as usize] = task;
+        chunk.count += 1;
+    }
+
+    /// Takes a task out; its memory is free when its neighbours are gone too.
+    pub(crate) fn remove(&mut self, number: TaskNumber) -> Option<Task> {
+        let at = self.chunk_of(number)?;
+        let chunk = self.chunks.get_mut(at)?.as_mut()?;
+        let task = chunk.tasks.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())?;
+        let removed = std::mem::replace(task, Task::VACANT);
+        chunk.count -= 1;
+        if chunk.count == 0 {
+            self.chunks[at] = None;
+            // The last one stays: its numbers may not all be given out.
+            while self.chunks.len() > 1 && self.chunks.front().is_some_and(Option::is_none) {
+                self.chunks.pop_front();
+                self.gone += 1;
+            }
+        }
+        Some(removed)
     }
 
     /// All tasks in order.
@@ -284,8 +327,9 @@ impl TaskTable {
             .iter()
             .enumerate()
             .flat_map(|(chunk, tasks)| {
+                let first = (self.gone + chunk) as u64 * CHUNK;
                 tasks.iter().flat_map(move |tasks| {
-                    tasks.iter().enumerate().map(move |(at, task)| (TaskNumber(chunk as u64 * CHUNK + at as u64), task))
+                    tasks.tasks.iter().enumerate().map(move |(at, task)| (TaskNumber(first + at as u64), task))
                 })
             })
             .filter(|(_, task)| task.state.is_some())
@@ -312,5 +356,25 @@ mod tests {
         assert!(table.get(TaskNumber(2)).is_none());
         assert!(table.get(TaskNumber(CHUNK * 3)).is_none());
         assert!(table.get(TaskNumber(CHUNK * 9)).is_none());
+    }
+
+    #[test]
+    fn chunks_go_when_all_of_their_tasks_are_gone() {
+        let mut table = TaskTable::default();
+        let new = |number| Task::new(TaskState::Queued, Place(number), 1, 0, number as u32, TemplateNumber(0));
+        let numbers = || CHUNK * 2 + 5..CHUNK * 6;
+        for number in numbers() {
+            table.insert(TaskNumber(number), new(number));
+        }
+        assert_eq!(table.chunks.len(), 4);
+        for number in numbers().filter(|number| *number != CHUNK * 5) {
+            assert_eq!(table.remove(TaskNumber(number)).unwrap().payload, Place(number));
+            assert!(table.get(TaskNumber(number)).is_none() && table.remove(TaskNumber(number)).is_none());
+        }
+        assert_eq!((table.chunks.len(), table.gone), (1, 5));
+        assert_eq!(table.iter().map(|(number, _)| number.0).collect::<Vec<_>>(), [CHUNK * 5]);
+        table.insert(TaskNumber(CHUNK * 9), new(0));
+        assert!(table.remove(TaskNumber(CHUNK * 5)).is_some() && table.get(TaskNumber(CHUNK * 9)).is_some());
+        assert_eq!((table.chunks.len(), table.gone), (1, 9));
     }
 }

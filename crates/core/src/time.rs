@@ -12,6 +12,12 @@ impl WallTime {
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_millis() as u64))
     }
+
+    /// This much earlier, saturating.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration.as_millis() as u64))
+    }
 }
 
 /// The moment at which an input is handled.

@@ -34,6 +34,8 @@ pub struct Config {
     pub durability: Durability,
     /// An operator's certificate; by default the manager makes its own.
     pub certificate: Option<Certificate>,
+    /// For how long jobs that are over are kept, with their results; `null`: for ever.
+    pub retain: Option<ConfigDuration>,
     /// Leases.
     pub lease: Lease,
     /// Links.
@@ -147,6 +149,8 @@ pub struct Limits {
     pub queue_tasks: u64,
     /// Bytes of their payloads.
     pub queue: ByteSize,
+    /// Finished tasks that are kept before the oldest jobs that are over are forgotten.
+    pub finished_tasks: u64,
     /// Idempotency keys kept.
     pub idempotency_keys: usize,
     /// Slots' worth of tasks that one worker may hold.
@@ -163,6 +167,7 @@ impl Default for Limits {
             template: ByteSize(256 << 10),
             queue_tasks: core.open_tasks,
             queue: ByteSize(core.open_bytes),
+            finished_tasks: 10_000_000,
             idempotency_keys: core.idempotency_keys,
             worker_window: core.window,
         }
@@ -202,6 +207,7 @@ impl Default for Config {
             advertise: Vec::new(),
             durability: Durability::default(),
             certificate: None,
+            retain: Some(ConfigDuration(Duration::from_hours(7 * 24))),
             lease: Lease::default(),
             link: Link::default(),
             limits: Limits::default(),
@@ -230,6 +236,8 @@ impl Config {
         CoreLimits {
             open_tasks: self.limits.queue_tasks,
             open_bytes: self.limits.queue.0,
+            retain: self.retain.map(|retain| retain.0),
+            finished_tasks: self.limits.finished_tasks,
             idempotency_keys: self.limits.idempotency_keys,
             window: self.limits.worker_window,
             lease_grace: self.lease.grace.0,
@@ -266,6 +274,8 @@ impl Validate for Config {
                 require(false, &format!("advertise[{index}]"), message);
             }
         }
+        let ok = self.retain.is_none_or(|retain| within(retain.0.as_millis() as u64, 1_000, 3_155_760_000_000));
+        require(ok, "retain", "1s to 100years, or null (for ever), is allowed".to_owned());
         let grace = self.lease.grace.0;
         let ok = within(grace.as_millis() as u64, 1_000, 86_400_000);
         require(ok, "lease.grace", "1s to 1day is allowed".to_owned());

@@ -7,6 +7,7 @@ pub mod list;
 pub mod local;
 pub mod login;
 pub mod map;
+pub mod purge;
 pub mod result;
 pub mod results;
 pub mod retry;

@@ -18,6 +18,15 @@ use crate::{
 /// When a full queue is worth another try.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Whether a submit's job is there.
+enum Known {
+    New,
+    /// At this position.
+    Here(u32),
+    /// It was, under an idempotency key.
+    Purged(JobNumber),
+}
+
 impl Engine {
     pub(super) fn submit(
         &mut self,
@@ -28,7 +37,17 @@ impl Engine {
         submit: &Submit,
         log: &mut impl Log,
     ) -> Result<(), Refusal> {
-        let known = self.find_job(now, caller, submit)?;
+        let known = match self.find_job(now, caller, submit)? {
+            Known::Here(position) => Some(position),
+            Known::New => None,
+            Known::Purged(job) => {
+                // What was submitted under the key is over and forgotten, and still is not done again.
+                let (next_index, digest, closed) = (submit.payloads.count(), 0, true);
+                self.unused_files.extend(submit.payloads.external_files());
+                self.tell(Effect::Accepted { session, request, job, next_index, digest, closed });
+                return Ok(());
+            }
+        };
         let next_index = known.and_then(|job| self.state.jobs.at(job)).map_or(0, |job| job.next_index);
         let closed = known.and_then(|job| self.state.jobs.at(job)).is_some_and(|job| job.closed);
         let Some(skip) = next_index.checked_sub(submit.first_index) else {
@@ -70,7 +89,7 @@ impl Engine {
     }
 
     /// The job that the submit belongs to, if it is there already.
-    fn find_job(&self, now: Now, caller: Caller, submit: &Submit) -> Result<Option<u32>, Refusal> {
+    fn find_job(&self, now: Now, caller: Caller, submit: &Submit) -> Result<Known, Refusal> {
         if let Some(idempotency) = submit.idempotency {
             if !submit.last || submit.first_index != 0 {
                 return Err(Refusal::Invalid("an idempotency key is for a job that is submitted at once".to_owned()));
@@ -79,10 +98,10 @@ impl Engine {
                 if entry.content != idempotency.content {
                     return Err(Refusal::OtherContent { job: entry.job });
                 }
-                return Ok(self.state.jobs.position(entry.job));
+                return Ok(self.state.jobs.position(entry.job).map_or(Known::Purged(entry.job), Known::Here));
             }
         }
-        Ok(self.state.jobs.position_of_key(caller.owner, submit.key))
+        Ok(self.state.jobs.position_of_key(caller.owner, submit.key).map_or(Known::New, Known::Here))
     }
 
     fn check_room(&self, now: Now, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {

@@ -100,6 +100,15 @@ impl Follows {
         }
     }
 
+    /// The job is forgotten: who followed it.
+    pub(super) fn job_gone(&mut self, job: Option<u32>) -> Vec<Key> {
+        let keys = job.and_then(|job| self.by_job.get(&job)).cloned().unwrap_or_default();
+        for (session, request) in &keys {
+            self.remove(*session, *request);
+        }
+        keys
+    }
+
     /// A task came to its end.
     pub(super) fn task_over(&mut self, job: u32, index: u32) {
         let Some(keys) = self.by_job.get(&job) else { return };

@@ -97,8 +97,13 @@ impl Engine {
             state.ready.count(),
             counts.get(TaskState::Queued)
         );
-        for position in 0..state.jobs.len() as u32 {
-            let Some(job) = state.jobs.at(position) else { continue };
+        for (position, job) in state.jobs.positions() {
+            ensure!(job.is_over() == job.ended.is_some(), "job {} is over: {:?}", job.number, job.ended);
+            ensure!(
+                job.ended.is_none_or(|time| state.over.contains(&(time, job.number))),
+                "job {} is over and not in the list of those",
+                job.number
+            );
             let counted = jobs.get(&position).copied().unwrap_or_default();
             ensure!(job.counts == counted, "job {} counts {:?}, tasks say {counted:?}", job.number, job.counts);
             ensure!(counted.total() == u64::from(job.next_index), "job {} misses tasks", job.number);

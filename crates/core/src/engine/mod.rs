@@ -16,6 +16,7 @@ mod dispatch;
 mod follows;
 mod invariants;
 mod queries;
+mod retention;
 mod timers;
 mod work;
 mod workers;
@@ -34,6 +35,7 @@ use self::{
     arrivals::Newcomer,
     balance::Balance,
     follows::Follows,
+    retention::Purges,
     timers::Backoffs,
     workers::{Load, Presence},
 };
@@ -79,6 +81,7 @@ pub struct Engine {
     balance: Balance,
     follows: Follows,
     backoffs: Backoffs,
+    purges: Purges,
     /// When the last turn was.
     turned: Now,
     /// When to look whether a worker was silent for too long; one entry a worker, moved on when it comes up too early.
@@ -104,6 +107,8 @@ pub enum Wake {
     Clock,
     /// A worker may hold what another could run now.
     Balance,
+    /// A job may have been over for long enough.
+    Retention,
 }
 
 impl Engine {
@@ -123,6 +128,7 @@ impl Engine {
             balance: Balance::default(),
             follows: Follows::default(),
             backoffs: Backoffs::default(),
+            purges: Purges::default(),
             turned: Now::default(),
             silences: BTreeSet::new(),
             unused_files: Vec::new(),
@@ -220,6 +226,9 @@ impl Engine {
                 let result = self.requeue(now, session, request, caller, named, log);
                 self.answer_refusal(session, request, result);
             }
+            Input::Purge { session, request, caller, older_than } => {
+                self.purge(now, session, request, caller, older_than);
+            }
             Input::SetWorker { session, request, worker, mode } => {
                 let result = self.set_worker(session, request, worker, mode, log);
                 self.answer_refusal(session, request, result);
@@ -241,6 +250,7 @@ impl Engine {
         self.dispatch(now, log);
         self.take_back(now);
         self.tell_followers();
+        self.forget_jobs(now, log);
     }
 
     /// The next effect whose records are durable, given that everything up to `durable` is.
@@ -264,7 +274,7 @@ impl Engine {
 
     /// When [`Engine::settle`] is to be called at the latest, on the monotonic clock, and why.
     pub fn timeout(&self) -> Option<(Duration, Wake)> {
-        if self.follows.is_busy() {
+        if self.follows.is_busy() || self.is_purging() {
             return Some((Duration::ZERO, Wake::MoreToDo));
         }
         let wakes = [
@@ -273,6 +283,7 @@ impl Engine {
             self.newcomers.values().map(|newcomer| (newcomer.until, Wake::Probe)).min_by_key(|(at, _)| *at),
             self.clock_timeout().map(|at| (at, Wake::Clock)),
             self.balance.timeout().map(|at| (at, Wake::Balance)),
+            self.retention_timeout().map(|at| (at, Wake::Retention)),
         ];
         wakes.into_iter().flatten().min_by_key(|(at, _)| *at)
     }

@@ -2,7 +2,7 @@
 
 use super::{Silenced, State};
 use crate::{
-    ids::{LeaseNumber, TaskNumber, WorkerNumber},
+    ids::{JobNumber, LeaseNumber, TaskNumber, WorkerNumber},
     job::Job,
     ready::Lane,
     record::{Loss, Verdict, Work},
@@ -29,9 +29,11 @@ impl State {
     }
 
     pub(super) fn cancelled(&mut self, work: &Work) {
-        if let Work::Job(job) = work
-            && let Some(job) = self.jobs.position(*job).and_then(|position| self.jobs.at_mut(position))
-        {
+        let whole = match work {
+            Work::Job(job) => self.jobs.position(*job),
+            Work::Tasks(_) => None,
+        };
+        if let Some(job) = whole.and_then(|position| self.jobs.at_mut(position)) {
             job.closed = true;
         }
         let mut moves = Moves::default();
@@ -58,6 +60,9 @@ impl State {
             }
         }
         self.end_moves(&mut moves);
+        if let Some(position) = whole {
+            self.note_end(position);
+        }
     }
 
     fn count_move(&mut self, moves: &mut Moves, job: u32, lane: Lane, from: TaskState) {
@@ -80,6 +85,7 @@ impl State {
         if let Some(job) = self.jobs.at_mut(job) {
             job.counts.move_many(from, TaskState::Cancelled, count);
         }
+        self.note_end(job);
         if from == TaskState::Queued {
             self.ready.left(lane, count);
         }
@@ -95,6 +101,35 @@ impl State {
                 self.set_state(number, TaskState::Queued);
             }
         }
+    }
+
+    /// Forgets a job that is over.
+    pub(super) fn purged(&mut self, job: JobNumber) {
+        let over = self.jobs.position(job).filter(|at| self.jobs.at(*at).is_some_and(Job::is_over));
+        let Some(job) = over.and_then(|position| self.jobs.remove(position)) else {
+            debug_assert!(false, "job {job} was over");
+            return;
+        };
+        for number in job.tasks() {
+            if let Some(task) = self.tasks.remove(number) {
+                self.counts.subtract(task.state(), 1);
+            }
+        }
+        self.trim_over();
+    }
+
+    /// Drops what is stale at the front of [`State::over`].
+    pub(crate) fn trim_over(&mut self) {
+        while let Some((time, job)) = self.over.front().copied()
+            && self.over_at(job) != Some(time)
+        {
+            self.over.pop_front();
+        }
+    }
+
+    /// When a job was over, if it still is.
+    fn over_at(&self, job: JobNumber) -> Option<WallTime> {
+        self.jobs.position(job).and_then(|position| self.jobs.at(position)).and_then(|job| job.ended)
     }
 
     pub(super) fn due(&mut self, at: WallTime, first_task: TaskNumber) {

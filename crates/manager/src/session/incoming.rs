@@ -179,6 +179,11 @@ impl Incoming<'_> {
                 self.pending.begin(request, 0).await;
                 Event::Input(Input::Retry { session, request, caller, named: named(job, index_plus_one) })
             }
+            Message::Purge(messages::Purge { request, older_than_milliseconds }) => {
+                self.pending.begin(request, 0).await;
+                let older_than = Duration::from_millis(older_than_milliseconds);
+                Event::Input(Input::Purge { session, request, caller, older_than })
+            }
             Message::CreateToken(messages::CreateToken { request, .. })
             | Message::RevokeToken(messages::RevokeToken { request, .. })
             | Message::SetWorker(messages::SetWorker { request, .. })

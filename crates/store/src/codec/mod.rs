@@ -38,6 +38,7 @@
 //! | 21 | `WorkerStarted` | varint worker, varint incarnation, time |
 //! | 22 | `WorkerSet` | varint worker, byte mode (0 active, 1 paused, 2 draining) |
 //! | 23 | `WorkerRemoved` | varint worker, time |
+//! | 24 | `Purged` | time, numbers jobs |
 //!
 //! A verdict is a byte: 0 succeeded, 1 failed, 2 retry, followed by the backoff in milliseconds as a varint, 3 cancelled. A
 //! loss is a byte: 0 unstarted, 1 crashed, 2 failed, 3 retry, followed by the backoff. Work is a byte 0 and the numbers of
@@ -77,4 +78,5 @@ mod kind {
     pub(super) const WORKER_STARTED: u8 = 21;
     pub(super) const WORKER_SET: u8 = 22;
     pub(super) const WORKER_REMOVED: u8 = 23;
+    pub(super) const PURGED: u8 = 24;
 }

@@ -120,6 +120,22 @@ impl Environment {
         self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
     }
 
+    /// Says that a job gets no more tasks.
+    pub(super) fn close(&mut self, key: u8) -> Vec<Effect> {
+        let submit = Submit {
+            key: JobKey([key; 16]),
+            name: String::new(),
+            idempotency: None,
+            first_index: 0,
+            template: template(0, 1, 1),
+            payloads: values(0),
+            last: true,
+            delay: None,
+            deadline: None,
+        };
+        self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
+    }
+
     pub(super) fn enrol(&mut self, secret: u8) -> WorkerNumber {
         if self.engine.state().access.token_at(crate::ids::TokenNumber(0)).is_none() {
             self.input(Input::CreateToken {

@@ -4,4 +4,5 @@ mod clients;
 mod environment;
 mod listings;
 mod recovery;
+mod retention;
 mod workers;

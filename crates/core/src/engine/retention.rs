@@ -1,0 +1,129 @@
+//! Forgetting jobs that are over: those that are too old, the oldest when there are too many, and what somebody purges.
+
+use std::{collections::VecDeque, time::Duration};
+
+use rustc_hash::FxHashSet;
+
+use super::Engine;
+use crate::{
+    effect::{Effect, Refusal},
+    ids::{JobNumber, SessionNumber},
+    job::Job,
+    record::{Caller, Log, Record},
+    task::TaskState,
+    time::{Now, WallTime},
+};
+
+/// Tasks that are forgotten in one turn, but for those of a single job that has more.
+const TURN: u64 = 50_000;
+/// The wall clock is looked at this often at least while something waits to be forgotten.
+const LOOK_AT_CLOCK: Duration = Duration::from_mins(1);
+
+/// What somebody purges, in the order in which it was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Purges(VecDeque<Purge>);
+
+#[derive(Debug)]
+struct Purge {
+    session: SessionNumber,
+    request: u64,
+    caller: Caller,
+    /// Jobs that were over by then.
+    before: WallTime,
+    tasks: u64,
+}
+
+impl Engine {
+    pub(super) fn purge(
+        &mut self,
+        now: Now,
+        session: SessionNumber,
+        request: u64,
+        caller: Caller,
+        older_than: Duration,
+    ) {
+        let before = now.wall.minus(older_than);
+        self.purges.0.push_back(Purge { session, request, caller, before, tasks: 0 });
+    }
+
+    /// Whether there is something left to purge.
+    pub(super) fn is_purging(&self) -> bool {
+        !self.purges.0.is_empty() || self.has_too_many()
+    }
+
+    /// Forgets some of what is to be forgotten.
+    pub(super) fn forget_jobs(&mut self, now: Now, log: &mut impl Log) {
+        self.state.trim_over();
+        if let Some(mut purge) = self.purges.0.pop_front() {
+            let mine = |job: &Job| purge.caller.admin || job.owner == purge.caller.owner;
+            let (jobs, tasks) = self.oldest(TURN, |time, job| time <= purge.before && mine(job));
+            if jobs.is_empty() {
+                let Purge { session, request, tasks, .. } = purge;
+                self.tell(Effect::Changed { session, request, tasks, running: 0 });
+            } else {
+                purge.tasks += tasks;
+                self.purges.0.push_front(purge);
+                self.purge_jobs(now, jobs, log);
+            }
+        }
+        if let Some(retain) = self.limits.retain {
+            let before = now.wall.minus(retain);
+            let (jobs, _) = self.oldest(TURN, |time, _| time <= before);
+            self.purge_jobs(now, jobs, log);
+        }
+        if self.has_too_many() {
+            let surplus = self.finished() - self.limits.finished_tasks;
+            let (jobs, _) = self.oldest(surplus.min(TURN), |_, _| true);
+            self.purge_jobs(now, jobs, log);
+        }
+    }
+
+    /// When the next job is too old.
+    pub(super) fn retention_timeout(&self) -> Option<Duration> {
+        let (oldest, _) = self.state.over.front()?;
+        let wait = oldest.plus(self.limits.retain?).0.saturating_sub(self.turned.wall.0);
+        Some(self.turned.monotonic + Duration::from_millis(wait).min(LOOK_AT_CLOCK))
+    }
+
+    fn finished(&self) -> u64 {
+        TaskState::ALL.iter().filter(|state| state.is_final()).map(|state| self.state.counts.get(*state)).sum()
+    }
+
+    /// Whether more finished tasks are kept than may be, and jobs are over that could be forgotten.
+    fn has_too_many(&self) -> bool {
+        !self.state.over.is_empty() && self.finished() > self.limits.finished_tasks
+    }
+
+    /// The jobs that were over first, of those that are wanted, until they have so many tasks together.
+    fn oldest(&self, most: u64, wanted: impl Fn(WallTime, &Job) -> bool) -> (Vec<JobNumber>, u64) {
+        let (mut jobs, mut tasks) = (Vec::new(), 0);
+        let mut seen = FxHashSet::default();
+        for (time, number) in &self.state.over {
+            if tasks >= most {
+                break;
+            }
+            let job = self.state.jobs.position(*number).and_then(|position| self.state.jobs.at(position));
+            if let Some(job) = job.filter(|job| job.ended == Some(*time) && wanted(*time, job))
+                && seen.insert(*number)
+            {
+                jobs.push(*number);
+                // A job without tasks costs something too.
+                tasks += u64::from(job.next_index).max(1);
+            }
+        }
+        (jobs, tasks)
+    }
+
+    fn purge_jobs(&mut self, now: Now, jobs: Vec<JobNumber>, log: &mut impl Log) {
+        if jobs.is_empty() {
+            return;
+        }
+        for job in &jobs {
+            for (session, request) in self.follows.job_gone(self.state.jobs.position(*job)) {
+                let refusal = Refusal::NotFound(format!("job {job} was over for so long that it is kept no longer"));
+                self.tell(Effect::Refused { session, request, refusal });
+            }
+        }
+        self.commit(log, &Record::Purged { jobs, time: now.wall });
+    }
+}
