@@ -6,8 +6,8 @@ use std::{
 };
 
 use task_messenger_protocol::messages::{
-    Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Purge, Query, RemoveWorker, Retry, RevokeToken, Role, SetWorker,
-    Status, StatusQuestion, TaskDetail, TaskQuestion, TaskState, TaskSummary, TasksQuestion, TokenCreated,
+    Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Purge, Query, RemoveWorker, Retry, RevokeToken, Role,
+    SetWorker, Status, StatusQuestion, TaskDetail, TaskQuestion, TaskState, TaskSummary, TasksQuestion, TokenCreated,
     TokenSummary, TokensQuestion, WorkerMode, WorkerSummary, WorkersQuestion, answer::Answer, from_manager, from_peer,
     query::Question,
 };

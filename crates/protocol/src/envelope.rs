@@ -3,8 +3,8 @@
 use crate::messages::{
     Accepted, Answer, Assign, Cancel, CancelLeases, Changed, CreateToken, DefineTemplate, Enrol, Enrolled, Follow,
     FollowCredit, FollowEnded, FromManager, FromPeer, GivenBack, Goodbye, Hello, Outcomes, OutcomesTaken, Ping, Pong,
-    Purge, Query, Refused, RemoveWorker, Results, Resume, Resumed, Retry, RevokeToken, SetWorker, Started, Submit, TakeBack,
-    TokenCreated, TokenRevoked, Unfollow, Welcome, Window, WorkerChanged, from_manager, from_peer,
+    Purge, Query, Refused, RemoveWorker, Results, Resume, Resumed, Retry, RevokeToken, SetWorker, Started, Submit,
+    TakeBack, TokenCreated, TokenRevoked, Unfollow, Welcome, Window, WorkerChanged, from_manager, from_peer,
 };
 
 /// An outermost message: one of many bodies.

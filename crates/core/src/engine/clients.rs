@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, admin::check_name};
 use crate::{
+    digest,
     effect::{Effect, Refusal},
     ids::{JobNumber, SessionNumber, TemplateNumber},
     input::Submit,
@@ -42,7 +43,8 @@ impl Engine {
             Known::New => None,
             Known::Purged(job) => {
                 // What was submitted under the key is over and forgotten, and still is not done again.
-                let (next_index, digest, closed) = (submit.payloads.count(), 0, true);
+                let (next_index, closed) = (submit.payloads.count(), true);
+                let digest = digest::append(crc32c::crc32c(&submit.template.body), &submit.payloads);
                 self.unused_files.extend(submit.payloads.external_files());
                 self.tell(Effect::Accepted { session, request, job, next_index, digest, closed });
                 return Ok(());

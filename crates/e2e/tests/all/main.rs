@@ -17,6 +17,7 @@ mod lying_worker;
 mod manager_ends;
 mod map;
 mod refused;
+mod retention;
 mod retries;
 mod secrets;
 mod worker_ends;
