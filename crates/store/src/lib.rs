@@ -7,6 +7,7 @@
 //! What always holds: a record that was said to be durable is found again, and what is found is a prefix of what was
 //! appended. A store that cannot promise this (damage, a missing file, a newer format) is refused and left as it is.
 
+pub mod archive;
 pub mod blobs;
 pub mod block;
 mod buffer;
