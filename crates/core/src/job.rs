@@ -203,7 +203,7 @@ mod tests {
         let mut jobs = JobTable::default();
         for number in 1..=5 {
             let key = JobKey([number; 16]);
-            jobs.insert(Job::new(JobNumber(u64::from(number)), OwnerNumber(0), key, "", WallTime(0)));
+            jobs.insert(Job::new(JobNumber(u64::from(number)), OwnerNumber(0), key, "", Labels::new(), WallTime(0)));
         }
         for number in [2, 1, 5] {
             let position = jobs.position(JobNumber(number)).unwrap();
@@ -214,7 +214,10 @@ mod tests {
         assert_eq!(jobs.positions().map(|(at, job)| (at, job.number.0)).collect::<Vec<_>>(), [(2, 3), (3, 4)]);
         assert_eq!(jobs.before(JobNumber(5)).rev().map(|job| job.number.0).collect::<Vec<_>>(), [4, 3]);
         assert!(jobs.position_of_key(OwnerNumber(0), JobKey([2; 16])).is_none());
-        assert_eq!(jobs.insert(Job::new(JobNumber(9), OwnerNumber(0), JobKey([9; 16]), "", WallTime(0))), 5);
+        assert_eq!(
+            jobs.insert(Job::new(JobNumber(9), OwnerNumber(0), JobKey([9; 16]), "", Labels::new(), WallTime(0))),
+            5
+        );
         assert_eq!(jobs.position(JobNumber(9)), Some(5));
     }
 }

@@ -126,6 +126,7 @@ impl Environment {
             key: JobKey([key; 16]),
             name: String::new(),
             idempotency: None,
+            labels: Labels::new(),
             first_index: 0,
             template: template(0, 1, 1),
             payloads: values(0),

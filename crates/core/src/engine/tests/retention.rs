@@ -128,6 +128,7 @@ fn environment_submit() -> crate::input::Submit {
         key: JobKey([0; 16]),
         name: String::new(),
         idempotency: None,
+        labels: crate::labels::Labels::new(),
         first_index: 0,
         template: template(0, 1, 1),
         payloads: super::environment::values(1),
