@@ -56,7 +56,8 @@ fn removals_are_cut_into_steps_and_take_the_first_delivered_ones() {
     assert_eq!(steps(|| archive.shrink_to(0, 0).unwrap()), [7_995]);
     assert_eq!(steps(|| archive.shrink_to(0, 0).unwrap()), [0], "what was not delivered stays");
 
-    let mut archive = filled(&Place::new());
+    let place = Place::new();
+    let mut archive = filled(&place);
     // Task 19,999 and those before it ended before this.
     assert_eq!(steps(|| archive.remove_older_than(WallTime(21_000)).unwrap()), [10_000, 10_000]);
     let purge = Batch { watermark: RecordNumber(9), purged: vec![JobNumber(1)], ..Batch::default() };
@@ -106,7 +107,7 @@ fn the_file_gets_small_again() {
         unused = left;
     }
     archive.carry_over().unwrap();
-    assert!(place.bytes() < full / 10, "{} of {full}", place.bytes());
+    assert!(place.bytes() < full / 5, "{} of {full}", place.bytes());
     assert_eq!(archive.totals().tasks.succeeded, 1_000);
     assert_eq!(archive.reader().tasks(JobNumber(1), None, 0, MANY).unwrap().tasks.len(), 1_000);
     assert_eq!(archive.reader().check().unwrap(), Vec::<String>::new());
