@@ -92,6 +92,8 @@ pub struct Outbox {
     entries: VecDeque<Entry>,
     file: OutboxFile,
     bytes: u64,
+    /// How many outcomes are in it.
+    count: usize,
     /// The number of the last message of this session.
     number: u64,
     /// How many entries at the front were sent in this session.
@@ -107,7 +109,7 @@ impl Outbox {
     /// The file can't be read or written.
     pub fn open(path: &Path, store: [u8; 16], worker: u32) -> io::Result<Self> {
         let (file, blocks) = OutboxFile::open(path, store, worker)?;
-        let mut outbox = Self { entries: VecDeque::new(), file, bytes: 0, number: 0, sent: 0, longest: u64::MAX };
+        let mut outbox = Self { entries: VecDeque::new(), file, bytes: 0, count: 0, number: 0, sent: 0, longest: u64::MAX };
         for block in blocks {
             outbox.add(block, true);
         }
@@ -123,12 +125,18 @@ impl Outbox {
 
     fn add(&mut self, block: Block, saved: bool) {
         self.bytes += block.bytes();
+        self.count += block.leases.len();
         self.entries.push_back(Entry { block, sent: None, saved });
     }
 
     /// Roughly how much memory all of it takes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many outcomes are in it.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Whether everything was taken.
@@ -215,6 +223,7 @@ impl Outbox {
         while self.entries.front().is_some_and(|entry| entry.sent.is_some_and(|sent| sent <= number)) {
             if let Some(entry) = self.entries.pop_front() {
                 self.bytes -= entry.block.bytes();
+                self.count -= entry.block.leases.len();
                 self.sent -= 1;
             }
         }
@@ -227,8 +236,7 @@ impl Outbox {
     /// The file can't be emptied.
     pub fn forget(&mut self, dropped: &FxHashSet<u64>) -> io::Result<()> {
         let entries = std::mem::take(&mut self.entries);
-        self.bytes = 0;
-        self.sent = 0;
+        (self.bytes, self.count, self.sent) = (0, 0, 0);
         for Entry { block, saved, .. } in entries {
             let block = block.without(dropped);
             if !block.leases.is_empty() {

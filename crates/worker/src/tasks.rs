@@ -57,10 +57,42 @@ pub(crate) struct Held {
     pub(crate) template: Rc<Template>,
     pub(crate) payload: Bytes,
     pub(crate) stage: Stage,
-    /// Nobody wants its outcome.
-    pub(crate) dropped: bool,
-    /// Since when it is asked to stop.
-    pub(crate) stopping: Option<Instant>,
+    /// Since when it is held.
+    pub(crate) since: Instant,
+    /// Whether it is asked to stop.
+    pub(crate) stopping: Option<Stopping>,
+}
+
+impl Held {
+    /// Why it is asked to stop.
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.stopping.map(|stopping| stopping.reason)
+    }
+
+    /// Whether anybody wants to hear of its end.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.stop_reason() != Some(StopReason::Dropped)
+    }
+}
+
+/// A task is asked to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) reason: StopReason,
+    pub(crate) since: Instant,
+    /// Whether it was told that it doesn't.
+    pub(crate) told: bool,
+}
+
+/// Why a task is asked to stop, and so what becomes of it. The later ones outdo the earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum StopReason {
+    /// The worker stops: the task is given back.
+    Leaving,
+    /// It was cancelled: its end is reported.
+    Cancelled,
+    /// The manager wants to hear of it no more.
+    Dropped,
 }
 
 /// How far a task is.
@@ -116,7 +148,7 @@ impl Tasks {
 
     /// All that are held and wanted, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Held)> {
-        self.held.iter().filter(|(_, held)| !held.dropped).map(|(lease, held)| (*lease, held))
+        self.held.iter().filter(|(_, held)| held.is_wanted()).map(|(lease, held)| (*lease, held))
     }
 
     /// Whether nothing is held that anybody wants.
@@ -124,8 +156,9 @@ impl Tasks {
         self.iter().next().is_none()
     }
 
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Since when the one that starts next is held.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting.iter().find_map(|lease| self.held.get(lease)).map(|held| held.since)
     }
 
     pub(crate) fn used_slots(&self) -> u32 {
@@ -198,16 +231,18 @@ impl Tasks {
         shed.into_iter().filter(|lease| self.held.remove(lease).is_some()).collect()
     }
 
-    /// Forgets those of `leases` that wait.
-    pub(crate) fn forget_waiting(&mut self, leases: &FxHashSet<u64>) {
+    /// Forgets those of `leases` that wait; which.
+    pub(crate) fn forget_waiting(&mut self, leases: &FxHashSet<u64>) -> Vec<u64> {
         let held = &mut self.held;
+        let mut forgotten = Vec::new();
         self.waiting.retain(|lease| {
-            let forgotten = leases.contains(lease);
-            if forgotten {
-                held.remove(lease);
+            let forget = leases.contains(lease);
+            if forget && held.remove(lease).is_some() {
+                forgotten.push(*lease);
             }
-            !forgotten
+            !forget
         });
+        forgotten
     }
 
     fn width(&self, template: &Template) -> u32 {

@@ -16,7 +16,7 @@ fn add(tasks: &mut Tasks, lease: u64, template: &Rc<Template>) {
         template: Rc::clone(template),
         payload: Bytes::new(),
         stage: Stage::Waiting,
-        dropped: false,
+        since: Instant::now(),
         stopping: None,
     };
     tasks.add(lease, held);
@@ -61,5 +61,5 @@ fn short_skill_tasks_start_together_and_share_what_is_free() {
     skill.record(10, Duration::from_millis(10));
     assert_eq!(tasks.shed(1), [0; 0], "one slot's worth may wait");
     assert_eq!(tasks.shed(0), [9]);
-    assert!(!tasks.has_waiting() && tasks.get(9).is_none());
+    assert!(tasks.waiting_since().is_none() && tasks.get(9).is_none());
 }

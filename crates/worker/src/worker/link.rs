@@ -31,11 +31,13 @@ pub(super) enum Link {
 pub(super) struct Session {
     pub(super) reader: FromManagerReader,
     pub(super) writer: FromPeerWriter,
-    pub(super) since: Instant,
-    /// The longest message that the manager takes.
+    /// What is at the other end, for people.
+    pub(super) address: String,
+    pub(super) manager: String,
+    /// The longest message with outcomes.
     pub(super) message_bytes: u64,
-    /// Whether the manager has answered `Resume`.
-    pub(super) resumed: bool,
+    /// Since when the manager has answered `Resume`.
+    pub(super) resumed: Option<Instant>,
     pub(super) templates: FxHashMap<u32, Rc<Template>>,
     /// What starts as soon as the word of it has left.
     pub(super) announced: Vec<Unit>,
@@ -106,8 +108,11 @@ impl Link {
         }
     }
 
-    /// Whether the manager knows what is held here.
-    pub(super) fn is_resumed(&self) -> bool {
-        matches!(self, Self::Up(session) if session.resumed)
+    /// Since when the manager knows what is held here.
+    pub(super) fn resumed(&self) -> Option<Instant> {
+        match self {
+            Self::Up(session) => session.resumed,
+            _ => None,
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! word of its start has left for the manager, so that the manager knows what ran on a worker that dies. What runs goes on
 //! while there is no link; what waits does not start then.
 
+mod claims;
 mod link;
 mod running;
 mod session;
@@ -22,6 +23,7 @@ use tokio::{
 
 pub use self::link::Connector;
 use self::{
+    claims::Claims,
     link::{Event, Link},
     running::CommandEnded,
     stop::Stop,
@@ -76,6 +78,9 @@ pub struct Worker {
     /// When a task last began or ended, for noticing that the measure no longer holds.
     last_progress: Instant,
     outbox: Outbox,
+    /// How often the outbox's file could not be written in a row.
+    outbox_failures: u64,
+    claims: Claims,
     /// Whether the outbox was full, and is not yet empty enough.
     full: bool,
     /// Leases that the manager has not yet been told are given back.
@@ -117,7 +122,7 @@ impl Worker {
             outbox_most: config.outbox.bytes.0,
             grace: config.shutdown.grace.0,
             kill_after,
-            incarnation: random_bytes().map_err(io::Error::other)?,
+            incarnation: incarnation(random_bytes().map_err(io::Error::other)?),
             connector,
             link: Link::Waiting(now),
             backoff: Backoff::default(),
@@ -127,6 +132,8 @@ impl Worker {
             turnaround: Turnaround::default(),
             last_progress: now,
             outbox: Outbox::open(&config.state_directory.join("outbox"), identity.store, identity.worker)?,
+            outbox_failures: 0,
+            claims: Claims::default(),
             full: false,
             given_back: Vec::new(),
             runner: Arc::new(CommandRunner::new(&config.state_directory, output, kill_after)?),
@@ -145,6 +152,9 @@ impl Worker {
         loop {
             if let Some(exit) = self.turn().await {
                 self.save_outbox();
+                if self.outbox_failures > 0 {
+                    tracing::error!(outcomes = self.outbox.count(), "outcomes are lost with this process: their tasks run again");
+                }
                 if let Link::Up(session) = &mut self.link {
                     _ = timeout(CLOSING, session.writer.close()).await;
                 }
@@ -192,7 +202,7 @@ impl Worker {
                 None => break,
             }
         }
-        if !self.link.is_resumed() {
+        if self.link.resumed().is_none() {
             self.save_outbox();
         }
         exit
@@ -208,8 +218,31 @@ impl Worker {
     }
 
     fn save_outbox(&mut self) {
-        if let Err(error) = self.outbox.save() {
-            tracing::warn!(%error, "outcomes can't be written to the outbox file; they are kept in memory");
+        let saved = self.outbox.save();
+        self.on_outbox_file(saved);
+    }
+
+    /// Says once that the outbox's file can't be written, and once that it can again.
+    fn on_outbox_file(&mut self, written: io::Result<()>) {
+        match written {
+            Err(error) if self.outbox_failures == 0 => {
+                tracing::warn!(%error, "the outbox file can't be written: outcomes are kept in memory, and it is tried again");
+                self.outbox_failures = 1;
+            }
+            Err(_) => self.outbox_failures += 1,
+            Ok(()) if self.outbox_failures > 0 => {
+                tracing::info!(failures = self.outbox_failures, "the outbox file is as it should be again");
+                self.outbox_failures = 0;
+            }
+            Ok(()) => (),
         }
     }
+}
+
+/// What names this process. Its first half counts, and is never zero: that means that no process has come yet.
+fn incarnation(mut random: [u8; 16]) -> [u8; 16] {
+    if random[..8] == [0; 8] {
+        random[0] = 1;
+    }
+    random
 }

@@ -20,7 +20,7 @@ use crate::{
         command::CommandTask,
         skill::{FinishedTasks, SkillTask},
     },
-    tasks::{Stage, Unit, Work},
+    tasks::{Held, Stage, StopReason, Unit, Work},
 };
 
 /// Statuses as in `Outcomes`.
@@ -142,13 +142,26 @@ impl Worker {
         let CommandEnded { lease, slots, outcome, busy } = ended;
         self.tasks.release(slots);
         self.last_progress = Instant::now();
-        self.measure.record(1, busy);
         let Some(held) = self.tasks.get(lease) else { return };
-        held.template.record(1, busy);
-        match outcome {
-            Some(outcome) => self.finish(lease, &outcome),
-            None => {
-                if self.tasks.remove(lease).is_some_and(|held| !held.dropped) {
+        let reason = held.stop_reason();
+        if reason.is_none() {
+            held.template.record(1, busy);
+            self.measure.record(1, busy);
+        }
+        match (outcome, reason) {
+            (Some(outcome), _) => self.finish(lease, &outcome),
+            (None, Some(StopReason::Cancelled)) => {
+                let text = "it was ended because it was cancelled".to_owned();
+                let outcome = Outcome {
+                    ending: Ending::Error.into(),
+                    text,
+                    run_microseconds: busy.as_micros() as u64,
+                    ..Outcome::default()
+                };
+                self.finish(lease, &outcome);
+            }
+            (None, _) => {
+                if self.tasks.remove(lease).is_some_and(|held| held.is_wanted()) {
                     self.given_back.push(lease);
                 }
             }
@@ -157,7 +170,7 @@ impl Worker {
 
     /// Records a task's end.
     pub(super) fn finish(&mut self, lease: u64, outcome: &Outcome) {
-        let Some(held) = self.tasks.remove(lease).filter(|held| !held.dropped) else { return };
+        let Some(held) = self.tasks.remove(lease).filter(Held::is_wanted) else { return };
         let succeeded = outcome.ending() == Ending::Exited && outcome.code == 0;
         let mut value = ValuesBuilder::default();
         value.push(&outcome.encode_to_vec());
@@ -187,9 +200,10 @@ impl Worker {
         let mut tasks = Vec::with_capacity(leases.len());
         for (lease, status) in leases.iter().zip(&statuses) {
             let held = self.tasks.remove(*lease);
-            if held.as_ref().is_none_or(|held| held.dropped) {
+            let reason = held.as_ref().map_or(Some(StopReason::Dropped), Held::stop_reason);
+            if reason == Some(StopReason::Dropped) {
                 unwanted.insert(*lease);
-            } else if *status != SUCCEEDED && held.as_ref().is_some_and(|held| held.stopping.is_some()) {
+            } else if *status != SUCCEEDED && reason == Some(StopReason::Leaving) {
                 // It failed because it was stopped: that is nobody's fault.
                 unwanted.insert(*lease);
                 self.given_back.push(*lease);

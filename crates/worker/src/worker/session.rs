@@ -3,13 +3,14 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
+use prost::Message as _;
 use rustc_hash::{FxHashMap, FxHashSet};
 use task_messenger_daemon::exit;
 use task_messenger_protocol::{
     link::{Connected, LinkError},
     messages::{
-        Assign, GivenBack, Goodbye, OutcomesTaken, Ping, Pong, Reason, Resume, Resumed, Started, Window,
-        from_manager::Message, template::Kind,
+        Assign, CancelLeases, GivenBack, Goodbye, OutcomesTaken, Ping, Pong, Reason, Resume, Resumed, Started,
+        TakeBack, Window, from_manager::Message, template::Kind,
     },
     template::{self, LONGEST_TEMPLATE},
     values::{Value, Values},
@@ -49,51 +50,64 @@ impl Worker {
 
     fn begin_session(&mut self, connected: Connected) {
         let Connected { reader, writer, welcome, address } = connected;
-        tracing::info!(address, manager = welcome.software, "connected");
-        self.trouble = None;
         let limits = welcome.limits.unwrap_or_default();
         let or_any = |limit| if limit == 0 { u64::MAX } else { limit };
         self.outbox.begin_session(or_any(limits.outcome_bytes));
         self.turnaround.begin_session();
         let now = Instant::now();
         let silence = Duration::from_millis(u64::from(welcome.silence_milliseconds)).max(SHORTEST_SILENCE);
+        let resume = self.resume(or_any(limits.message_bytes));
         let mut session = Session {
             reader,
             writer,
-            since: now,
+            address,
+            manager: welcome.software,
             message_bytes: (or_any(limits.message_bytes) / 2).min(MESSAGE_BYTES),
-            resumed: false,
+            resumed: None,
             templates: FxHashMap::default(),
             announced: Vec::new(),
-            window: self.window(),
+            window: resume.window,
             silence,
             next_ping: now + silence / 3,
             pings: 0,
         };
-        let pushed = session.writer.push(self.resume(session.window));
+        let pushed = session.writer.push(resume);
         self.link = Link::Up(Box::new(session));
         if let Err(error) = pushed {
             self.on_lost(&error);
         }
     }
 
-    fn resume(&self, window: u32) -> Resume {
-        let held = self.tasks.iter().map(|(lease, held)| (lease, held.name, false));
-        let ended = self.outbox.leases().map(|(lease, name)| (lease, name, true));
+    /// Who this is and what it holds, in a message of at most `limit` bytes.
+    fn resume(&mut self, limit: u64) -> Resume {
         let mut resume = Resume {
             incarnation: Bytes::copy_from_slice(&self.incarnation),
             slots: self.slots,
             accepts_commands: self.accepts_commands,
             skills: self.skills.names().map(str::to_owned).collect(),
-            window,
+            window: u32::MAX,
             name: self.name.clone(),
             ..Resume::default()
         };
-        for (lease, name, ended) in held.chain(ended) {
+        self.claims.fit(limit, resume.encoded_len());
+        resume.window = self.window();
+        let held = self.tasks.iter().map(|(lease, held)| (lease, held.name, false));
+        let ended = self.outbox.leases().map(|(lease, name)| (lease, name, true));
+        let most = self.claims.most();
+        for (lease, name, ended) in held.chain(ended).take(most) {
             resume.leases.push(lease);
             resume.jobs.push(name.job);
             resume.indexes.push(name.index);
             resume.ended.push(ended);
+        }
+        let unclaimed = (self.tasks.iter().count() + self.outbox.count()).saturating_sub(most);
+        if unclaimed > 0 {
+            tracing::error!(
+                unclaimed,
+                most,
+                "this manager takes shorter messages than the one before: so many outcomes can't be claimed, and their tasks \
+                 run again"
+            );
         }
         resume
     }
@@ -110,14 +124,22 @@ impl Worker {
             tracing::warn!(error = text, "no connection to the manager; trying again until there is one");
             self.trouble = Some(text);
         }
-        let wait = if error.retry_can_help() { self.backoff.next() } else { self.backoff.slow() };
+        self.wait_for_next(error);
+    }
+
+    fn wait_for_next(&mut self, error: &LinkError) {
+        let slow = match error {
+            LinkError::Goodbye { reason, .. } if *reason == Reason::Clone => true,
+            other => !other.retry_can_help(),
+        };
+        let wait = if slow { self.backoff.slow() } else { self.backoff.next() };
         self.link = Link::Waiting(Instant::now() + wait);
     }
 
     /// A link that was there is gone.
     fn on_lost(&mut self, error: &LinkError) {
         let Link::Up(session) = std::mem::replace(&mut self.link, Link::Off) else { return };
-        if session.since.elapsed() >= STABLE {
+        if session.resumed.is_some_and(|resumed| resumed.elapsed() >= STABLE) {
             self.backoff.reset();
         }
         for unit in session.announced.into_iter().rev() {
@@ -137,10 +159,11 @@ impl Worker {
                 self.backoff.reset();
                 tracing::info!(held, "the manager restarts; connecting again");
             }
+            // The manager has not let it in.
+            _ if session.resumed.is_none() => return self.on_failed(error),
             _ => tracing::warn!(%error, held, "the connection to the manager is lost; connecting again"),
         }
-        let wait = if error.retry_can_help() { self.backoff.next() } else { self.backoff.slow() };
-        self.link = Link::Waiting(Instant::now() + wait);
+        self.wait_for_next(error);
     }
 
     fn on_revoked(&mut self, text: &str) {
@@ -180,10 +203,11 @@ impl Worker {
             Message::Assign(assign) => self.on_assign(assign)?,
             Message::OutcomesTaken(OutcomesTaken { number }) => {
                 self.turnaround.acknowledged(number, Instant::now());
-                if let Err(error) = self.outbox.taken(number) {
-                    tracing::warn!(%error, "the outbox file can't be emptied");
-                }
+                let emptied = self.outbox.taken(number);
+                self.on_outbox_file(emptied);
             }
+            Message::CancelLeases(CancelLeases { leases }) => self.cancel_leases(&leases),
+            Message::TakeBack(TakeBack { leases }) => self.take_back(&leases),
             Message::Goodbye(Goodbye { reason, text }) => {
                 let reason = Reason::try_from(reason).unwrap_or_default();
                 return Err(LinkError::Goodbye { reason, text });
@@ -198,16 +222,17 @@ impl Worker {
         if !dropped.is_empty() {
             tracing::info!(leases = dropped.len(), "the manager wants some tasks no more");
             let dropped: FxHashSet<u64> = dropped.iter().copied().collect();
-            if let Err(error) = self.outbox.forget(&dropped) {
-                tracing::warn!(%error, "the outbox file can't be emptied");
-            }
+            let emptied = self.outbox.forget(&dropped);
+            self.on_outbox_file(emptied);
             self.drop_leases(&dropped);
         }
         // The manager may be another process by now, or not have heard it the first time.
         let started = self.tasks.iter().filter(|(_, held)| matches!(held.stage, Stage::Command(_) | Stage::Lane(_)));
         let leases: Vec<u64> = started.map(|(lease, _)| lease).collect();
         let Link::Up(session) = &mut self.link else { return Ok(()) };
-        session.resumed = true;
+        session.resumed = Some(Instant::now());
+        self.trouble = None;
+        tracing::info!(address = session.address, manager = session.manager, "connected");
         if !leases.is_empty() {
             session.writer.push(Started { leases })?;
         }
@@ -245,6 +270,7 @@ impl Worker {
         };
         let mut payloads = payloads.iter();
         let mut lease = assign.first_lease;
+        let since = Instant::now();
         for run in assign.runs {
             let Some(template) = session.templates.get(&run.template) else { return Err(broken) };
             for offset in 0..run.count {
@@ -255,7 +281,7 @@ impl Worker {
                     template: Rc::clone(template),
                     payload,
                     stage: Stage::Waiting,
-                    dropped: false,
+                    since,
                     stopping: None,
                 };
                 self.tasks.add(lease, held);
@@ -270,10 +296,11 @@ impl Worker {
 
     /// Tells the manager of the units that can start; they do once that has left.
     pub(super) fn announce(&mut self) {
-        let limit = if self.full { self.outbox_most / 4 * 3 } else { self.outbox_most };
-        self.full = self.outbox.bytes() >= limit;
+        let (bytes, count) = (self.outbox_most, self.claims.outcomes());
+        let (bytes, count) = if self.full { (bytes / 4 * 3, count / 4 * 3) } else { (bytes, count) };
+        self.full = self.outbox.bytes() >= bytes || self.outbox.count() >= count;
         let Link::Up(session) = &mut self.link else { return };
-        if !session.resumed || self.full || self.stop.is_some() || session.writer.buffered() > UNSENT_MOST {
+        if session.resumed.is_none() || self.full || self.stop.is_some() || session.writer.buffered() > UNSENT_MOST {
             return;
         }
         let units: Vec<_> = std::iter::from_fn(|| self.tasks.next_unit()).collect();
@@ -291,7 +318,7 @@ impl Worker {
     pub(super) fn report(&mut self) {
         let window = self.window();
         let Link::Up(session) = &mut self.link else { return };
-        if !session.resumed {
+        if session.resumed.is_none() {
             return;
         }
         let mut push = || {
@@ -301,12 +328,13 @@ impl Worker {
                 self.turnaround.reported(outcomes.number, Instant::now());
                 session.writer.push(outcomes)?;
             }
-            if !self.given_back.is_empty() {
-                session.writer.push(GivenBack { leases: std::mem::take(&mut self.given_back) })?;
-            }
-            if is_noticeable(session.window, window) {
+            // Before what is given back: else that could come again at once.
+            if is_noticeable(session.window, window) || (session.window != window && !self.given_back.is_empty()) {
                 session.window = window;
                 session.writer.push(Window { slots: window })?;
+            }
+            if !self.given_back.is_empty() {
+                session.writer.push(GivenBack { leases: std::mem::take(&mut self.given_back) })?;
             }
             Ok(())
         };
@@ -316,19 +344,12 @@ impl Worker {
     }
 
     /// How many slots' worth of tasks to hold.
-    fn window(&self) -> u32 {
+    pub(super) fn window(&self) -> u32 {
         if self.stop.is_some() || self.full {
             return 0;
         }
-        self.slots.saturating_add(self.measure.prefetch(self.slots, self.prefetch_most, self.turnaround.ahead()))
-    }
-
-    /// Gives back what waits, when tasks take longer than was thought.
-    pub(super) fn shed(&mut self) {
-        if self.link.is_resumed() {
-            let room = self.window().saturating_sub(self.tasks.used_slots());
-            self.given_back.extend(self.tasks.shed(room));
-        }
+        let prefetch = self.measure.prefetch(self.slots, self.prefetch_most, self.turnaround.ahead());
+        self.slots.saturating_add(prefetch).min(self.claims.window())
     }
 
     /// Pings the manager when it is time, and leaves one that is silent.

@@ -8,7 +8,7 @@ use task_messenger_protocol::messages::{Outcome, outcome::Ending};
 use tokio::time::Instant;
 
 use super::{Worker, link::Link};
-use crate::tasks::Stage;
+use crate::tasks::{Stage, StopReason, Stopping};
 
 /// How long ended tasks may take beyond `kill_after` until nobody waits for them.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
@@ -16,9 +16,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// What waits in a lane behind a task that runs for longer goes to other lanes.
 const LANE_PATIENCE: Duration = Duration::from_millis(20);
-
-/// When nothing begins or ends for this long, tasks take longer than was thought.
-const STALL: Duration = Duration::from_millis(200);
+/// What waits for longer than this was asked for because its tasks were thought to be shorter than they are.
+const WAITING_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A stop under way.
 #[derive(Debug)]
@@ -52,12 +51,7 @@ impl Worker {
             }
             None => self.stop = Some(Stop { exit, phase: Phase::Finishing, deadline }),
         }
-        if let Link::Up(session) = &mut self.link {
-            for unit in std::mem::take(&mut session.announced).into_iter().rev() {
-                self.tasks.put_back(unit.leases.into_iter());
-                self.tasks.release(unit.slots);
-            }
-        }
+        self.withdraw(|_| true);
         self.given_back.extend(self.tasks.shed(0));
         self.next_tick = Instant::now();
     }
@@ -85,7 +79,7 @@ impl Worker {
         }
         let stop = self.stop.as_ref()?;
         let told = match &self.link {
-            Link::Up(session) if session.resumed => {
+            Link::Up(session) if session.resumed.is_some() => {
                 self.outbox.is_empty() && self.given_back.is_empty() && session.writer.is_flushed()
             }
             _ => true,
@@ -98,11 +92,50 @@ impl Worker {
         let leases: Vec<u64> = self.tasks.iter().map(|(lease, _)| lease).collect();
         tracing::warn!(tasks = leases.len(), "running tasks are ended");
         for lease in leases {
-            if self.stop_task(lease, now) {
+            if self.stop_task(lease, StopReason::Leaving, now) {
                 self.tasks.remove(lease);
                 self.given_back.push(lease);
             }
         }
+    }
+
+    /// Gives back what has not started of tasks that were cancelled, and ends what runs. Leases that are not held here, or
+    /// not any more, have an outcome that is on its way.
+    pub(super) fn cancel_leases(&mut self, leases: &[u64]) {
+        let leases: FxHashSet<u64> = leases.iter().copied().collect();
+        self.withdraw(|lease| leases.contains(&lease));
+        let mut unstarted = self.tasks.forget_waiting(&leases);
+        let now = Instant::now();
+        for lease in leases {
+            if self.stop_task(lease, StopReason::Cancelled, now) {
+                self.tasks.remove(lease);
+                unstarted.push(lease);
+            }
+        }
+        unstarted.sort_unstable();
+        self.given_back.extend(unstarted);
+        self.next_tick = self.next_tick.min(now);
+    }
+
+    /// Gives back those of these leases that still wait. What the manager was told is about to start counts as started.
+    pub(super) fn take_back(&mut self, leases: &[u64]) {
+        let leases: FxHashSet<u64> = leases.iter().copied().collect();
+        self.given_back.extend(self.tasks.forget_waiting(&leases));
+    }
+
+    /// Lets what is announced and has not started wait again.
+    pub(super) fn withdraw(&mut self, withdrawn: impl Fn(u64) -> bool) {
+        let Link::Up(session) = &mut self.link else { return };
+        for mut unit in std::mem::take(&mut session.announced).into_iter().rev() {
+            let waits: Vec<u64> = unit.leases.extract_if(.., |lease| withdrawn(*lease)).collect();
+            self.tasks.put_back(waits.into_iter());
+            if unit.leases.is_empty() {
+                self.tasks.release(unit.slots);
+            } else {
+                session.announced.push(unit);
+            }
+        }
+        session.announced.reverse();
     }
 
     /// Stops and forgets tasks that nobody wants any more.
@@ -110,18 +143,17 @@ impl Worker {
         self.tasks.forget_waiting(leases);
         let now = Instant::now();
         for lease in leases {
-            if self.stop_task(*lease, now) {
+            if self.stop_task(*lease, StopReason::Dropped, now) {
                 self.tasks.remove(*lease);
-            } else if let Some(held) = self.tasks.get_mut(*lease) {
-                held.dropped = true;
             }
         }
     }
 
     /// Asks a task to stop; whether it is over at once, as it had not begun.
-    fn stop_task(&mut self, lease: u64, now: Instant) -> bool {
+    fn stop_task(&mut self, lease: u64, reason: StopReason, now: Instant) -> bool {
         let Some(held) = self.tasks.get_mut(lease) else { return false };
-        held.stopping.get_or_insert(now);
+        let stopping = held.stopping.get_or_insert(Stopping { reason, since: now, told: false });
+        stopping.reason = stopping.reason.max(reason);
         match &mut held.stage {
             Stage::Waiting | Stage::Announced => false,
             Stage::Command(stop) => {
@@ -154,29 +186,49 @@ impl Worker {
                     self.given_back.extend(self.tasks.shed(0));
                 }
             }
-            let asked = self.tasks.get(running.lease).and_then(|held| held.stopping);
-            let over = running.deadline.map(Instant::from_std).into_iter().chain(asked).min();
-            if over.is_some_and(|over| over + self.kill_after < now) && self.tasks.get(running.lease).is_some() {
+            let Some(held) = self.tasks.get_mut(running.lease) else { continue };
+            if running.deadline.is_some_and(|deadline| Instant::from_std(deadline) + self.kill_after < now) {
                 self.give_up(running.lease);
+            } else if let Some(stopping) = &mut held.stopping
+                && stopping.since + self.kill_after < now
+                && !std::mem::replace(&mut stopping.told, true)
+            {
+                // It has not overrun: to end the worker with all that runs there would be worse.
+                tracing::warn!(
+                    task = %held.name,
+                    "a skill that was asked to stop goes on: it keeps its slot until it returns, or its timeout is over"
+                );
             }
         }
-        let stalled = now - self.last_progress;
-        if self.tasks.has_waiting() && stalled >= STALL && self.tasks.used_slots() > 0 {
-            self.measure.record(1, stalled);
-            self.shed();
+        self.look_at_waiting(now);
+    }
+
+    /// Gives back what waits for too long.
+    ///
+    /// The manager takes back what another worker could start at once. It doesn't know how long tasks take here: what
+    /// nobody else could start now would keep its place here, ahead of all that comes to the manager meanwhile with a higher
+    /// priority. So the worker gives back by itself what is beyond its window.
+    fn look_at_waiting(&mut self, now: Instant) {
+        let Some(resumed) = self.link.resumed() else { return };
+        let Some(since) = self.tasks.waiting_since() else { return };
+        if now < since.max(resumed) + WAITING_PATIENCE {
+            return;
         }
+        let stalled = now - self.last_progress;
+        if stalled >= WAITING_PATIENCE && self.tasks.used_slots() > 0 {
+            // What runs has taken that long already.
+            self.measure.record(1, stalled);
+        }
+        let room = self.window().saturating_sub(self.tasks.used_slots());
+        self.given_back.extend(self.tasks.shed(room));
     }
 
     /// A skill doesn't stop: its task ends without it, and the worker has to be started again to be rid of it.
     fn give_up(&mut self, lease: u64) {
         let Some(held) = self.tasks.get(lease) else { return };
         tracing::error!(task = %held.name, "a skill overruns its time and can't be stopped: the worker has to start again");
-        if held.dropped {
-            self.tasks.remove(lease);
-        } else {
-            let text = "the skill did not stop when its time was over".to_owned();
-            self.finish(lease, &Outcome { ending: Ending::TimedOut.into(), text, ..Outcome::default() });
-        }
+        let text = "the skill did not stop when its time was over".to_owned();
+        self.finish(lease, &Outcome { ending: Ending::TimedOut.into(), text, ..Outcome::default() });
         self.begin_stop(exit::FAILURE, self.grace);
     }
 }
