@@ -1,6 +1,9 @@
 //! Cancelling what waits, what runs, what is over; and that a cancel is never taken back.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use task_messenger_client::{Command, EncodedTemplate, Error, JobOptions, Template};
 
@@ -88,10 +91,14 @@ fn what_runs_is_stopped_within_the_kill_grace_and_counts_as_cancelled() {
     let waiting = site.invoke(&["cancel", "--wait", &gentle, job_of(&stubborn), "--json"], None);
     wait_until("it waits", || waiting.errors_so_far().contains("2 tasks that run"));
     worker.process().signal(Signal::CONT);
+    let heard = Instant::now();
     let done = waiting.wait().ended_with(0).json();
     let counts = done.as_array().unwrap().iter().map(|entry| (entry["cancelled"].clone(), entry["running"].clone()));
     assert_eq!(counts.collect::<Vec<_>>(), vec![(json!(1), json!(0)); 2], "{done}");
     wait_until("their processes are gone", || processes.iter().all(|process| !is_there(*process)));
+    let took = heard.elapsed();
+    println!("with a kill grace of 300 ms, both were stopped and told after {took:?}");
+    assert!(took < Duration::from_secs(20), "it took {took:?}");
     assert_eq!((state(&site, &gentle), state(&site, &stubborn)), ("cancelled".to_owned(), "cancelled".to_owned()));
     assert!(held.ends().is_empty());
 
