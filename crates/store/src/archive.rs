@@ -32,7 +32,7 @@ use task_messenger_core::ids::RecordNumber;
 pub use self::{
     append::Appended,
     error::ArchiveError,
-    reader::{JobFilter, JobPage, KeptJob, Reader, TaskPage},
+    reader::{JobPage, JobQuestion, KeptJob, Reader, TaskPage},
     removal::Removed,
     rows::{ArchivedJob, ArchivedTask, ArchivedTemplate, Batch, Delivered, FinalCounts, Totals},
     thread::{AppendError, ArchiveThread, BATCHES_WAITING_MAX, Event, Retention, ThreadStatus},

@@ -96,7 +96,7 @@ fn insert_task(
 ) -> Result<bool, Problem> {
     let (payload, outcome) = (task.payload.as_ref(), task.outcome.as_ref());
     let files: i64 = [payload, outcome].into_iter().map(|value| i64::from(file_of(value).is_some())).sum();
-    let outcome_bytes = outcome.map(|outcome| integer("the outcome's length", outcome.len()));
+    let outcome_bytes = task.outcome_bytes.map(|bytes| integer("the outcome's length", bytes)).transpose()?;
     let inserted = insert.execute(params![
         counted.task,
         counted.job,
@@ -110,7 +110,7 @@ fn insert_task(
         task.submitted.map(milliseconds),
         finished,
         integer("the payload's length", task.payload_bytes)?,
-        outcome_bytes.transpose()?,
+        outcome_bytes,
         counted.bytes,
         files,
         payload.and_then(in_row),

@@ -46,12 +46,11 @@ struct SpanChange {
     tasks: i64,
     undelivered: i64,
     oldest: i64,
-    newest: i64,
 }
 
 impl SpanChange {
     fn new(tasks: i64, undelivered: i64) -> Self {
-        Self { tasks, undelivered, oldest: i64::MAX, newest: i64::MIN }
+        Self { tasks, undelivered, oldest: i64::MAX }
     }
 }
 
@@ -59,6 +58,12 @@ impl SpanChange {
 struct JobChange {
     states: [i64; 4],
     bytes: i64,
+}
+
+impl JobChange {
+    fn count(&self) -> i64 {
+        self.states.iter().sum()
+    }
 }
 
 trait Merge {
@@ -76,7 +81,6 @@ impl Merge for SpanChange {
         self.tasks += other.tasks;
         self.undelivered += other.undelivered;
         self.oldest = self.oldest.min(other.oldest);
-        self.newest = self.newest.max(other.newest);
     }
 }
 
@@ -124,7 +128,7 @@ impl<T: Merge> Tally<T> {
 
 impl Changes {
     pub(super) fn added(&mut self, task: Counted, finished: i64) {
-        let span = SpanChange { oldest: finished, newest: finished, ..SpanChange::new(1, i64::from(!task.delivered)) };
+        let span = SpanChange { oldest: finished, ..SpanChange::new(1, i64::from(!task.delivered)) };
         self.spans.add(span_of(task.task), span);
         self.count(task, 1);
     }
@@ -159,14 +163,13 @@ impl Changes {
 
 fn apply_spans(transaction: &Transaction<'_>, spans: BTreeMap<i64, SpanChange>) -> Result<(), Problem> {
     let mut change = transaction.prepare_cached(
-        "INSERT INTO spans (span, tasks, undelivered, oldest, newest) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO spans (span, tasks, undelivered, oldest) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (span) DO UPDATE SET tasks = tasks + excluded.tasks,
-             undelivered = undelivered + excluded.undelivered,
-             oldest = min(oldest, excluded.oldest), newest = max(newest, excluded.newest)",
+             undelivered = undelivered + excluded.undelivered, oldest = min(oldest, excluded.oldest)",
     )?;
     let mut remove = transaction.prepare_cached("DELETE FROM spans WHERE span = ?1 AND tasks = 0")?;
-    for (span, SpanChange { tasks, undelivered, oldest, newest }) in spans {
-        change.execute((span, tasks, undelivered, oldest, newest))?;
+    for (span, SpanChange { tasks, undelivered, oldest }) in spans {
+        change.execute((span, tasks, undelivered, oldest))?;
         if tasks < 0 {
             remove.execute([span])?;
         }
@@ -223,21 +226,24 @@ struct OwnerChange<'a> {
 
 fn apply_jobs<'a>(
     transaction: &Transaction<'_>,
-    changes: BTreeMap<i64, JobChange>,
+    mut changes: BTreeMap<i64, JobChange>,
     brought: &'a [ArchivedJob],
 ) -> Result<BTreeMap<i64, OwnerChange<'a>>, Problem> {
     let mut owners: BTreeMap<i64, OwnerChange<'a>> = BTreeMap::new();
     for job in brought {
-        let is_new = put_job(transaction, job)?;
+        let number = integer("the job's number", job.number.0)?;
+        let tasks = changes.remove(&number).unwrap_or_default();
+        let is_new = put_job(transaction, number, job, tasks.count())?;
         let owner = owners.entry(i64::from(job.owner.0)).or_default();
         owner.name = Some(&job.owner_name);
         owner.jobs += i64::from(is_new);
+        owner.tasks.merge(tasks);
     }
     let mut change = transaction
         .prepare_cached("UPDATE jobs SET kept = kept + ?2 WHERE job = ?1 RETURNING owner, kept, ended, purged")?;
     let mut remove = transaction.prepare_cached("DELETE FROM jobs WHERE job = ?1")?;
     for (job, tasks) in changes {
-        let kept_change: i64 = tasks.states.iter().sum();
+        let kept_change = tasks.count();
         let found = change
             .query_row((job, kept_change), |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?, row.get(3)?))
@@ -257,24 +263,38 @@ fn apply_jobs<'a>(
 }
 
 /// Adds a job, or brings what is known of it up to date; whether it was added.
-fn put_job(transaction: &Transaction<'_>, job: &ArchivedJob) -> Result<bool, Problem> {
-    let ArchivedJob { number, owner, owner_name: _, name, key, opened, closed, ended, digest, tasks, counts } = job;
-    let number = integer("the job's number", number.0)?;
+fn put_job(transaction: &Transaction<'_>, number: i64, job: &ArchivedJob, kept: i64) -> Result<bool, Problem> {
+    let ArchivedJob {
+        number: _,
+        owner,
+        owner_name: _,
+        name,
+        labels,
+        key,
+        opened,
+        closed,
+        ended,
+        digest,
+        tasks,
+        counts,
+    } = job;
     let ended = ended.map(milliseconds);
+    let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<serde_json::Value>();
     let succeeded = integer("the number of tasks", counts.succeeded)?;
     let failed = integer("the number of tasks", counts.failed)?;
     let cancelled = integer("the number of tasks", counts.cancelled)?;
     let expired = integer("the number of tasks", counts.expired)?;
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO jobs (job, owner, name, key, opened, closed, ended, digest, tasks, succeeded, failed, cancelled,
-             expired, kept)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0)
+        "INSERT INTO jobs (job, owner, name, labels, key, opened, closed, ended, digest, tasks, succeeded, failed,
+             cancelled, expired, kept)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT (job) DO NOTHING",
     )?;
     let added = insert.execute(params![
         number,
         owner.0,
         name,
+        labels.to_string(),
         key.as_ref().map(|key| &key.0[..]),
         milliseconds(*opened),
         closed,
@@ -285,14 +305,15 @@ fn put_job(transaction: &Transaction<'_>, job: &ArchivedJob) -> Result<bool, Pro
         failed,
         cancelled,
         expired,
+        kept,
     ])?;
     if added == 0 {
         let mut update = transaction.prepare_cached(
             "UPDATE jobs SET closed = ?2, ended = ?3, digest = ?4, tasks = ?5, succeeded = ?6, failed = ?7,
-                 cancelled = ?8, expired = ?9
+                 cancelled = ?8, expired = ?9, kept = kept + ?10
              WHERE job = ?1",
         )?;
-        update.execute(params![number, closed, ended, digest, tasks, succeeded, failed, cancelled, expired])?;
+        update.execute(params![number, closed, ended, digest, tasks, succeeded, failed, cancelled, expired, kept])?;
     }
     Ok(added > 0)
 }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use task_messenger_core::{
     ids::{JobNumber, OwnerNumber, TaskId, TaskNumber, TemplateNumber},
+    query::JobFilter,
     record::JobKey,
     task::TaskState,
     template::{Kind, RetryPolicy, Template},
-    time::WallTime,
     values::Value,
 };
 
@@ -19,8 +19,8 @@ use super::{
     error::Problem,
     pool::Pool,
     rows::{
-        ArchivedJob, ArchivedTask, ArchivedTemplate, FinalCounts, Totals, integer, job_key, optional_time, state, time,
-        unsigned,
+        ArchivedJob, ArchivedTask, ArchivedTemplate, FinalCounts, Totals, integer, job_key, labels, optional_time,
+        state, time, unsigned,
     },
 };
 
@@ -35,17 +35,15 @@ pub struct Reader {
 
 /// Which jobs are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobFilter {
+pub struct JobQuestion {
     /// Only this owner's.
     pub owner: Option<OwnerNumber>,
     /// Only those before this one: where the last page ended.
     pub before: Option<JobNumber>,
     /// Only those whose name contains this, whatever the case.
     pub name_contains: Option<String>,
-    /// Only those with a task that came to this end.
-    pub state: Option<TaskState>,
-    /// Only those opened at this time or later.
-    pub since: Option<WallTime>,
+    /// Only those of which this is true.
+    pub filter: JobFilter,
     /// At most this many.
     pub limit: u32,
 }
@@ -55,7 +53,7 @@ pub struct JobFilter {
 pub struct JobPage {
     /// The jobs, newest first. There may be none although more follow.
     pub jobs: Vec<KeptJob>,
-    /// Unless this is the last page: what to ask for as [`JobFilter::before`].
+    /// Unless this is the last page: what to ask for as [`JobQuestion::before`].
     pub next: Option<JobNumber>,
 }
 
@@ -117,8 +115,8 @@ impl Reader {
     }
 
     /// Jobs, newest first.
-    pub fn jobs(&self, filter: &JobFilter) -> Result<JobPage, ArchiveError> {
-        self.ask(|connection| jobs(connection, filter))
+    pub fn jobs(&self, question: &JobQuestion) -> Result<JobPage, ArchiveError> {
+        self.ask(|connection| jobs(connection, question))
     }
 
     /// A task with its payload and outcome.
@@ -216,7 +214,7 @@ impl Reader {
 
 /// The columns of a job, and where they come from.
 const JOB: &str =
-    "jobs.job, jobs.owner, owners.name, jobs.name, jobs.key, jobs.opened, jobs.closed, jobs.ended, jobs.digest,
+    "jobs.job, jobs.owner, owners.name, jobs.name, jobs.labels, jobs.key, jobs.opened, jobs.closed, jobs.ended, jobs.digest,
     jobs.tasks, jobs.succeeded, jobs.failed, jobs.cancelled, jobs.expired, jobs.kept
     FROM jobs LEFT JOIN owners ON owners.owner = jobs.owner";
 
@@ -226,15 +224,16 @@ fn kept_job(row: &Row<'_>) -> rusqlite::Result<KeptJob> {
         owner: OwnerNumber(row.get(1)?),
         owner_name: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
         name: row.get(3)?,
-        key: job_key(row, 4)?,
-        opened: time(row, 5)?,
-        closed: row.get(6)?,
-        ended: optional_time(row, 7)?,
-        digest: row.get(8)?,
-        tasks: row.get(9)?,
-        counts: counts(row, 10)?,
+        labels: labels(row, 4)?,
+        key: job_key(row, 5)?,
+        opened: time(row, 6)?,
+        closed: row.get(7)?,
+        ended: optional_time(row, 8)?,
+        digest: row.get(9)?,
+        tasks: row.get(10)?,
+        counts: counts(row, 11)?,
     };
-    Ok(KeptJob { job, kept: unsigned(row, 14)? })
+    Ok(KeptJob { job, kept: unsigned(row, 15)? })
 }
 
 fn counts(row: &Row<'_>, first: usize) -> rusqlite::Result<FinalCounts> {
@@ -246,8 +245,8 @@ fn counts(row: &Row<'_>, first: usize) -> rusqlite::Result<FinalCounts> {
     })
 }
 
-fn jobs(connection: &Connection, filter: &JobFilter) -> Result<JobPage, Problem> {
-    let JobFilter { owner, before, name_contains, state, since, limit } = filter;
+fn jobs(connection: &Connection, question: &JobQuestion) -> Result<JobPage, Problem> {
+    let JobQuestion { owner, before, name_contains, filter, limit } = question;
     let before = before.map_or(Ok(i64::MAX), |before| integer("the job's number", before.0))?;
     let of_owner = if owner.is_some() { "AND jobs.owner = ?2" } else { "AND ?2 IS NULL" };
     let mut statement = connection.prepare_cached(&format!(
@@ -266,21 +265,25 @@ fn jobs(connection: &Connection, filter: &JobFilter) -> Result<JobPage, Problem>
         let job = kept_job(row)?;
         looked_at += 1;
         last = Some(job.job.number);
-        let is_wanted = part.as_ref().is_none_or(|part| job.job.name.to_lowercase().contains(part))
-            && state.is_none_or(|state| job.job.counts.get(state) > 0)
-            && since.is_none_or(|since| job.job.opened >= since);
-        if is_wanted {
+        if part.as_ref().is_none_or(|part| job.job.name.to_lowercase().contains(part)) && takes(filter, &job.job) {
             page.jobs.push(job);
         }
     }
     Ok(page)
 }
 
+fn takes(filter: &JobFilter, job: &ArchivedJob) -> bool {
+    let JobFilter { state, since, labels } = filter;
+    state.is_none_or(|state| job.counts.get(state) > 0)
+        && since.is_none_or(|since| job.opened >= since)
+        && labels.iter().all(|(key, value)| job.labels.get(key) == Some(value))
+}
+
 /// The columns of a task without its values.
 const TASK: &str =
     "task, job, task_index, state, template, attempts, failures, crashes, delivered, submitted, finished,
-    payload_bytes, files";
-const TASK_COLUMNS: usize = 13;
+    payload_bytes, outcome_bytes, files";
+const TASK_COLUMNS: usize = 14;
 
 struct TaskRow {
     task: ArchivedTask,
@@ -301,10 +304,11 @@ impl TaskRow {
             submitted: optional_time(row, 9)?,
             finished: time(row, 10)?,
             payload_bytes: unsigned(row, 11)?,
+            outcome_bytes: row.get::<_, Option<i64>>(12)?.map(|_| unsigned(row, 12)).transpose()?,
             payload: None,
             outcome: None,
         };
-        Ok(Self { task, files: row.get(12)? })
+        Ok(Self { task, files: row.get(13)? })
     }
 }
 

@@ -5,6 +5,7 @@ use std::{ops::AddAssign, sync::Arc};
 use rusqlite::{Row, types::Type};
 use task_messenger_core::{
     ids::{JobNumber, OwnerNumber, RecordNumber, TaskId, TaskNumber, TemplateNumber},
+    labels::Labels,
     record::JobKey,
     task::TaskState,
     template::Template,
@@ -44,6 +45,8 @@ pub struct ArchivedJob {
     pub owner_name: String,
     /// Its name.
     pub name: String,
+    /// What people attached to it.
+    pub labels: Labels,
     /// The key that its client made, if the job is to be found by it.
     pub key: Option<JobKey>,
     /// When it was opened.
@@ -127,9 +130,11 @@ pub struct ArchivedTask {
     pub finished: WallTime,
     /// Its payload's length in bytes, whether it is kept or not.
     pub payload_bytes: u64,
+    /// Its last outcome's length in bytes, if there is one, whether it is kept or not.
+    pub outcome_bytes: Option<u64>,
     /// Its payload, if it is kept (and was asked for).
     pub payload: Option<Value>,
-    /// The last outcome as the worker sent it, if there is one (and was asked for).
+    /// Its last outcome as the worker sent it, if it is kept (and was asked for).
     pub outcome: Option<Value>,
 }
 
@@ -231,6 +236,12 @@ pub(super) fn state_position(state: TaskState) -> Option<usize> {
 
 fn final_states() -> [TaskState; 4] {
     [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled, TaskState::Expired]
+}
+
+pub(super) fn labels(row: &Row<'_>, column: usize) -> rusqlite::Result<Labels> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
 
 pub(super) fn job_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<JobKey>> {

@@ -18,11 +18,13 @@ CREATE TABLE owners (
     bytes INTEGER NOT NULL
 ) STRICT;
 
--- Jobs with tasks here, or at their end. `kept` counts the tasks that are here, the others all that it ever had.
+-- Jobs with tasks here, or at their end. `kept` counts the tasks that are here, the others all that it ever had. `labels`
+-- is a JSON object.
 CREATE TABLE jobs (
     job INTEGER PRIMARY KEY,
     owner INTEGER NOT NULL,
     name TEXT NOT NULL,
+    labels TEXT NOT NULL,
     key BLOB,
     opened INTEGER NOT NULL,
     closed INTEGER NOT NULL,
@@ -55,8 +57,9 @@ CREATE TABLE templates (
     body BLOB NOT NULL
 ) STRICT;
 
--- Tasks at their end, by their number among all tasks. `bytes` is the length of those values that are kept, `files` how
--- many of them lie in files of their own (then the column is NULL, and `files` has a row).
+-- Tasks at their end, by their number among all tasks. `payload_bytes` and `outcome_bytes` are lengths, whether the value is
+-- kept or not; `bytes` is that of both that are kept; `files` is how many of those lie in files of their own (then the
+-- column is NULL, and the table `files` has a row).
 CREATE TABLE tasks (
     task INTEGER PRIMARY KEY,
     job INTEGER NOT NULL,
@@ -88,13 +91,12 @@ CREATE TABLE files (
 ) WITHOUT ROWID, STRICT;
 
 -- What is known of each run of 8,192 task numbers, so that old and delivered tasks are found without an index over all.
--- No task ended before `oldest` or after `newest`.
+-- No task of it ended before `oldest`.
 CREATE TABLE spans (
     span INTEGER PRIMARY KEY,
     tasks INTEGER NOT NULL,
     undelivered INTEGER NOT NULL,
-    oldest INTEGER NOT NULL,
-    newest INTEGER NOT NULL
+    oldest INTEGER NOT NULL
 ) STRICT;
 
 -- For people.
@@ -103,6 +105,7 @@ SELECT
     jobs.job,
     owners.name AS owner,
     jobs.name,
+    jobs.labels,
     strftime('%Y-%m-%dT%H:%M:%fZ', jobs.opened / 1000.0, 'unixepoch') AS opened,
     strftime('%Y-%m-%dT%H:%M:%fZ', jobs.ended / 1000.0, 'unixepoch') AS ended,
     jobs.tasks,

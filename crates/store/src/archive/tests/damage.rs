@@ -127,7 +127,13 @@ fn a_process_that_died_while_it_made_the_archive_left_nothing_that_is_in_the_way
         let place = Place::new();
         fs::write(place.path(), b"").unwrap();
         Connection::open(place.path()).unwrap().execute_batch(beginning).unwrap();
-        place.open().append(&batch(1, 1, [task(1, 1, 0)].into_iter())).unwrap();
+        let mut archive = place.open();
+        archive.append(&batch(1, 1, [task(1, 1, 0)].into_iter())).unwrap();
+        // FULL: each commit is synced.
+        let synchronous =
+            archive.connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(synchronous, 2);
+        drop(archive);
         assert_eq!(place.open().totals().tasks.succeeded, 1);
         assert_eq!(settings(&place), usual, "{beginning}");
     }

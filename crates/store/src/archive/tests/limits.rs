@@ -195,7 +195,7 @@ fn threads_read_whole_batches_while_another_writes() {
                         let results = reader.results(JobNumber(1), 0, u32::MAX, u64::MAX).unwrap().tasks.len();
                         assert_eq!(results % 500, 0);
                         let job = reader.job(JobNumber(1)).unwrap().unwrap();
-                        assert!(job.kept % 500 == 0 && job.kept >= results as u64);
+                        assert!(job.kept.is_multiple_of(500) && job.kept >= results as u64);
                         seen.insert(job.kept);
                     }
                     seen.len()
@@ -231,7 +231,9 @@ fn other_tools_see_words_and_times() {
         .unwrap();
     assert_eq!(row, "1.3 failed skill skill-1 1970-01-01T00:00:00.505Z 1970-01-01T00:00:01.005Z 5 the output");
     let row: String = tool
-        .query_row("SELECT concat_ws(' ', job, owner, name, opened, ended, kept) FROM job_list", [], |row| row.get(0))
+        .query_row("SELECT concat_ws(' ', job, owner, name, labels, opened, ended, kept) FROM job_list", [], |row| {
+            row.get(0)
+        })
         .unwrap();
-    assert_eq!(row, "1 owner-1 Job 1 1970-01-01T00:00:01.000Z 1");
+    assert_eq!(row, "1 owner-1 Job 1 {\"label 0\":\"\\\"1\\\"\"} 1970-01-01T00:00:01.000Z 1");
 }

@@ -68,7 +68,8 @@ fn job(number: u64) -> ArchivedJob {
         owner: OwnerNumber((number % 3) as u32),
         owner_name: format!("owner-{}", number % 3),
         name: format!("Job {number}"),
-        key: number.is_multiple_of(2).then(|| JobKey([number as u8; 16])),
+        labels: (0..number % 3).map(|label| (format!("label {label}"), format!("\"{}\"", number % 2))).collect(),
+        key: number.is_multiple_of(2).then_some(JobKey([number as u8; 16])),
         opened: WallTime(1000 * number),
         closed: false,
         ended: None,
@@ -112,6 +113,7 @@ fn task(number: u64, job: u64, index: u32) -> ArchivedTask {
         submitted: Some(WallTime(500 + number)),
         finished: WallTime(1000 + number),
         payload_bytes: 5,
+        outcome_bytes: Some(10),
         payload: Some(Value::Inline(Bytes::from_static(b"input"))),
         outcome: Some(Value::Inline(Bytes::from_static(b"the output"))),
     }

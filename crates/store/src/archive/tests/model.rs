@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use task_messenger_core::query::JobFilter;
+
 use super::*;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -101,8 +103,8 @@ impl Model {
 
     pub(super) fn totals(&self, owner: Option<OwnerNumber>) -> Totals {
         let is_of_owner = |job: &JobNumber| owner.is_none_or(|owner| self.jobs[job].owner == owner);
-        let mut totals = Totals::default();
-        totals.jobs = self.jobs.keys().filter(|job| is_of_owner(job)).count() as u64;
+        let jobs = self.jobs.keys().filter(|job| is_of_owner(job)).count() as u64;
+        let mut totals = Totals { jobs, ..Totals::default() };
         for task in self.tasks.values().filter(|task| is_of_owner(&task.id.job)) {
             totals.bytes += task.kept_bytes();
             let FinalCounts { succeeded, failed, cancelled, expired } = &mut totals.tasks;
@@ -170,23 +172,31 @@ impl Model {
     }
 
     fn check_listings(&self, reader: &Reader) {
-        let all = JobFilter { owner: None, before: None, name_contains: None, state: None, since: None, limit: 2 };
-        let filters = [
+        let filter = JobFilter::default();
+        let all = JobQuestion { owner: None, before: None, name_contains: None, filter: filter.clone(), limit: 2 };
+        let label = ("label 1".to_owned(), "\"1\"".to_owned());
+        let failed = JobFilter { state: Some(TaskState::Failed), ..filter.clone() };
+        let late = JobFilter { since: Some(WallTime(3000)), ..filter.clone() };
+        let labelled = JobFilter { labels: [label].into(), ..filter };
+        let questions = [
             all.clone(),
-            JobFilter { owner: Some(OwnerNumber(1)), limit: 1, ..all.clone() },
-            JobFilter { state: Some(TaskState::Failed), ..all.clone() },
-            JobFilter { since: Some(WallTime(3000)), name_contains: Some("JOB".to_owned()), ..all.clone() },
-            JobFilter { name_contains: Some("b 4".to_owned()), ..all },
+            JobQuestion { owner: Some(OwnerNumber(1)), limit: 1, ..all.clone() },
+            JobQuestion { filter: failed, ..all.clone() },
+            JobQuestion { filter: late, name_contains: Some("JOB".to_owned()), ..all.clone() },
+            JobQuestion { filter: labelled, ..all.clone() },
+            JobQuestion { name_contains: Some("b 4".to_owned()), ..all },
         ];
-        for mut filter in filters {
+        for mut question in questions {
+            let JobFilter { state, since, labels } = &question.filter;
             let matches = |job: &&ArchivedJob| {
-                filter.owner.is_none_or(|owner| owner == job.owner)
-                    && filter.state.is_none_or(|state| job.counts.get(state) > 0)
-                    && filter.since.is_none_or(|since| job.opened >= since)
-                    && filter
+                question.owner.is_none_or(|owner| owner == job.owner)
+                    && state.is_none_or(|state| job.counts.get(state) > 0)
+                    && since.is_none_or(|since| job.opened >= since)
+                    && question
                         .name_contains
                         .as_ref()
                         .is_none_or(|part| job.name.to_lowercase().contains(&part.to_lowercase()))
+                    && labels.iter().all(|label| job.labels.iter().any(|other| other == label))
                     && !self.purged.contains(&job.number)
             };
             let expected: Vec<_> = self
@@ -198,13 +208,13 @@ impl Model {
                 .collect();
             let mut found = Vec::new();
             loop {
-                let page = reader.jobs(&filter).unwrap();
-                assert!(page.jobs.len() <= filter.limit as usize);
+                let page = reader.jobs(&question).unwrap();
+                assert!(page.jobs.len() <= question.limit as usize);
                 found.extend(page.jobs);
                 if page.next.is_none() {
                     break;
                 }
-                filter.before = page.next;
+                question.before = page.next;
             }
             assert_eq!(found, expected);
         }
@@ -252,7 +262,7 @@ fn check_sums(archive: &Archive) {
              EXCEPT SELECT task >> 13, count(*), sum(delivered = 0) FROM tasks GROUP BY 1)",
         "SELECT count(*) FROM (SELECT task >> 13, count(*), sum(delivered = 0) FROM tasks GROUP BY 1
              EXCEPT SELECT span, tasks, undelivered FROM spans)",
-        "SELECT count(*) FROM tasks JOIN spans ON span = task >> 13 WHERE finished NOT BETWEEN oldest AND newest",
+        "SELECT count(*) FROM tasks JOIN spans ON span = task >> 13 WHERE finished < oldest",
         "SELECT count(*) FROM jobs WHERE kept <> (SELECT count(*) FROM tasks WHERE tasks.job = jobs.job)",
         "SELECT count(*) FROM templates
              WHERE tasks <> (SELECT count(*) FROM tasks WHERE tasks.template = templates.template)",

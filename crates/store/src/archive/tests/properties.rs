@@ -60,6 +60,7 @@ fn any_task() -> impl Strategy<Value = ArchivedTask> {
                 submitted: delivered.then_some(WallTime(finished)),
                 finished: WallTime(finished),
                 payload_bytes: payload.as_ref().map_or(1 << 20, Value::len),
+                outcome_bytes: outcome.as_ref().map(Value::len).or(delivered.then_some(3)),
                 payload: numbered(payload, 0),
                 outcome: numbered(outcome, 1),
                 ..task(number, job, index)

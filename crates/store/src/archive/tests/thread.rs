@@ -142,7 +142,7 @@ fn purged_old_and_excess_tasks_go_and_the_file_gets_small_again() {
     let large = |number: u64, job| ArchivedTask {
         delivered: true,
         outcome: Some(Value::Inline(Bytes::from(vec![1; 4000]))),
-        payload: (number % 100 == 0).then_some(Value::External { file: number, length: 300_000 }),
+        payload: number.is_multiple_of(100).then_some(Value::External { file: number, length: 300_000 }),
         ..task(number, job, number as u32)
     };
     append(&thread, batch(1, 1, (0..3_000).map(|number| large(number, 1))));
