@@ -56,7 +56,7 @@ impl Scene {
 
     /// Runs 100 tasks beside killers, which kill what is in these files too; they must end as dead letters.
     fn run_beside(mut self, killers: &[&str]) {
-        let input: String = (0..100).map(|number| format!("{number}\n")).collect();
+        let input = (0..100).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
         let mut map = self.site.invoke(&["map", "--", "sh", "-c", "sleep 0.3", "sleeper"], Some(input.as_bytes()));
         wait_until("the neighbours are queued", || {
             let counts = self.site.run(&["status", "--json"]).json();

@@ -55,7 +55,9 @@ impl Liar {
 
     async fn report(&mut self, number: u64, leases: Vec<u64>, outcome: &[u8]) {
         let mut outcomes = ValuesBuilder::default();
-        leases.iter().for_each(|_| outcomes.push(outcome));
+        for _ in &leases {
+            outcomes.push(outcome);
+        }
         let outcomes = outcomes.take().bytes().clone();
         let statuses = vec![1; leases.len()].into();
         self.link.writer.push(Outcomes { number, leases, statuses, outcomes }).unwrap();

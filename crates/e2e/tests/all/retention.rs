@@ -32,7 +32,7 @@ fn purging_forgets_what_is_over_and_nothing_else() {
     let _worker = site.worker("one");
     site.log_in();
     let waiting = site.run(&["submit", "--delay", "1h", "--", "true"]).ended_with(0).text().trim().to_owned();
-    let input: String = (0..1_000).map(|number| format!("{number}\n")).collect();
+    let input = (0..1_000).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
     site.run_with(&["map", "--", "true"], Some(input.as_bytes())).ended_with(0);
     assert_eq!(site.run(&["purge", "--older-than", "1h", "--json"]).ended_with(0).json()["tasks"], 0);
     assert_eq!(site.run(&["purge", "--older-than", "0s"]).ended_with(0).text(), "1000 tasks forgotten\n");

@@ -9,7 +9,9 @@ use proptest::{
 use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, OwnerNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
     labels::Labels,
-    record::{Idempotency, JobKey, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict},
+    record::{
+        Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict, Work, WorkerMode,
+    },
     template::{Kind, RetryPolicy, Template},
     time::WallTime,
     values::{Values, ValuesBuilder},
@@ -83,10 +85,12 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
                 first_task: TaskNumber(1000),
                 first_index: 9,
                 template: TemplateNumber(5),
+                not_before: None,
+                deadline: Some(WallTime(301)),
                 payloads: values(&[b"one", b""], &[(4, 1 << 20)]),
                 time,
             },
-            b"\x13\x05\x07\xe8\x07\x09\x05\xac\x02\x03\x06one\x00\x81\x80\x80\x01\x04".to_vec(),
+            b"\x17\x05\x07\xe8\x07\x09\x05\x00\x01\xad\x02\xac\x02\x03\x06one\x00\x81\x80\x80\x01\x04".to_vec(),
         ),
         (Record::JobClosed { job: JobNumber(7) }, vec![2, 6, 7]),
         (
@@ -111,7 +115,7 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
             b"\x13\x08\xac\x02\x03\x50\x00\x00\x01\x02\x02\xe8\x07\x03\x04ok\x00\x02x".to_vec(),
         ),
         (
-            Record::Released { leases: vec![LeaseNumber(3)], reason: ReleaseReason::Silence, time },
+            Record::Released { leases: vec![LeaseNumber(3)], reason: ReleaseReason::Removed, time },
             vec![6, 9, 2, 0xac, 0x02, 1, 6],
         ),
         (
@@ -146,6 +150,37 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
                 time,
             },
             worker_enrolled,
+        ),
+        (Record::Due { at: time, first_task: TaskNumber(5) }, vec![4, 16, 0xac, 0x02, 5]),
+        (Record::Expired { at: time, first_task: TaskNumber(5) }, vec![4, 17, 0xac, 0x02, 5]),
+        (
+            Record::Cancelled { tasks: Work::Tasks(vec![TaskNumber(1), TaskNumber(2)]), time },
+            vec![7, 18, 0xac, 0x02, 0, 2, 2, 0],
+        ),
+        (Record::Requeued { tasks: Work::Job(JobNumber(7)), time }, vec![5, 19, 0xac, 0x02, 1, 7]),
+        (
+            Record::WorkerLost {
+                worker: WorkerNumber(2),
+                silent: true,
+                ends: vec![
+                    (LeaseNumber(3), Loss::Unstarted),
+                    (LeaseNumber(4), Loss::Crashed),
+                    (LeaseNumber(5), Loss::Failed),
+                    (LeaseNumber(6), Loss::Retry { backoff_milliseconds: 1000 }),
+                ],
+                time,
+            },
+            vec![16, 20, 2, 1, 0xac, 0x02, 4, 6, 0, 0, 1, 0, 2, 0, 3, 0xe8, 0x07],
+        ),
+        (
+            Record::WorkerStarted { worker: WorkerNumber(2), incarnation: 128, time },
+            vec![6, 21, 2, 0x80, 0x01, 0xac, 0x02],
+        ),
+        (Record::WorkerSet { worker: WorkerNumber(2), mode: WorkerMode::Draining }, vec![3, 22, 2, 2]),
+        (Record::WorkerRemoved { worker: WorkerNumber(2), time }, vec![4, 23, 2, 0xac, 0x02]),
+        (
+            Record::Purged { jobs: vec![JobNumber(3), JobNumber(4), JobNumber(6)], time },
+            vec![7, 24, 0xac, 0x02, 3, 6, 0, 2],
         ),
     ]
 }
@@ -191,8 +226,8 @@ fn what_is_no_record_is_refused() {
     // More tasks than bytes, so that nothing is allocated for them.
     assert_eq!(refused(&[6, 11, 255, 255, 255, 255, 1]), DecodeError::Truncated { field: "task" });
     // Two values announced, one there.
-    assert_eq!(refused(&[8, 5, 1, 1, 0, 1, 0, 2, 0]), DecodeError::Values { count: 2, length: 1 });
-    assert_eq!(refused(&[8, 5, 1, 1, 0, 1, 0, 1, 2]), DecodeError::Values { count: 1, length: 1 });
+    assert_eq!(refused(&[10, 5, 1, 1, 0, 1, 0, 0, 0, 2, 0]), DecodeError::Values { count: 2, length: 1 });
+    assert_eq!(refused(&[10, 5, 1, 1, 0, 1, 0, 0, 0, 1, 2]), DecodeError::Values { count: 1, length: 1 });
 }
 
 #[test]
@@ -236,6 +271,23 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Just(Verdict::Succeeded),
         Just(Verdict::Failed),
         any::<u64>().prop_map(|backoff_milliseconds| Verdict::Retry { backoff_milliseconds }),
+        Just(Verdict::Cancelled),
+    ]
+}
+
+fn loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![
+        Just(Loss::Unstarted),
+        Just(Loss::Crashed),
+        Just(Loss::Failed),
+        any::<u64>().prop_map(|backoff_milliseconds| Loss::Retry { backoff_milliseconds }),
+    ]
+}
+
+fn work() -> impl Strategy<Value = Work> {
+    prop_oneof![
+        any::<u64>().prop_map(|job| Work::Job(JobNumber(job))),
+        numbers().prop_map(|tasks| Work::Tasks(tasks.into_iter().map(TaskNumber).collect())),
     ]
 }
 
@@ -256,26 +308,35 @@ fn template() -> impl Strategy<Value = Template> {
     )
 }
 
-/// Any record that carries lists or values; the others have no shape to speak of.
 fn labels() -> impl Strategy<Value = Labels> {
     btree_map(".{0,4}", ".{0,8}", 0..4)
 }
 
+/// Any record that carries lists or values; the others have no shape to speak of.
 fn any_record() -> impl Strategy<Value = Record> {
     let time = any::<u64>().prop_map(WallTime);
     prop_oneof![
         (any::<u32>(), template())
             .prop_map(|(number, template)| Record::TemplateAdded { number: TemplateNumber(number), template }),
-        (any::<(u64, u64, u32, u32)>(), any_values(), time.clone()).prop_map(
-            |((job, task, first_index, template), payloads, time)| Record::Submitted {
+        (any::<(u64, u64, u32, u32)>(), any::<[Option<u64>; 2]>(), any_values(), time.clone()).prop_map(
+            |((job, task, first_index, template), times, payloads, time)| Record::Submitted {
                 job: JobNumber(job),
                 first_task: TaskNumber(task),
                 first_index,
                 template: TemplateNumber(template),
+                not_before: times[0].map(WallTime),
+                deadline: times[1].map(WallTime),
                 payloads,
                 time,
             }
         ),
+        (any::<(u32, bool)>(), vec((any::<u64>().prop_map(LeaseNumber), loss()), 0..20), time.clone()).prop_map(
+            |((worker, silent), ends, time)| Record::WorkerLost { worker: WorkerNumber(worker), silent, ends, time }
+        ),
+        (work(), time.clone()).prop_map(|(tasks, time)| Record::Cancelled { tasks, time }),
+        (work(), time.clone()).prop_map(|(tasks, time)| Record::Requeued { tasks, time }),
+        (numbers(), time.clone())
+            .prop_map(|(jobs, time)| Record::Purged { jobs: jobs.into_iter().map(JobNumber).collect(), time }),
         (any::<(u32, u64)>(), numbers(), time.clone()).prop_map(|((worker, lease), tasks, time)| Record::Dispatched {
             worker: WorkerNumber(worker),
             first_lease: LeaseNumber(lease),
@@ -330,7 +391,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..300), kind in 0..20_u8, offset in 0..310_usize) {
+    fn no_bytes_make_it_panic(bytes in vec(any::<u8>(), 0..300), kind in 0..30_u8, offset in 0..310_usize) {
         let _ = decode(&Bytes::from(bytes.clone()), offset);
         let mut body = vec![kind];
         body.extend(bytes);

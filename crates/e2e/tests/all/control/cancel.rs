@@ -113,7 +113,7 @@ fn a_job_that_is_cancelled_half_way_runs_nothing_more_gets_nothing_more_and_its_
     site.log_in();
     let file = site.path("ran");
     let script = format!("echo x >> {}; sleep 0.03", file.display());
-    let input: String = (0..500).map(|number| format!("{number}\n")).collect();
+    let input = (0..500).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
     let map = site.invoke(&["map", "--", "sh", "-c", &script], Some(input.as_bytes()));
     let ran = || std::fs::read_to_string(&file).unwrap_or_default().lines().count();
     wait_until("some of it has run", || ran() >= 30);

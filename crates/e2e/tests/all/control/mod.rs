@@ -35,7 +35,7 @@ fn submit_held(site: &Site, held: &Held, name: &str) -> String {
 fn submit_many_held(site: &Site, held: &Held, names: &[&str]) -> String {
     let arguments = held.arguments("{}");
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let lines = names.iter().map(|name| format!("{name}\n")).collect::<Vec<_>>().concat();
     let before = jobs(site);
     let mut map = site.invoke(&[&["map", "--", "sh"], &words[..]].concat(), Some(lines.as_bytes()));
     let mut job = String::new();
