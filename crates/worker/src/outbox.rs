@@ -109,7 +109,8 @@ impl Outbox {
     /// The file can't be read or written.
     pub fn open(path: &Path, store: [u8; 16], worker: u32) -> io::Result<Self> {
         let (file, blocks) = OutboxFile::open(path, store, worker)?;
-        let mut outbox = Self { entries: VecDeque::new(), file, bytes: 0, count: 0, number: 0, sent: 0, longest: u64::MAX };
+        let mut outbox =
+            Self { entries: VecDeque::new(), file, bytes: 0, count: 0, number: 0, sent: 0, longest: u64::MAX };
         for block in blocks {
             outbox.add(block, true);
         }

@@ -153,7 +153,10 @@ impl Worker {
             if let Some(exit) = self.turn().await {
                 self.save_outbox();
                 if self.outbox_failures > 0 {
-                    tracing::error!(outcomes = self.outbox.count(), "outcomes are lost with this process: their tasks run again");
+                    tracing::error!(
+                        outcomes = self.outbox.count(),
+                        "outcomes are lost with this process: their tasks run again"
+                    );
                 }
                 if let Link::Up(session) = &mut self.link {
                     _ = timeout(CLOSING, session.writer.close()).await;
@@ -245,4 +248,13 @@ fn incarnation(mut random: [u8; 16]) -> [u8; 16] {
         random[0] = 1;
     }
     random
+}
+
+#[cfg(test)]
+#[test]
+fn an_incarnation_is_never_zero_where_it_counts() {
+    assert_eq!(incarnation([7; 16]), [7; 16]);
+    let mut random = [0; 16];
+    random[8] = 5;
+    assert_ne!(incarnation(random)[..8], [0; 8]);
 }

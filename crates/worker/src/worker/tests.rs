@@ -1,6 +1,9 @@
 //! Against a manager made for it, over memory.
 
+mod cancelling;
+mod claims;
 mod harness;
+mod waiting;
 
 use std::{
     fs,
@@ -137,60 +140,6 @@ async fn a_lost_link_loses_nothing_and_what_the_manager_drops_is_stopped() {
 }
 
 #[tokio::test]
-async fn the_window_follows_how_long_tasks_take() {
-    static SLOW: AtomicBool = AtomicBool::new(false);
-    let place = Place::new(2);
-    let work = skills(|_, context| {
-        while SLOW.load(Ordering::Relaxed) && !context.expired() {
-            std::thread::yield_now();
-        }
-        Ok(Vec::new())
-    });
-    let exit = place
-        .work(work, async |mut manager, trigger| {
-            let mut peer = manager.resume(&[]).await;
-            peer.define(1, &Template::of_skill("function")).await;
-            let mut lease = 1;
-            while peer.window < 1_000 {
-                peer.assign(1, lease, &[""; 50]).await;
-                lease += 50;
-                let mut left = 50;
-                while left > 0 {
-                    if let Message::Outcomes(outcomes) = peer.next_word().await {
-                        left -= outcomes.leases.len();
-                        peer.take(outcomes.number).await;
-                    }
-                }
-                assert!(lease < 100_000, "the window stays at {}", peer.window);
-            }
-            // Now they take for ever: the worker asks for no more than it runs, and gives back what waits.
-            SLOW.store(true, Ordering::Relaxed);
-            peer.assign(1, lease, &[""; 500]).await;
-            let mut given_back = Vec::new();
-            while peer.window > 2 || given_back.len() < 498 {
-                match peer.next().await {
-                    Message::Window(window) => peer.window = window.slots,
-                    Message::GivenBack(given) => given_back.extend(given.leases),
-                    Message::Started(_) => (),
-                    other => panic!("{other:?}"),
-                }
-            }
-            assert_eq!((peer.window, given_back.len()), (2, 498));
-            SLOW.store(false, Ordering::Relaxed);
-            let mut ended = 0;
-            while ended < 2 {
-                if let Message::Outcomes(outcomes) = peer.next_word().await {
-                    ended += outcomes.leases.len();
-                    peer.take(outcomes.number).await;
-                }
-            }
-            trigger.request(Cause::Terminate);
-        })
-        .await;
-    assert_eq!(exit, 0);
-}
-
-#[tokio::test]
 async fn a_stop_gives_back_what_waits_and_lets_finish_what_runs() {
     let place = Place::new(1);
     let files: Vec<PathBuf> = ["a", "b"].iter().map(|name| place.path(name)).collect();
@@ -250,6 +199,32 @@ async fn what_outlasts_the_grace_is_ended_and_given_back() {
             peer.is_left().await;
         })
         .await;
+    assert_eq!(exit, 0);
+}
+
+#[tokio::test]
+async fn a_skill_that_outlasts_the_grace_and_cannot_be_stopped_is_given_back_and_charged_to_nobody() {
+    static RELEASE: AtomicBool = AtomicBool::new(false);
+    let mut place = Place::new(1);
+    place.config.shutdown.grace = ConfigDuration(Duration::from_millis(100));
+    let work = skills(|_, _| {
+        while !RELEASE.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        Ok(Vec::new())
+    });
+    let exit = place
+        .work(work, async |mut manager, trigger| {
+            let mut peer = manager.resume(&[]).await;
+            peer.define(1, &Template::of_skill("function")).await;
+            peer.assign(1, 1, &[""]).await;
+            assert_eq!(peer.started().await, [1]);
+            trigger.request(Cause::Terminate);
+            assert_eq!(peer.given_back().await, [1]);
+            peer.is_left().await;
+        })
+        .await;
+    RELEASE.store(true, Ordering::Relaxed);
     assert_eq!(exit, 0);
 }
 

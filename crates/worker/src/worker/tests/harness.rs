@@ -37,6 +37,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Place {
     directory: tempfile::TempDir,
     pub(super) config: WorkerConfig,
+    /// How much a link takes that nobody reads.
+    pub(super) link_bytes: usize,
 }
 
 impl Place {
@@ -49,7 +51,7 @@ impl Place {
             kill_after: ConfigDuration(Duration::from_millis(200)),
             ..WorkerConfig::default()
         };
-        Self { directory, config }
+        Self { directory, config, link_bytes: 1 << 20 }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -64,8 +66,9 @@ impl Place {
     ) -> u8 {
         let (shutdown, trigger) = Shutdown::manual();
         let (arrivals, arriving) = mpsc::unbounded_channel();
+        let link_bytes = self.link_bytes;
         let connector: Connector = Box::new(move || {
-            let (near, far) = tokio::io::duplex(1 << 20);
+            let (near, far) = tokio::io::duplex(link_bytes);
             let sent = arrivals.send(far);
             Box::pin(async move {
                 sent.map_err(|_| LinkError::Closed)?;
@@ -74,7 +77,7 @@ impl Place {
             })
         });
         let worker = Worker::new(&self.config, IDENTITY, connector, skills, shutdown).unwrap();
-        let manager = Manager { arriving, silence: Duration::from_secs(30) };
+        let manager = Manager { arriving, silence: Duration::from_secs(30), message_bytes: 4 << 20 };
         let both = async { tokio::join!(worker.run(), test(manager, trigger)).0 };
         timeout(3 * DEADLINE, both).await.expect("the worker ends")
     }
@@ -84,6 +87,7 @@ impl Place {
 pub(super) struct Manager {
     arriving: mpsc::UnboundedReceiver<DuplexStream>,
     pub(super) silence: Duration,
+    pub(super) message_bytes: u64,
 }
 
 /// The manager's end of a link.
@@ -98,10 +102,11 @@ pub(super) struct Peer {
 impl Manager {
     /// Lets the worker in and hears what it holds.
     pub(super) async fn accept(&mut self) -> Peer {
-        let stream = timeout(DEADLINE, self.arriving.recv()).await.expect("the worker connects").unwrap();
+        // Longer than any wait between attempts.
+        let stream = timeout(2 * DEADLINE, self.arriving.recv()).await.expect("the worker connects").unwrap();
         let arrival = link::accept_local(Box::new(stream), DEADLINE).await.unwrap();
-        let limits =
-            Limits { payload_bytes: 1 << 20, outcome_bytes: 1 << 20, message_bytes: 4 << 20, template_bytes: 1 << 20 };
+        let message_bytes = self.message_bytes;
+        let limits = Limits { payload_bytes: 1 << 20, outcome_bytes: 1 << 20, message_bytes, template_bytes: 1 << 20 };
         let welcome = Welcome {
             store: Bytes::from_static(&STORE),
             limits: Some(limits),
