@@ -267,6 +267,7 @@ fn check_sums(archive: &Archive) {
         "SELECT count(*) FROM templates
              WHERE tasks <> (SELECT count(*) FROM tasks WHERE tasks.template = templates.template)",
         "SELECT count(*) FROM owners WHERE jobs <> (SELECT count(*) FROM jobs WHERE jobs.owner = owners.owner)",
+        "SELECT count(*) FROM owners WHERE jobs = 0",
         "SELECT count(*) FROM tasks LEFT JOIN jobs USING (job) LEFT JOIN templates USING (template)
              WHERE jobs.job IS NULL OR templates.template IS NULL",
         "SELECT count(*) FROM files LEFT JOIN tasks USING (task) WHERE tasks.task IS NULL",
