@@ -1,8 +1,11 @@
 //! What the manager's sessions know and do before the engine gets an input, and what they see of silence.
 
+use std::time::Duration;
+
 use task_messenger_core::{
+    ids::{SessionNumber, WorkerNumber},
     input::Input,
-    record::{Record, ReleaseReason},
+    record::Record,
 };
 
 use crate::{
@@ -29,14 +32,27 @@ impl Process {
                 self.enrolling.insert((*session, *request), hash.0);
             }
             Input::Resume { session, worker, resume } => {
-                self.workers.retain(|_, other| other != &worker.0);
-                self.workers.insert(*session, worker.0);
-                self.heard.insert(worker.0, stage.now);
-                reference.resumed(worker.0, resume, most);
+                let stands = self.workers.values().any(|other| other == &worker.0);
+                let known = state.access.worker_at(*worker).map_or(0, |known| known.incarnation);
+                let newcomer = stands && known != resume.incarnation;
+                reference.resumed(worker.0, resume, most, newcomer);
+                if newcomer {
+                    stage.totals.newcomers += 1;
+                    self.newcomers.insert(worker.0, (*session, resume.incarnation));
+                } else {
+                    self.let_in(*session, worker.0, stage.now);
+                }
             }
             Input::SessionClosed { session } => {
                 if let Some(worker) = self.workers.remove(session) {
                     reference.left(worker);
+                }
+                let newcomers: Vec<u32> = self.newcomers.keys().copied().collect();
+                for worker in newcomers {
+                    if self.newcomers.get(&worker).is_some_and(|(of_newcomer, _)| of_newcomer == session) {
+                        self.newcomers.remove(&worker);
+                        reference.newcomer_left(worker);
+                    }
                 }
             }
             Input::Heard { session } => {
@@ -62,12 +78,36 @@ impl Process {
         true
     }
 
+    fn let_in(&mut self, session: SessionNumber, worker: u32, now: Duration) {
+        self.workers.retain(|_, other| *other != worker);
+        self.workers.insert(session, worker);
+        self.heard.insert(worker, now);
+    }
+
+    /// Newcomers whose predecessors turned out to be gone have their sessions now.
+    pub(super) fn let_newcomers_in(&mut self, now: Duration) {
+        let access = &self.engine.state().access;
+        let is_in = |worker: u32, incarnation: u64| {
+            access.worker_at(WorkerNumber(worker)).is_some_and(|known| known.incarnation == incarnation)
+        };
+        let let_in: Vec<(u32, SessionNumber)> = self
+            .newcomers
+            .iter()
+            .filter(|(worker, (_, incarnation))| is_in(**worker, *incarnation))
+            .map(|(worker, (session, _))| (*worker, *session))
+            .collect();
+        for (worker, session) in let_in {
+            self.newcomers.remove(&worker);
+            self.let_in(session, worker, now);
+        }
+    }
+
     /// Whether only those workers lost leases by silence that were silent for the whole grace, since this process started
     /// at the earliest.
     pub(super) fn check_silence(&self, stage: &Stage, reference: &Reference, before: usize) -> Checked {
         for (record, _) in &reference.records[before..] {
-            let Record::Released { leases, reason: ReleaseReason::Silence, .. } = record else { continue };
-            for lease in leases {
+            let Record::WorkerLost { ends, silent: true, .. } = record else { continue };
+            for (lease, _) in ends {
                 let worker = reference.handed.get(&lease.0).map(|hand_out| hand_out.worker);
                 let heard = worker.and_then(|worker| self.heard.get(&worker)).copied().unwrap_or(self.started.0);
                 let silent = stage.now.saturating_sub(heard);

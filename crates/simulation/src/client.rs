@@ -163,6 +163,8 @@ impl Client {
                 first_index,
                 template,
                 payloads,
+                delay: None,
+                deadline: None,
                 last: end == size && (!job.script.closes_late || first_index == size),
             };
             stage.send_up(session, Input::Submit { session, request: self.requests, caller: NOBODY, submit });

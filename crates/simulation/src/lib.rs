@@ -6,6 +6,7 @@
 
 mod admission;
 mod client;
+mod counting;
 mod manager;
 mod model;
 mod network;

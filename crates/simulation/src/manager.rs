@@ -72,6 +72,8 @@ pub(super) struct Process {
     sync_due: bool,
     /// Sessions of workers.
     pub(super) workers: BTreeMap<SessionNumber, u32>,
+    /// Processes that came while another with their identity stood, with their sessions and incarnations.
+    pub(super) newcomers: BTreeMap<u32, (SessionNumber, u64)>,
     /// The leases that count of each message of outcomes that was handled and not answered.
     pub(super) reports: BTreeMap<(SessionNumber, u64), Vec<u64>>,
     /// When each worker was heard last, as the engine was told.
@@ -106,6 +108,7 @@ impl Process {
             backlog: Vec::new(),
             sync_due: false,
             workers: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
             reports: BTreeMap::new(),
             heard: BTreeMap::new(),
             enrolling: BTreeMap::new(),
@@ -219,11 +222,13 @@ impl Manager {
             let mut log =
                 Tee { front: &mut process.store.front, reference, model: &stage.model, totals: &mut stage.totals };
             process.engine.handle(now, input, &mut log);
+            process.let_newcomers_in(stage.now);
         }
         let now = process.now(stage);
         let mut log =
             Tee { front: &mut process.store.front, reference, model: &stage.model, totals: &mut stage.totals };
         process.engine.settle(now, &mut log);
+        process.let_newcomers_in(stage.now);
         reference.verdict()?;
         process.check_silence(stage, reference, before)?;
         process.turns += 1;

@@ -154,25 +154,46 @@ impl Model {
     pub(crate) fn told_result(&mut self, reference: &Reference, job: JobNumber, result: &ToldResult) -> Checked {
         let ToldResult { index, state, attempts, outcome } = result;
         self.told_end(reference, job.0, *index, *state, *attempts)?;
-        let lease = outcome_lease(outcome).unwrap_or_default();
-        let hand_out = reference.handed.get(&lease);
-        let hand_out = hand_out.ok_or_else(|| Violation(format!("{job}.{index} ended by nobody's report")))?;
-        let number = reference.jobs.get(&job.0).and_then(|job| job.tasks.get(*index as usize));
-        ensure!(number == Some(&hand_out.task), "{job}.{index} ended by the report of another task");
-        let reported = self.reported.get(&(lease, hand_out.worker));
-        let right =
-            reported.is_some_and(|(succeeded, said)| said == outcome && *succeeded == (*state == TaskState::Succeeded));
-        ensure!(right, "{job}.{index} is told to have ended otherwise than worker {} said", hand_out.worker);
+        match outcome {
+            Some(outcome) => self.check_outcome(reference, job, *index, *state, outcome)?,
+            None => {
+                let task = reference.task(job.0, *index);
+                let died = task.is_some_and(|task| matches!(task.end, Some((_, None))));
+                let right = died && *state == TaskState::Failed;
+                ensure!(right, "{job}.{index} ended without an outcome, and no worker died");
+            }
+        }
         let earlier = self.results.insert((job.0, *index), result.clone());
         let same = earlier.as_ref().is_none_or(|earlier| earlier == result);
         ensure!(same, "{job}.{index} was told to be {earlier:?}, and now {result:?}");
         Ok(())
     }
 
+    /// Whether this is what the worker said under whose lease the task ended.
+    fn check_outcome(
+        &self,
+        reference: &Reference,
+        job: JobNumber,
+        index: u32,
+        state: TaskState,
+        outcome: &Bytes,
+    ) -> Checked {
+        let lease = outcome_lease(outcome).unwrap_or_default();
+        let hand_out = reference.handed.get(&lease);
+        let hand_out = hand_out.ok_or_else(|| Violation(format!("{job}.{index} ended by nobody's report")))?;
+        let number = reference.jobs.get(&job.0).and_then(|job| job.tasks.get(index as usize));
+        ensure!(number == Some(&hand_out.task), "{job}.{index} ended by the report of another task");
+        let reported = self.reported.get(&(lease, hand_out.worker));
+        let right =
+            reported.is_some_and(|(succeeded, said)| said == outcome && *succeeded == (state == TaskState::Succeeded));
+        ensure!(right, "{job}.{index} is told to have ended otherwise than worker {} said", hand_out.worker);
+        Ok(())
+    }
+
     fn told_end(&mut self, reference: &Reference, job: u64, index: u32, state: TaskState, attempts: u32) -> Checked {
         let task = reference.task(job, index);
         let task = task.ok_or_else(|| Violation(format!("task {job}.{index} does not exist")))?;
-        let at = task.outcome.as_ref().map(|(at, _)| *at);
+        let at = task.end.as_ref().map(|(at, _)| *at);
         let at = at.ok_or_else(|| Violation(format!("task {job}.{index} has not ended")))?;
         ensure!(task.state == state && task.attempts == attempts, "task {job}.{index} is {task:?}, not {state:?}");
         let end = End { state, attempts, at };

@@ -47,7 +47,7 @@ pub(crate) struct ToldResult {
     pub(crate) index: u32,
     pub(crate) state: TaskState,
     pub(crate) attempts: u32,
-    pub(crate) outcome: Bytes,
+    pub(crate) outcome: Option<Bytes>,
 }
 
 /// Something on its way.

@@ -9,15 +9,16 @@ use std::{
 use task_messenger_core::{
     ids::{Place, TaskNumber},
     input::Resume,
-    record::{Appended, JobKey, Log, Record, ReleaseReason, Verdict},
+    record::{Appended, JobKey, Log, Loss, Record, ReleaseReason, Verdict},
     state::State,
-    task::TaskState,
+    task::{Care, TaskState},
     template::{Kind, Template},
     values::Value,
 };
 use task_messenger_store::journal::Front;
 
 use crate::{
+    counting::count,
     model::Model,
     stage::{Checked, Violation, ensure},
     totals::Totals,
@@ -33,17 +34,27 @@ pub(crate) struct Reference {
     pub(crate) leases: BTreeMap<u64, (u64, u32)>,
     /// Every lease that there ever was.
     pub(crate) handed: BTreeMap<u64, HandOut>,
-    silenced: BTreeMap<u64, (u64, u32)>,
+    silenced: BTreeMap<u64, Silenced>,
     templates: Vec<Template>,
     queue: BTreeMap<Lane, BTreeSet<u64>>,
     used: BTreeMap<u32, u32>,
     /// What the workers asked for, as this process of the manager was told.
     wants: BTreeMap<u32, Wants>,
+    /// The same of processes that came while another with their identity stood; they count when they are let in.
+    newcomers: BTreeMap<u32, Wants>,
     /// The first violation that a record showed.
     violation: Option<Violation>,
 }
 
-type Lane = (Reverse<i32>, Kind, u32);
+type Lane = (Reverse<i32>, Kind, u32, Care);
+
+/// A lease that ended by silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Silenced {
+    task: u64,
+    worker: u32,
+    counted: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -62,10 +73,12 @@ pub(crate) struct Task {
     pub(crate) state: TaskState,
     pub(crate) failures: u32,
     pub(crate) attempts: u32,
+    /// How many workers died while it ran, at most 2.
+    pub(crate) crashes: u32,
     pub(crate) submitted_at: u64,
     lease: Option<u64>,
-    /// Where the end is recorded, and what the worker said.
-    pub(crate) outcome: Option<(u64, Value)>,
+    /// Where the end is recorded, and what the worker said; nothing if it died.
+    pub(crate) end: Option<(u64, Option<Value>)>,
 }
 
 /// A hand-out.
@@ -119,11 +132,18 @@ impl Reference {
         self.violation.clone().map_or(Ok(()), Err)
     }
 
-    /// A worker says what it wants.
-    pub(crate) fn resumed(&mut self, worker: u32, resume: &Resume, most: u32) {
+    /// A worker says what it wants. As a newcomer it has to wait until it is let in.
+    pub(crate) fn resumed(&mut self, worker: u32, resume: &Resume, most: u32, newcomer: bool) {
         let Resume { slots, window, commands, skills, claims, .. } = resume.clone();
         let claims = claims.iter().map(|claim| claim.lease.0).collect();
-        self.wants.insert(worker, Wants { slots: slots.max(1), window: window.min(most), commands, skills, claims });
+        let wants = Wants { slots: slots.max(1), window: window.min(most), commands, skills, claims };
+        let place = if newcomer { &mut self.newcomers } else { &mut self.wants };
+        place.insert(worker, wants);
+    }
+
+    /// A newcomer is turned away, or gone.
+    pub(crate) fn newcomer_left(&mut self, worker: u32) {
+        self.newcomers.remove(&worker);
     }
 
     /// A worker's session ended.
@@ -152,9 +172,14 @@ impl Reference {
         self.templates.get(task.template as usize).map_or(0, |template| template.retry.max_attempts)
     }
 
-    fn lane(&self, template: u32) -> Lane {
+    fn lane(&self, template: u32, crashes: u32) -> Lane {
         let template = &self.templates[template as usize];
-        (Reverse(template.priority), template.kind.clone(), template.slots)
+        let care = match crashes {
+            0 => Care::None,
+            1 => Care::Apart,
+            _ => Care::Alone,
+        };
+        (Reverse(template.priority), template.kind.clone(), template.slots, care)
     }
 
     /// Whether a new record may be what it is.
@@ -197,14 +222,22 @@ impl Reference {
                         ReleaseReason::NotHeld => {
                             self.wants.get(worker).is_some_and(|wants| !wants.claims.contains(&lease.0))
                         }
-                        ReleaseReason::Silence => true,
+                        ReleaseReason::Removed => false,
                     };
                     ensure!(right, "lease {lease} is released though worker {worker} holds it");
                 }
             }
+            Record::WorkerLost { worker, silent, ends, .. } => {
+                for (lease, loss) in ends {
+                    self.judge_loss(worker.0, *silent, lease.0, *loss)?;
+                }
+            }
             Record::Readopted { worker, leases, .. } => {
                 for (lease, task) in leases {
-                    let silenced = self.silenced.get(&lease.0) == Some(&(task.0, worker.0));
+                    let silenced = self
+                        .silenced
+                        .get(&lease.0)
+                        .is_some_and(|silenced| (silenced.task, silenced.worker) == (task.0, worker.0));
                     let queued = self.tasks.get(&task.0).is_some_and(|task| task.state == TaskState::Queued);
                     ensure!(silenced && queued, "lease {lease} can't be taken up again");
                 }
@@ -228,28 +261,31 @@ impl Reference {
             Kind::Command => wants.commands,
             Kind::Skill(name) => wants.skills.contains(name),
         };
+        let mut held = self.carried_by(worker);
         let mut used = self.used.get(&worker).copied().unwrap_or_default();
         let mut taken = BTreeSet::new();
         for number in tasks {
             let task = self.tasks.get(&number.0).ok_or_else(|| Violation(format!("task {number} does not exist")))?;
             ensure!(task.state == TaskState::Queued, "task {number} is handed out though it is {:?}", task.state);
             ensure!(taken.insert(number.0), "task {number} is handed out twice at once");
-            let (priority, kind, slots) = self.lane(task.template);
+            let (priority, kind, slots, care) = self.lane(task.template, task.crashes);
             ensure!(runs(&kind) && slots <= wants.slots, "task {number} does not fit worker {worker}");
+            ensure!(held.may_add(care), "task {number} is to be placed {care:?}, and worker {worker} holds {held:?}");
             let in_slots = wants.slots.min(wants.window).saturating_sub(used);
             let in_window = wants.window.saturating_sub(used);
             ensure!(slots <= in_window, "worker {worker} holds {used} of {}, and gets {slots} more", wants.window);
             let room = if slots <= in_slots { in_slots } else { in_window };
-            for ((other_priority, kind, slots), queued) in &self.queue {
+            for ((other_priority, kind, slots, care), queued) in &self.queue {
                 if *other_priority > priority {
                     break;
                 }
-                let placeable = runs(kind) && *slots <= wants.slots && *slots <= room;
+                let placeable = runs(kind) && *slots <= wants.slots && *slots <= room && held.may_add(*care);
                 let first = queued.iter().find(|number| !taken.contains(number)).filter(|_| placeable);
                 let earlier = first.is_some_and(|other| (*other_priority, *other) < (priority, number.0));
                 ensure!(!earlier, "task {number} goes before task {first:?}, which could be placed too");
             }
             used += slots;
+            held.add(care);
         }
         Ok(())
     }
@@ -273,9 +309,39 @@ impl Reference {
             Verdict::Succeeded => *succeeded,
             Verdict::Failed => !succeeded && last,
             Verdict::Retry { .. } => !succeeded && !last,
+            Verdict::Cancelled => false,
         };
         ensure!(right, "lease {lease} ends with {verdict:?} after {} failures", task.failures);
         Ok(())
+    }
+
+    /// Whether a worker's death may mean this for a task.
+    fn judge_loss(&self, worker: u32, silent: bool, lease: u64, loss: Loss) -> Checked {
+        let held = self.leases.get(&lease).filter(|(_, holder)| *holder == worker);
+        let (task, _) = held.ok_or_else(|| Violation(format!("lease {lease} is lost with worker {worker}")))?;
+        let claimed = self.wants.get(&worker).is_some_and(|wants| wants.claims.contains(&lease));
+        ensure!(silent || !claimed, "lease {lease} is lost though a new process of worker {worker} holds it");
+        let task = &self.tasks[task];
+        let last = task.failures + 1 >= self.most_attempts(task);
+        let right = match loss {
+            Loss::Unstarted => true,
+            Loss::Crashed => task.crashes < 2,
+            Loss::Failed => task.crashes == 2 && last,
+            Loss::Retry { .. } => task.crashes == 2 && !last,
+        };
+        ensure!(right, "lease {lease} is lost as {loss:?} with {} crashes", task.crashes);
+        Ok(())
+    }
+
+    /// What a worker holds, as far as it matters for what may come beside it.
+    fn carried_by(&self, worker: u32) -> Carried {
+        let mut carried = Carried::default();
+        for (task, _) in self.leases.values().filter(|(_, holder)| *holder == worker) {
+            if let Some(task) = self.tasks.get(task) {
+                carried.add(self.lane(task.template, task.crashes).3);
+            }
+        }
+        carried
     }
 
     /// Believes a record.
@@ -293,7 +359,7 @@ impl Reference {
                 }
             }
             Record::Submitted { job, first_task, first_index, template, payloads, .. } => {
-                let lane = self.lane(template.0);
+                let lane = self.lane(template.0, 0);
                 for (step, index) in (0..u64::from(payloads.count())).zip(*first_index..) {
                     let number = first_task.0 + step;
                     let task = Task {
@@ -303,9 +369,10 @@ impl Reference {
                         state: TaskState::Queued,
                         failures: 0,
                         attempts: 0,
+                        crashes: 0,
                         submitted_at: at,
                         lease: None,
-                        outcome: None,
+                        end: None,
                     };
                     self.tasks.insert(number, task);
                     self.queue.entry(lane.clone()).or_default().insert(number);
@@ -336,28 +403,37 @@ impl Reference {
                         Verdict::Succeeded => TaskState::Succeeded,
                         Verdict::Failed => TaskState::Failed,
                         Verdict::Retry { .. } => TaskState::Scheduled,
+                        Verdict::Cancelled => TaskState::Cancelled,
                     };
                     self.change(task, state)?;
                     let task = self.known(task)?;
                     task.failures += u32::from(*verdict != Verdict::Succeeded);
                     if state.is_final() {
-                        task.outcome = Some((at, detail));
+                        task.end = Some((at, Some(detail)));
                     }
                 }
             }
-            Record::Released { leases, reason, .. } => {
+            Record::Released { leases, .. } => {
                 for lease in leases {
-                    let (task, worker) = self.let_go(lease.0)?;
+                    let (task, _) = self.let_go(lease.0)?;
                     self.change(task, TaskState::Queued)?;
-                    if *reason == ReleaseReason::Silence {
-                        self.silenced.insert(lease.0, (task, worker));
-                    }
+                }
+            }
+            Record::WorkerLost { silent, ends, .. } => {
+                for (lease, loss) in ends {
+                    self.lost(lease.0, *loss, *silent, at)?;
+                }
+            }
+            Record::WorkerStarted { worker, .. } => {
+                if let Some(wants) = self.newcomers.remove(&worker.0) {
+                    self.wants.insert(worker.0, wants);
                 }
             }
             Record::Readopted { worker, leases, .. } => {
                 for (lease, task) in leases {
-                    self.silenced.remove(&lease.0);
+                    let counted = self.silenced.remove(&lease.0).is_some_and(|silenced| silenced.counted);
                     self.change(task.0, TaskState::Running)?;
+                    self.known(task.0)?.crashes -= u32::from(counted);
                     self.hold(lease.0, task.0, worker.0);
                 }
             }
@@ -371,6 +447,30 @@ impl Reference {
         Ok(())
     }
 
+    /// What a worker's death means for a task.
+    fn lost(&mut self, lease: u64, loss: Loss, silent: bool, at: u64) -> Checked {
+        let (number, worker) = self.let_go(lease)?;
+        let task = self.known(number)?;
+        let (state, counted) = match loss {
+            Loss::Unstarted => (TaskState::Queued, false),
+            Loss::Crashed => (TaskState::Queued, true),
+            Loss::Failed => (TaskState::Failed, false),
+            Loss::Retry { .. } => (TaskState::Scheduled, false),
+        };
+        task.crashes += u32::from(counted);
+        if state != TaskState::Queued {
+            task.failures += 1;
+        }
+        if state.is_final() {
+            task.end = Some((at, None));
+        }
+        self.change(number, state)?;
+        if silent && state == TaskState::Queued {
+            self.silenced.insert(lease, Silenced { task: number, worker, counted });
+        }
+        Ok(())
+    }
+
     fn known(&mut self, number: u64) -> Checked<&mut Task> {
         self.tasks.get_mut(&number).ok_or_else(|| Violation(format!("task {number} does not exist")))
     }
@@ -379,8 +479,8 @@ impl Reference {
         let task = self.known(number)?;
         let from = std::mem::replace(&mut task.state, to);
         ensure!(!from.is_final(), "task {number} was {from:?} and becomes {to:?}");
-        let template = task.template;
-        let queued = self.queue.entry(self.lane(template)).or_default();
+        let lane = (task.template, task.crashes);
+        let queued = self.queue.entry(self.lane(lane.0, lane.1)).or_default();
         if to == TaskState::Queued {
             queued.insert(number);
         } else {
@@ -415,6 +515,7 @@ impl Reference {
                 theirs.state() == task.state
                     && theirs.failures == task.failures as u16
                     && theirs.attempts == task.attempts
+                    && u32::from(theirs.crashes()) == task.crashes
                     && theirs.index == task.index
                     && job == Some(task.job)
                     && (task.state.is_final() || theirs.lease().map(|lease| lease.0) == task.lease)
@@ -425,29 +526,27 @@ impl Reference {
     }
 }
 
-/// Counts what a new record says.
-fn count(record: &Record, totals: &mut Totals) {
-    totals.records += 1;
-    match record {
-        Record::JobOpened { .. } => totals.jobs += 1,
-        Record::Submitted { payloads, .. } => totals.tasks += u64::from(payloads.count()),
-        Record::Dispatched { tasks, .. } => totals.dispatched += tasks.len() as u64,
-        Record::Finished { ends, .. } => {
-            for (_, verdict) in ends {
-                match verdict {
-                    Verdict::Succeeded => totals.succeeded += 1,
-                    Verdict::Failed => totals.dead_letters += 1,
-                    Verdict::Retry { .. } => totals.retries += 1,
-                }
+/// What a worker holds, as far as it matters for what may come beside it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    tasks: u32,
+    apart: u32,
+    alone: u32,
+}
+
+impl Carried {
+    fn may_add(&self, care: Care) -> bool {
+        self.alone == 0
+            && match care {
+                Care::None => true,
+                Care::Apart => self.apart == 0,
+                Care::Alone => self.tasks == 0,
             }
-        }
-        Record::Released { leases, reason, .. } => {
-            totals.released += leases.len() as u64;
-            if *reason == ReleaseReason::Silence {
-                totals.silenced += leases.len() as u64;
-            }
-        }
-        Record::Readopted { leases, .. } => totals.readopted += leases.len() as u64,
-        _ => {}
+    }
+
+    fn add(&mut self, care: Care) {
+        self.tasks += 1;
+        self.apart += u32::from(care == Care::Apart);
+        self.alone += u32::from(care == Care::Alone);
     }
 }

@@ -80,10 +80,10 @@ impl Manager {
             Effect::Results { session, request, job, results } => {
                 let mut told = Vec::new();
                 for result in results {
-                    let place = result.outcome;
-                    let place =
-                        place.ok_or_else(|| Violation(format!("{job}.{} ended without an outcome", result.index)))?;
-                    let outcome = self.value(stage, place)?;
+                    let outcome = match result.outcome {
+                        Some(place) => Some(self.value(stage, place)?),
+                        None => None,
+                    };
                     let (index, state, attempts) = (result.index, result.state, result.attempts);
                     let result = ToldResult { index, state, attempts, outcome };
                     stage.model.told_result(reference, *job, &result)?;
@@ -138,7 +138,13 @@ impl Manager {
                 stage.model.told_token(*token);
                 return Ok(());
             }
-            Effect::FollowEnded { session, .. } | Effect::TokenRevoked { session, .. } => *session,
+            Effect::FollowEnded { session, .. }
+            | Effect::TokenRevoked { session, .. }
+            | Effect::Changed { session, .. }
+            | Effect::WorkerChanged { session, .. }
+            | Effect::Cancel { session, .. }
+            | Effect::TakeBack { session, .. }
+            | Effect::Probe { session } => *session,
             Effect::Close { session, .. } => {
                 stage.end_session(*session);
                 return Ok(());

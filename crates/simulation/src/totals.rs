@@ -91,10 +91,20 @@ totals! {
     dispatched: "hand-outs",
     /// Failed attempts tried again.
     retries: "retries",
-    /// Leases ended without an outcome.
+    /// Leases ended without an outcome, at nobody's charge.
     released: "leases released",
-    /// Of these, by silence.
-    silenced: "  by silence",
+    /// Workers that died with leases, as the manager sees it.
+    deaths: "workers' deaths with leases",
+    /// Leases that ended by silence.
+    silenced: "leases ended by silence",
+    /// Crashes counted.
+    crashes: "crashes counted",
+    /// Deaths of tasks that ran alone.
+    charged_deaths: "deaths alone, charged",
+    /// Processes that came while another with their identity stood.
+    newcomers: "newcomers while another stood",
+    /// Leases that were asked back.
+    asked_back: "leases asked back",
     /// Leases taken up again after silence.
     readopted: "leases taken up again",
     /// Leases that a worker was told to drop.

@@ -204,6 +204,7 @@ impl Worker {
         let unconfirmed = std::mem::take(&mut process.sent).into_values().flatten();
         process.reports = unconfirmed.chain(process.reports.drain(..)).collect();
         let mut resume = Resume {
+            incarnation: (self.at as u64 + 1) * 1_000_000 + self.starts,
             slots: process.slots,
             window: if process.stopping { 0 } else { process.window },
             commands: process.commands,
@@ -251,6 +252,12 @@ impl Worker {
                 self.outbox.retain(|report| taken.iter().all(|taken| taken.lease != report.lease));
                 self.leave(stage, false);
             }
+            Down::Plain(Effect::TakeBack { leases, .. }) => {
+                stage.totals.asked_back += leases.len() as u64;
+                let asked: BTreeSet<u64> = leases.iter().map(|lease| lease.0).collect();
+                self.give_back(stage, 100, Some(&asked));
+            }
+            Down::Plain(Effect::Probe { .. }) => stage.send_up(session, Input::Heard { session }),
             Down::Assign(tasks) => self.assign(stage, tasks)?,
             Down::Plain(_) | Down::Results { .. } => {}
         }
@@ -269,7 +276,7 @@ impl Worker {
         let widest = process.widest;
         ensure!(slots <= widest, "worker {} holds {slots} slots' worth, and asked for {widest}", self.at);
         if process.stopping {
-            self.give_back(stage, 100);
+            self.give_back(stage, 100, None);
         }
         self.start_tasks(stage);
         Ok(())
@@ -379,14 +386,14 @@ impl Worker {
         self.leave(stage, false);
     }
 
-    /// Gives back so many in a hundred of what has not started.
-    pub(crate) fn give_back(&mut self, stage: &mut Stage, percent: u64) {
+    /// Gives back so many in a hundred of what has not started, or of those that are asked for.
+    pub(crate) fn give_back(&mut self, stage: &mut Stage, percent: u64, asked: Option<&BTreeSet<u64>>) {
         let (Some(process), Some(worker)) = (&mut self.process, self.number) else { return };
         let Some(session) = process.session else { return };
         let mut leases = Vec::new();
         let waiting: Vec<u64> =
             process.held.iter().filter(|(_, held)| !held.started).map(|(lease, _)| *lease).collect();
-        for lease in waiting {
+        for lease in waiting.into_iter().filter(|lease| asked.is_none_or(|asked| asked.contains(lease))) {
             if stage.random.percent(percent)
                 && let Some(held) = process.held.remove(&lease)
             {
@@ -432,7 +439,7 @@ impl Worker {
         if let Some(session) = process.session {
             stage.send_up(session, Input::Window { session, slots: 0 });
         }
-        self.give_back(stage, 100);
+        self.give_back(stage, 100, None);
         let grace = stage.delay(100_000, 2_000_000);
         self.after(stage, grace, WorkerEvent::GraceOver);
         self.leave(stage, false);

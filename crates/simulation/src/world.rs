@@ -274,7 +274,7 @@ impl World {
                 let slots = stage.random.between(0, 2 * MOST_SLOTS) as u32;
                 worker.change_window(stage, slots);
             }
-            Fault::GiveBack => worker.give_back(stage, 50),
+            Fault::GiveBack => worker.give_back(stage, 50, None),
             Fault::KillClient => {
                 let at = stage.random.below(self.clients.len() as u64) as usize;
                 self.clients[at].kill(stage);
