@@ -47,13 +47,7 @@ impl Process {
                 if let Some(worker) = self.workers.remove(session) {
                     reference.left(worker);
                 }
-                let newcomers: Vec<u32> = self.newcomers.keys().copied().collect();
-                for worker in newcomers {
-                    if self.newcomers.get(&worker).is_some_and(|(of_newcomer, _)| of_newcomer == session) {
-                        self.newcomers.remove(&worker);
-                        reference.newcomer_left(worker);
-                    }
-                }
+                self.newcomer_left(reference, *session);
             }
             Input::Heard { session } => {
                 if let Some(worker) = self.workers.get(session) {
@@ -76,6 +70,16 @@ impl Process {
             _ => {}
         }
         true
+    }
+
+    /// If this was a newcomer's session, it is no more.
+    pub(super) fn newcomer_left(&mut self, reference: &mut Reference, session: SessionNumber) {
+        let of_session =
+            |(worker, (of_newcomer, _)): (&u32, &(SessionNumber, u64))| (*of_newcomer == session).then_some(*worker);
+        if let Some(worker) = self.newcomers.iter().find_map(of_session) {
+            self.newcomers.remove(&worker);
+            reference.newcomer_left(worker);
+        }
     }
 
     fn let_in(&mut self, session: SessionNumber, worker: u32, now: Duration) {

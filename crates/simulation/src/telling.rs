@@ -146,6 +146,9 @@ impl Manager {
             | Effect::TakeBack { session, .. }
             | Effect::Probe { session } => *session,
             Effect::Close { session, .. } => {
+                if let Some(process) = &mut self.process {
+                    process.newcomer_left(&mut self.reference, *session);
+                }
                 stage.end_session(*session);
                 return Ok(());
             }

@@ -75,6 +75,11 @@ fn a_missing_fence_is_found() {
 }
 
 #[test]
+fn a_charged_neighbour_is_found() {
+    first_violation(|engine| engine.set_faults(Faults { charge_neighbours: true, ..Faults::default() }));
+}
+
+#[test]
 fn a_forgotten_lease_is_found() {
     first_violation(|engine| engine.set_faults(Faults { forget_lease: true, ..Faults::default() }));
 }

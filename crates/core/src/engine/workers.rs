@@ -342,6 +342,7 @@ impl Engine {
     fn worker_of(&mut self, session: SessionNumber) -> Option<WorkerNumber> {
         let worker = self.sessions.get(&session).copied();
         if worker.is_none() {
+            self.newcomers.retain(|_, newcomer| newcomer.session != session);
             self.close(session, CloseReason::Protocol);
         }
         worker
