@@ -13,7 +13,7 @@ use super::{Failure, join, runtime};
 use crate::{
     config::WorkerConfig,
     enrolment::SOFTWARE,
-    runners::skill::SkillRegistry,
+    runners::{command, skill::SkillRegistry},
     worker::{Connector, Identity, Worker},
 };
 
@@ -26,6 +26,7 @@ pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Fa
     }
     join::prepare(config)?;
     let _lock = lock(config)?;
+    command::end_leftovers(&config.state_directory);
     let (mut shutdown, _trigger) = Shutdown::listen().context("signals can't be listened to")?;
     runtime()?.block_on(async {
         let credential = tokio::select! {

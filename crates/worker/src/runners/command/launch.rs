@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -40,8 +41,9 @@ const DEFAULT_PATH: &str = "";
 /// A command with its payload put in.
 #[derive(Debug)]
 pub(super) struct Launch<'a> {
-    command: &'a Command,
-    program: PathBuf,
+    pub(super) command: &'a Command,
+    /// Where the program is.
+    pub(super) program: PathBuf,
     arguments: Vec<OsString>,
     path: OsString,
     name: TaskName,
@@ -69,6 +71,13 @@ impl<'a> Launch<'a> {
         let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let program = find(&command.program, &path)?;
         Ok(Self { command, program, arguments, path, name, input, has_input })
+    }
+
+    /// The bytes of the arguments and the template's environment together, and of the longest of them.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let variables = self.command.environment.iter().map(|(name, value)| name.len() + value.len() + 1);
+        let lengths = self.arguments.iter().map(|argument| argument.len()).chain(variables);
+        lengths.fold((0, 0), |(all, longest), length| (all + length, longest.max(length)))
     }
 
     /// The command as it is started in `directory`.
@@ -127,8 +136,7 @@ fn find(program: &str, path: &OsString) -> Result<PathBuf, String> {
         let place = std::path::absolute(program).map_err(|error| format!("{program:?} can't be found: {error}"))?;
         return match candidates(&place).into_iter().find(|place| is_executable(place)) {
             Some(place) => Ok(place),
-            None if place.is_file() => Err(format!("{program:?} is not executable")),
-            None => Err(format!("{program:?} is not there")),
+            None => Err(unusable(program, &place)),
         };
     }
     let mut not_executable = None;
@@ -143,9 +151,27 @@ fn find(program: &str, path: &OsString) -> Result<PathBuf, String> {
         }
     }
     Err(match not_executable {
-        Some(place) => format!("{program:?} is not executable ({})", place.display()),
-        None => format!("{program:?} is not in the worker's PATH ({})", path.display()),
+        Some(place) => unusable(program, &place),
+        None => format!(
+            "{program:?} is not in the worker's PATH ({}): install it on the worker's machine, or name its place",
+            path.display()
+        ),
     })
+}
+
+/// Why the file at a place can't be run.
+fn unusable(program: &str, place: &Path) -> String {
+    match fs::metadata(place) {
+        Ok(metadata) if metadata.is_dir() => format!("{program:?} is a directory, not a program"),
+        Ok(metadata) if metadata.is_file() => {
+            format!("{program:?} is not executable for the worker's user ({}): see its permissions", place.display())
+        }
+        Ok(_) => format!("{program:?} is not a file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            format!("{program:?} is not there: it has to be on the worker's machine")
+        }
+        Err(error) => format!("{program:?} can't be reached by the worker: {error}"),
+    }
 }
 
 #[cfg(unix)]

@@ -1,13 +1,17 @@
 //! Commands: programs of this machine.
 //!
 //! A program runs in a scratch directory of its own, as a process group (Unix) or job object (Windows) of its own, with a
-//! clean environment. When its task is over, by itself or not, everything that it started is over too, unless it left its
-//! group on purpose; and nothing that holds its pipes open can keep the task from ending.
+//! clean environment. When its task is over, by itself or not, everything that it started is over too, also what has left its
+//! group; and nothing that holds its pipes open can keep the task from ending. What a worker that was killed has left running
+//! is ended by its next start.
 //!
 //! Programs are started through `posix_spawn`, which doesn't copy the worker's page tables: the program is looked up here and
 //! named by its absolute path, and nothing runs between fork and exec.
 
 mod capture;
+mod failure;
+#[cfg(unix)]
+mod family;
 mod group;
 mod launch;
 mod scratch;
@@ -16,6 +20,7 @@ use std::{
     future::pending,
     path::Path,
     process::ExitStatus,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -24,18 +29,31 @@ use task_messenger_protocol::messages::{Command, Outcome, outcome::Ending};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::oneshot,
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
+#[cfg(unix)]
+use self::family::Family;
+#[cfg(windows)]
+use self::group::Family;
 use self::{capture::Tail, group::Group, launch::Launch, scratch::Scratch};
 use super::{TaskName, milliseconds};
 
 /// How long what still holds a pipe of an ended program may go on before it is killed, and then until the pipe is closed.
 const LINGER: Duration = Duration::from_millis(500);
+/// How often a task that runs for long looks after what it has left behind already.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// Ends what an earlier start of the worker with this state directory has left running because it was killed. The caller is
+/// the only worker of the directory, by its lock. Waits for their end, for at most ten seconds.
+pub fn end_leftovers(state_directory: &Path) {
+    Family::end_leftovers(state_directory);
+}
 
 /// Runs commands.
 #[derive(Debug)]
 pub struct CommandRunner {
+    family: Arc<Family>,
     scratch: Scratch,
     output_limit: usize,
     kill_after: Duration,
@@ -57,19 +75,20 @@ pub struct CommandTask<'a> {
 }
 
 impl CommandRunner {
-    /// A runner whose scratch directories lie in `scratch` below `state_directory`; those that are left there from an earlier
-    /// start are removed. Each of a command's outputs is kept up to `output_limit` bytes. What is ended has `kill_after`
+    /// A runner whose scratch directories lie in `scratch` below `state_directory`; what is left there from an earlier start is
+    /// ended and removed. On Unix this process becomes the parent of what its descendants leave without one. Each of a command's outputs is kept up to `output_limit` bytes. What is ended has `kill_after`
     /// between the request to terminate and the kill.
     ///
     /// # Errors
-    /// The directory can't be made.
+    /// The state directory can't be used.
     pub fn new(state_directory: &Path, output_limit: usize, kill_after: Duration) -> std::io::Result<Self> {
-        Ok(Self { scratch: Scratch::sweep(&state_directory.join("scratch"))?, output_limit, kill_after })
+        let family = Arc::new(Family::found(state_directory)?);
+        Ok(Self { family, scratch: Scratch::sweep(&state_directory.join("scratch"))?, output_limit, kill_after })
     }
 
     /// Runs one task to its end. `None` when it was ended because of `stop`: then there is no outcome.
     ///
-    /// Dropping the future kills the program's group at once.
+    /// Dropping the future kills the program, with all that it started, and waits for up to two seconds.
     pub async fn run(&self, task: CommandTask<'_>, stop: oneshot::Receiver<()>) -> Option<Outcome> {
         let started_milliseconds = milliseconds(SystemTime::now());
         let started = Instant::now();
@@ -96,15 +115,17 @@ impl CommandRunner {
             .create(task.lease)
             .map_err(|error| format!("the task's scratch directory can't be made: {error}"))?;
         let input = launch.input.clone();
-        let (group, pipes) = Group::spawn(launch.command(&directory))
-            .map_err(|error| format!("{:?} can't be started: {error}", task.command.program))?;
-        Ok(Running { group, pipes, input, output: Tail::new(self.output_limit), errors: Tail::new(self.output_limit) })
+        let (group, pipes) = Group::spawn(launch.command(&directory), &self.family)
+            .map_err(|error| failure::explain(&launch, &error))?;
+        let (output, errors) = (Tail::new(self.output_limit), Tail::new(self.output_limit));
+        Ok(Running { family: Arc::clone(&self.family), group, pipes, input, output, errors })
     }
 }
 
 /// A program that runs.
 #[derive(Debug)]
 struct Running {
+    family: Arc<Family>,
     group: Group,
     pipes: group::Pipes,
     input: Bytes,
@@ -127,8 +148,9 @@ impl Running {
         kill_after: Duration,
         stop: oneshot::Receiver<()>,
     ) -> Option<Outcome> {
-        let Self { mut group, pipes: group::Pipes { stdin, stdout, stderr }, input, mut output, mut errors } = self;
-        let end = {
+        let Self { family, mut group, pipes: group::Pipes { stdin, stdout, stderr }, input, mut output, mut errors } =
+            self;
+        let (end, status) = {
             let pipes = async {
                 tokio::join!(write(stdin, &input), output.read(stdout), errors.read(stderr));
             };
@@ -142,11 +164,14 @@ impl Running {
                     }
                 };
                 tokio::pin!(over);
+                let mut tidy = interval(TIDY);
+                tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     tokio::select! {
                         result = group.exited() => break result.map(|()| End::ByItself),
                         end = &mut over => break Ok(end),
                         () = &mut pipes, if open => open = false,
+                        _ = tidy.tick() => family.tidy(),
                     }
                 }
             };
@@ -154,14 +179,19 @@ impl Running {
                 group.terminate();
                 let patience = sleep(kill_after);
                 tokio::pin!(patience);
-                let mut killed = false;
+                loop {
+                    tokio::select! {
+                        _ = group.gone() => break,
+                        () = &mut patience => {
+                            group.kill();
+                            break;
+                        }
+                        () = &mut pipes, if open => open = false,
+                    }
+                }
                 loop {
                     tokio::select! {
                         _ = group.exited() => break,
-                        () = &mut patience, if !killed => {
-                            group.kill();
-                            killed = true;
-                        }
                         () = &mut pipes, if open => open = false,
                     }
                 }
@@ -169,13 +199,12 @@ impl Running {
             if open && timeout(LINGER, &mut pipes).await.is_ok() {
                 open = false;
             }
-            group.kill();
+            let status = group.end().await;
             if open {
                 _ = timeout(LINGER, &mut pipes).await;
             }
-            end
+            (end, status)
         };
-        let status = group.reap();
         let mut outcome = match (end, status) {
             (Ok(End::Stopped), _) => return None,
             (Ok(End::TimedOut), _) => {

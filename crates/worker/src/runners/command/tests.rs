@@ -1,5 +1,8 @@
 //! With real programs.
 
+mod escapes;
+mod failures;
+
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use task_messenger_protocol::messages::command::Use;
@@ -27,15 +30,29 @@ impl Bench {
 
     async fn run(&self, command: &Command, payload: &[u8], timeout: Option<Duration>) -> Outcome {
         let (_stop, stopped) = oneshot::channel();
-        let payload = Bytes::copy_from_slice(payload);
-        let task = CommandTask { lease: 7, name: NAME, command, timeout, payload };
-        let outcome = self.runner.run(task, stopped).await.unwrap();
-        assert_eq!(
-            fs::read_dir(self.state.path().join("scratch")).unwrap().count(),
-            0,
-            "the scratch directory is gone"
-        );
+        let outcome = self.run_until(stopped, 7, command, payload, timeout).await.unwrap();
+        self.is_clean();
         outcome
+    }
+
+    async fn run_until(
+        &self,
+        stopped: oneshot::Receiver<()>,
+        lease: u64,
+        command: &Command,
+        payload: &[u8],
+        timeout: Option<Duration>,
+    ) -> Option<Outcome> {
+        let payload = Bytes::copy_from_slice(payload);
+        self.runner.run(CommandTask { lease, name: NAME, command, timeout, payload }, stopped).await
+    }
+
+    /// Fails if there is a process, one that waits to be reaped, or a file of a task.
+    #[track_caller]
+    fn is_clean(&self) {
+        assert_eq!(self.runner.family.members(), [0; 0], "these processes are left");
+        let scratch: Vec<_> = fs::read_dir(self.state.path().join("scratch")).unwrap().map(Result::unwrap).collect();
+        assert!(scratch.is_empty(), "scratch directories are left: {scratch:?}");
     }
 
     async fn shell(&self, script: &str, payload: &[u8]) -> Outcome {
@@ -147,27 +164,6 @@ async fn the_tail_of_a_long_output_is_kept() {
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_start_says_why() {
-    let bench = Bench::new();
-    let script = bench.state.path().join("script");
-    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-    let script = script.to_str().unwrap().to_owned();
-    let cases = [
-        ("no-such-program", "is not in the worker's PATH"),
-        ("/no/such/program", "is not there"),
-        (&script, "is not executable"),
-    ];
-    for (program, expected) in cases {
-        let outcome = bench.run(&command(program, &[], Use::None), b"", None).await;
-        assert_eq!(outcome.ending(), Ending::Error);
-        assert!(outcome.text.contains(program) && outcome.text.contains(expected), "{}", outcome.text);
-    }
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let outcome = bench.run(&command(&script, &[], Use::None), b"", None).await;
-    assert!(outcome.text.contains("can't be started: No such file"), "{}", outcome.text);
-}
-
-#[tokio::test]
 async fn a_timeout_ends_the_whole_group_and_keeps_what_was_written() {
     let bench = Bench::new();
     // Neither the shell nor its child listens to the request to end.
@@ -182,42 +178,6 @@ async fn a_timeout_ends_the_whole_group_and_keeps_what_was_written() {
     let polite = shell("trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done", Use::None);
     let outcome = bench.run(&polite, b"", Some(Duration::from_millis(200))).await;
     assert_eq!((outcome.ending(), text(&outcome.output)), (Ending::TimedOut, "bye"));
-}
-
-#[tokio::test]
-async fn what_a_program_leaves_behind_ends_with_it() {
-    let bench = Bench::new();
-    let started = Instant::now();
-    let outcome = bench.shell("sleep 1000 & echo $!", b"").await;
-    assert_eq!(outcome.code, 0);
-    dies(text(&outcome.output)).await;
-    let outcome = bench.shell("sleep 1000 >/dev/null 2>&1 & echo $!", b"").await;
-    dies(text(&outcome.output)).await;
-    // One that left the group is out of reach, but it can't hold the task.
-    let outcome = bench.shell("setsid sleep 1000 & echo $!", b"").await;
-    assert_eq!(outcome.code, 0);
-    assert!(started.elapsed() < Duration::from_secs(10));
-    let escaped = text(&outcome.output).parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
-    rustix::process::kill_process(escaped, rustix::process::Signal::KILL).unwrap();
-}
-
-#[tokio::test]
-async fn a_stopped_task_has_no_outcome() {
-    let bench = Bench::new();
-    let marker = bench.state.path().join("process");
-    let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", marker.display());
-    let command = shell(&script, Use::None);
-    let task = CommandTask { lease: 8, name: NAME, command: &command, timeout: None, payload: Bytes::new() };
-    let (stop, stopped) = oneshot::channel();
-    let stopping = async {
-        while !marker.exists() {
-            tokio::task::yield_now().await;
-        }
-        stop.send(()).unwrap();
-    };
-    let (outcome, ()) = tokio::join!(bench.runner.run(task, stopped), stopping);
-    assert_eq!(outcome, None);
-    dies(fs::read_to_string(marker).unwrap().trim()).await;
 }
 
 #[tokio::test]
