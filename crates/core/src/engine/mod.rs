@@ -368,7 +368,9 @@ mod faults {
         pub(super) fn forget(&mut self) {
             if self.faults.forget_cancel {
                 let tasks: Vec<_> = self.state.leases.values().map(|lease| lease.task).collect();
-                tasks.into_iter().for_each(|task| self.state.forget_cancel(task));
+                for task in tasks {
+                    self.state.forget_cancel(task);
+                }
             }
             if self.faults.forget_lease
                 && let Some(lease) = self.state.leases.keys().min().copied()

@@ -1,6 +1,7 @@
 //! The scheduler from outside: inputs in, effects out.
 
 mod clients;
+mod deaths;
 mod environment;
 mod listings;
 mod recovery;

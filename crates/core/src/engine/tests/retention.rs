@@ -12,6 +12,8 @@ use crate::{
 };
 
 const HOUR: Duration = Duration::from_hours(1);
+const BIT_LESS: Duration = Duration::from_millis(3_599_999);
+const BIT_LESS_THAN_HALF: Duration = Duration::from_millis(1_799_999);
 
 fn with(retain: Option<Duration>, finished_tasks: u64) -> Environment {
     // The worker may be silent all the while.
@@ -42,7 +44,7 @@ fn jobs_that_are_over_for_long_enough_are_forgotten_and_others_are_not() {
     environment.submit(2, 0, 3, &template(0, 1, 1));
     environment.pass(HOUR / 2);
     run(&mut environment, 3, 4);
-    environment.pass(HOUR / 2 - Duration::from_millis(1));
+    environment.pass(BIT_LESS_THAN_HALF);
     assert_eq!(kept(&environment), (vec![1, 2, 3], 12));
     environment.pass(Duration::from_millis(1));
     assert_eq!(kept(&environment), (vec![2, 3], 7));
@@ -64,7 +66,7 @@ fn a_job_that_runs_again_is_not_forgotten_before_it_has_been_over_for_long_enoug
     environment.pass(HOUR);
     assert_eq!(kept(&environment), (vec![1], 2));
     environment.input(Input::Cancel { session: CLIENT, request: 1, caller: CALLER, named });
-    environment.pass(HOUR - Duration::from_millis(1));
+    environment.pass(BIT_LESS);
     assert_eq!(kept(&environment), (vec![1], 2));
     environment.pass(Duration::from_millis(1));
     assert_eq!(kept(&environment), (vec![], 0));
