@@ -159,7 +159,7 @@ mod tests {
         fs::set_permissions(&outside, fs::Permissions::from_mode(0o500)).unwrap();
         let root = state.path().join("scratch");
         let scratch = Scratch::sweep(&root).unwrap();
-        let make = |lease| {
+        let make = |lease, depth| {
             let path = scratch.create(lease).unwrap();
             symlink(&outside, path.join("link")).unwrap();
             let longest = "n".repeat(255);
@@ -171,22 +171,22 @@ mod tests {
             fs::set_permissions(path.join("wide/a"), fs::Permissions::from_mode(0o0)).unwrap();
             // Deeper than a path can say, and than a stack may bear.
             let mut directory = openat(CWD, &path, OFlags::DIRECTORY, Mode::empty()).unwrap();
-            for _ in 0..2_500 {
+            for _ in 0..depth {
                 mkdirat(&directory, "d", Mode::RWXU).unwrap();
                 directory = openat(&directory, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(0o500)).unwrap();
         };
-        make(1);
+        make(1, 2_200);
         scratch.remove(1).await;
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
         assert!(outside.join("file").exists());
         assert_eq!(fs::metadata(&outside).unwrap().permissions().mode() & 0o777, 0o500);
 
         // Removing may be interrupted: the next start goes on.
-        make(2);
+        make(2, 10);
         fs::rename(root.join("2"), root.join("2.0.removing")).unwrap();
-        make(2);
+        make(2, 10);
         Scratch::sweep(&root).unwrap();
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
     }
