@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use task_messenger_core::{
     ids::{SessionNumber, WorkerNumber},
-    input::Input,
+    input::{Input, Named},
     record::Record,
 };
 
@@ -27,6 +27,16 @@ impl Process {
                 let Some(Peer::Client(_, token)) = stage.network.peer(*session) else { return false };
                 let Some(token) = state.access.token_at(token) else { return false };
                 *caller = token.caller();
+            }
+            Input::Cancel { session, request, caller, named } => {
+                let Some(Peer::Client(_, token)) = stage.network.peer(*session) else { return false };
+                let Some(token) = state.access.token_at(token) else { return false };
+                *caller = token.caller();
+                let job = match named {
+                    Named::Job(job) => *job,
+                    Named::Task(task) => task.job,
+                };
+                self.changing.insert((*session, *request), job.0);
             }
             Input::Enrol { session, request, hash, .. } => {
                 self.enrolling.insert((*session, *request), hash.0);

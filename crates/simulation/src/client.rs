@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use task_messenger_core::{
     effect::{Effect, Refusal},
     ids::{JobNumber, OwnerNumber, SessionNumber, TaskId, TokenNumber},
-    input::{Follow, Input, Submit, Target},
+    input::{Follow, Input, Named, Submit, Target},
     labels::Labels,
     query::{JobFilter, JobSummary, Query},
     record::Caller,
@@ -210,6 +210,15 @@ impl Client {
         };
         self.requests += 1;
         stage.send_up(session, Input::Query { session, request: self.requests, caller: NOBODY, query });
+        // What is submitted whole may be cancelled, in any state that it is in.
+        if stage.random.percent(5)
+            && let Some(job) = self.jobs.iter().find(|job| job.confirmed && !job.done).and_then(|job| job.number)
+        {
+            let whole = stage.random.percent(40);
+            let named = if whole { Named::Job(job) } else { Named::Task(TaskId { job, index }) };
+            self.requests += 1;
+            stage.send_up(session, Input::Cancel { session, request: self.requests, caller: NOBODY, named });
+        }
         // In the end every follow must come to its end by itself.
         if !stage.calm
             && stage.random.percent(10)

@@ -17,7 +17,7 @@ pub(crate) fn count(record: &Record, totals: &mut Totals) {
                     Verdict::Succeeded => totals.succeeded += 1,
                     Verdict::Failed => totals.dead_letters += 1,
                     Verdict::Retry { .. } => totals.retries += 1,
-                    Verdict::Cancelled => {}
+                    Verdict::Cancelled => totals.cancelled_running += 1,
                 }
             }
         }
@@ -35,6 +35,7 @@ pub(crate) fn count(record: &Record, totals: &mut Totals) {
                 }
             }
         }
+        Record::Cancelled { .. } => totals.cancels += 1,
         Record::Readopted { leases, .. } => totals.readopted += leases.len() as u64,
         _ => {}
     }

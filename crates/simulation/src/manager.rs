@@ -74,6 +74,8 @@ pub(super) struct Process {
     pub(super) workers: BTreeMap<SessionNumber, u32>,
     /// Processes that came while another with their identity stood, with their sessions and incarnations.
     pub(super) newcomers: BTreeMap<u32, (SessionNumber, u64)>,
+    /// The jobs of cancels that were handled and not answered.
+    pub(super) changing: BTreeMap<(SessionNumber, u64), u64>,
     /// The leases that count of each message of outcomes that was handled and not answered.
     pub(super) reports: BTreeMap<(SessionNumber, u64), Vec<u64>>,
     /// When each worker was heard last, as the engine was told.
@@ -109,6 +111,7 @@ impl Process {
             sync_due: false,
             workers: BTreeMap::new(),
             newcomers: BTreeMap::new(),
+            changing: BTreeMap::new(),
             reports: BTreeMap::new(),
             heard: BTreeMap::new(),
             enrolling: BTreeMap::new(),

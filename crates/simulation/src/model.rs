@@ -108,6 +108,13 @@ impl Model {
         Ok(())
     }
 
+    /// A cancel is acknowledged.
+    pub(crate) fn told_cancelled(&mut self, reference: &Reference, job: u64) {
+        if let Some(at) = reference.jobs.get(&job).and_then(|job| job.cancelled_at) {
+            self.note(at, || format!("a cancel in job {job} was acknowledged"));
+        }
+    }
+
     /// A submit is refused because its idempotency key was used for something else.
     pub(crate) fn told_other_content(&self, reference: &Reference, job: JobNumber) -> Checked {
         let script = reference.jobs.get(&job.0).map(|job| self.script_of(job.key)).transpose()?;
@@ -154,14 +161,13 @@ impl Model {
     pub(crate) fn told_result(&mut self, reference: &Reference, job: JobNumber, result: &ToldResult) -> Checked {
         let ToldResult { index, state, attempts, outcome } = result;
         self.told_end(reference, job.0, *index, *state, *attempts)?;
-        match outcome {
-            Some(outcome) => self.check_outcome(reference, job, *index, *state, outcome)?,
-            None => {
-                let task = reference.task(job.0, *index);
-                let died = task.is_some_and(|task| matches!(task.end, Some((_, None))));
-                let right = died && *state == TaskState::Failed;
-                ensure!(right, "{job}.{index} ended without an outcome, and no worker died");
-            }
+        if let Some(outcome) = outcome {
+            self.check_outcome(reference, job, *index, *state, outcome)?;
+        } else {
+            let task = reference.task(job.0, *index);
+            let none = task.is_some_and(|task| matches!(task.end, Some((_, None))));
+            let right = none && matches!(state, TaskState::Failed | TaskState::Cancelled);
+            ensure!(right, "{job}.{index} is {state:?} without an outcome, and no worker died");
         }
         let earlier = self.results.insert((job.0, *index), result.clone());
         let same = earlier.as_ref().is_none_or(|earlier| earlier == result);

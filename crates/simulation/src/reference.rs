@@ -11,7 +11,7 @@ use std::{
 use task_messenger_core::{
     ids::{Place, TaskNumber},
     input::Resume,
-    record::{Appended, JobKey, Log, Loss, Record, ReleaseReason, Verdict},
+    record::{Appended, JobKey, Log, Loss, Record, Verdict, Work},
     state::State,
     task::{Care, TaskState},
     template::{Kind, Template},
@@ -63,6 +63,8 @@ pub(crate) struct Job {
     pub(crate) key: JobKey,
     pub(crate) opened_at: u64,
     pub(crate) closed_at: Option<u64>,
+    /// The last record that cancels all or some of it.
+    pub(crate) cancelled_at: Option<u64>,
     /// The numbers of its tasks.
     pub(crate) tasks: Vec<u64>,
 }
@@ -77,6 +79,8 @@ pub(crate) struct Task {
     pub(crate) attempts: u32,
     /// How many workers died while it ran, at most 2.
     pub(crate) crashes: u32,
+    /// Whether it was cancelled while it ran.
+    pub(crate) cancelling: bool,
     pub(crate) submitted_at: u64,
     lease: Option<u64>,
     /// Where the end is recorded, and what the worker said; nothing if it died.
@@ -191,7 +195,10 @@ impl Reference {
         match record {
             Record::TemplateAdded { template, .. } => self.templates.push(template.clone()),
             Record::JobOpened { job, key, .. } => {
-                self.jobs.insert(job.0, Job { key: *key, opened_at: at, closed_at: None, tasks: Vec::new() });
+                self.jobs.insert(
+                    job.0,
+                    Job { key: *key, opened_at: at, closed_at: None, cancelled_at: None, tasks: Vec::new() },
+                );
             }
             Record::JobClosed { job } => {
                 if let Some(job) = self.jobs.get_mut(&job.0) {
@@ -210,6 +217,7 @@ impl Reference {
                         failures: 0,
                         attempts: 0,
                         crashes: 0,
+                        cancelling: false,
                         submitted_at: at,
                         lease: None,
                         end: None,
@@ -247,16 +255,16 @@ impl Reference {
                     };
                     self.change(task, state)?;
                     let task = self.known(task)?;
-                    task.failures += u32::from(*verdict != Verdict::Succeeded);
+                    task.failures += u32::from(matches!(verdict, Verdict::Failed | Verdict::Retry { .. }));
                     if state.is_final() {
-                        task.end = Some((at, Some(detail)));
+                        task.end = Some((at, Some(detail).filter(|_| state != TaskState::Cancelled)));
                     }
                 }
             }
             Record::Released { leases, .. } => {
                 for lease in leases {
                     let (task, _) = self.let_go(lease.0)?;
-                    self.change(task, TaskState::Queued)?;
+                    self.come_back(task, at)?;
                 }
             }
             Record::WorkerLost { silent, ends, .. } => {
@@ -264,6 +272,7 @@ impl Reference {
                     self.lost(lease.0, *loss, *silent, at)?;
                 }
             }
+            Record::Cancelled { tasks, .. } => self.cancelled(tasks, at)?,
             Record::WorkerStarted { worker, .. } => {
                 if let Some(wants) = self.newcomers.remove(&worker.0) {
                     self.wants.insert(worker.0, wants);
@@ -287,6 +296,46 @@ impl Reference {
         Ok(())
     }
 
+    /// A task whose lease ended without an outcome is queued again, unless it was cancelled.
+    fn come_back(&mut self, number: u64, at: u64) -> Checked<TaskState> {
+        let task = self.known(number)?;
+        let state = if task.cancelling { TaskState::Cancelled } else { TaskState::Queued };
+        if state.is_final() {
+            task.end = Some((at, None));
+        }
+        self.change(number, state)?;
+        Ok(state)
+    }
+
+    fn cancelled(&mut self, work: &Work, at: u64) -> Checked {
+        let numbers = match work {
+            Work::Tasks(tasks) => tasks.iter().map(|task| task.0).collect(),
+            Work::Job(job) => {
+                let job = self.jobs.get_mut(&job.0);
+                let job = job.ok_or_else(|| Violation("a job that does not exist is cancelled".to_owned()))?;
+                job.closed_at.get_or_insert(at);
+                job.tasks.clone()
+            }
+        };
+        for number in numbers {
+            let task = self.known(number)?;
+            let (job, state, lease) = (task.job, task.state, task.lease);
+            match state {
+                TaskState::Running => task.cancelling = true,
+                state if state.is_final() => {}
+                _ => {
+                    task.end = Some((at, None));
+                    self.change(number, TaskState::Cancelled)?;
+                    lease.and_then(|lease| self.silenced.remove(&lease));
+                }
+            }
+            if let Some(job) = self.jobs.get_mut(&job) {
+                job.cancelled_at = Some(at);
+            }
+        }
+        Ok(())
+    }
+
     /// What a worker's death means for a task.
     fn lost(&mut self, lease: u64, loss: Loss, silent: bool, at: u64) -> Checked {
         let (number, worker) = self.let_go(lease)?;
@@ -304,7 +353,12 @@ impl Reference {
         if state.is_final() {
             task.end = Some((at, None));
         }
-        self.change(number, state)?;
+        let state = if state == TaskState::Queued {
+            self.come_back(number, at)?
+        } else {
+            self.change(number, state)?;
+            state
+        };
         if silent && state == TaskState::Queued {
             self.silenced.insert(lease, Silenced { task: number, worker, counted });
         }

@@ -140,11 +140,15 @@ impl Manager {
             }
             Effect::FollowEnded { session, .. }
             | Effect::TokenRevoked { session, .. }
-            | Effect::Changed { session, .. }
             | Effect::WorkerChanged { session, .. }
             | Effect::Cancel { session, .. }
             | Effect::TakeBack { session, .. }
             | Effect::Probe { session } => *session,
+            Effect::Changed { session, request, .. } => {
+                let job = self.process.as_mut().and_then(|process| process.changing.remove(&(*session, *request)));
+                stage.model.told_cancelled(reference, job.unwrap_or_default());
+                *session
+            }
             Effect::Close { session, .. } => {
                 if let Some(process) = &mut self.process {
                     process.newcomer_left(&mut self.reference, *session);

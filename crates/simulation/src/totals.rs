@@ -91,6 +91,10 @@ totals! {
     dispatched: "hand-outs",
     /// Failed attempts tried again.
     retries: "retries",
+    /// Cancels of jobs and tasks that changed something.
+    cancels: "cancels",
+    /// Attempts that were reported after their task was cancelled.
+    cancelled_running: "reports of cancelled attempts",
     /// Leases ended without an outcome, at nobody's charge.
     released: "leases released",
     /// Workers that died with leases, as the manager sees it.

@@ -1,5 +1,7 @@
 //! A worker: what it holds, runs and reports. Its identity and its outbox survive its process.
 
+mod leaving;
+
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
@@ -257,6 +259,15 @@ impl Worker {
                 let asked: BTreeSet<u64> = leases.iter().map(|lease| lease.0).collect();
                 self.give_back(stage, 100, Some(&asked));
             }
+            Down::Plain(Effect::Cancel { leases, .. }) => {
+                let cancelled: BTreeSet<u64> = leases.iter().map(|lease| lease.0).collect();
+                self.give_back(stage, 100, Some(&cancelled));
+                for lease in cancelled {
+                    // What runs is stopped, and ends otherwise if it was about to end anyway.
+                    let takes = stage.delay(100, 300_000);
+                    self.after(stage, takes, WorkerEvent::TaskEnds(lease));
+                }
+            }
             Down::Plain(Effect::Probe { .. }) => stage.send_up(session, Input::Heard { session }),
             Down::Assign(tasks) => self.assign(stage, tasks)?,
             Down::Plain(_) | Down::Results { .. } => {}
@@ -427,67 +438,5 @@ impl Worker {
         if let Some(session) = process.session.filter(|_| !process.stopping) {
             stage.send_up(session, Input::Window { session, slots });
         }
-    }
-
-    /// A graceful stop begins.
-    pub(crate) fn stop(&mut self, stage: &mut Stage) {
-        let Some(process) = &mut self.process else { return };
-        if std::mem::replace(&mut process.stopping, true) {
-            return;
-        }
-        stage.totals.worker_stops += 1;
-        if let Some(session) = process.session {
-            stage.send_up(session, Input::Window { session, slots: 0 });
-        }
-        self.give_back(stage, 100, None);
-        let grace = stage.delay(100_000, 2_000_000);
-        self.after(stage, grace, WorkerEvent::GraceOver);
-        self.leave(stage, false);
-    }
-
-    /// A stopping worker exits as soon as it has nothing left, or when its time is over.
-    fn leave(&mut self, stage: &mut Stage, over: bool) {
-        let Some(process) = self.process.as_mut().filter(|process| process.stopping) else { return };
-        let done = process.held.is_empty() && process.reports.is_empty() && process.sent.is_empty();
-        if !done && !over {
-            return;
-        }
-        if let (Some(session), Some(worker)) = (process.session, self.number)
-            && !process.held.is_empty()
-        {
-            let leases: Vec<_> = process.held.keys().map(|lease| LeaseNumber(*lease)).collect();
-            stage.model.given_back.extend(leases.iter().map(|lease| (lease.0, worker.0)));
-            process.held.clear();
-            stage.send_up(session, Input::GivenBack { session, leases });
-        }
-        self.save();
-        self.exit(stage);
-    }
-
-    /// Its process is killed.
-    pub(crate) fn kill(&mut self, stage: &mut Stage) {
-        if self.process.is_some() {
-            stage.totals.worker_kills += 1;
-            self.exit(stage);
-        }
-    }
-
-    /// Its machine is lost.
-    pub(crate) fn lose(&mut self, stage: &mut Stage) {
-        stage.totals.workers_lost += 1;
-        self.gone = true;
-        self.exit(stage);
-    }
-
-    fn exit(&mut self, stage: &mut Stage) {
-        if let Some(process) = self.process.take()
-            && let Some(session) = process.session
-        {
-            stage.hang_up(session);
-        }
-        self.starts += 1;
-        self.frozen_until = None;
-        let pause = stage.delay(1_000, 3_000_000);
-        self.start_after(stage, pause);
     }
 }

@@ -75,6 +75,11 @@ fn a_missing_fence_is_found() {
 }
 
 #[test]
+fn a_cancel_that_recovery_loses_is_found() {
+    first_violation(|engine| engine.set_faults(Faults { forget_cancel: true, ..Faults::default() }));
+}
+
+#[test]
 fn a_charged_neighbour_is_found() {
     first_violation(|engine| engine.set_faults(Faults { charge_neighbours: true, ..Faults::default() }));
 }

@@ -141,10 +141,11 @@ impl Reference {
         ensure!(task.lease == Some(lease) && task.state == TaskState::Running, "lease {lease} was replaced");
         let last = task.failures + 1 >= self.most_attempts(task);
         let right = match verdict {
+            Verdict::Cancelled => task.cancelling,
+            _ if task.cancelling => false,
             Verdict::Succeeded => *succeeded,
             Verdict::Failed => !succeeded && last,
             Verdict::Retry { .. } => !succeeded && !last,
-            Verdict::Cancelled => false,
         };
         ensure!(right, "lease {lease} ends with {verdict:?} after {} failures", task.failures);
         Ok(())
