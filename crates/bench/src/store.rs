@@ -202,7 +202,8 @@ struct Round {
 impl Bench {
     fn new(directory: PathBuf, durability: Durability) -> anyhow::Result<Self> {
         let disk = Arc::new(FileDisk::new(directory)?);
-        let options = StoreOptions { segment_bytes: SEGMENT_BYTES, cache_bytes: 8 << 20, reserve_bytes: 0, durability };
+        let options =
+            StoreOptions { segment_bytes: SEGMENT_BYTES, cache_bytes: 8 << 20, reserve_bytes: Some(0), durability };
         let store = open(disk.clone(), &options)?.finish()?;
         let payloads =
             [1, 100, 1000].map(|count| (count, values(count, PAYLOAD_BYTES), values(count, OUTCOME_BYTES))).to_vec();

@@ -1,7 +1,5 @@
 //! A worker that speaks the protocol and lies, takes what it can't hold, or says too much.
 
-use std::time::Duration;
-
 use task_messenger_client::{EncodedTemplate, JobOptions, LoneOptions, TaskState, Template};
 use task_messenger_protocol::{
     credential::token_proof,
@@ -154,10 +152,10 @@ async fn a_result_over_the_limit_ends_the_session_of_its_worker_and_the_task_run
     liar.report(1, vec![assign.first_lease], &vec![0; (1 << 20) + 1]).await;
     let gone = async {
         while let Ok(Some(message)) = liar.link.reader.next().await {
-            drop(message)
+            drop(message);
         }
     };
-    timeout(Duration::from_secs(60), gone).await.expect("the manager closes the session");
+    timeout(DEADLINE, gone).await.expect("the manager closes the session");
     site.wait_for_log(&["WARN", "broke the protocol", "outcomes", "1048577"]);
 
     let _worker = site.worker("one");

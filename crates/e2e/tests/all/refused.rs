@@ -97,7 +97,7 @@ async fn a_damaged_foreign_newer_or_incomplete_store_is_refused_with_78_and_noth
     let (mut site, other) = (filled().await, filled().await);
     let state = site.path("manager");
     let store = state.join("store");
-    let last = (1..).take_while(|number| store.join(segment(*number)).exists()).last().unwrap();
+    let last = (1..1_000).take_while(|number| store.join(segment(*number)).exists()).last().unwrap();
     assert!(last > 4, "{last} segments");
     // What an interrupted allocation and an interrupted value leave behind, to be removed by a start that succeeds.
     fs::write(store.join("journal/making.new"), "rest").unwrap();
@@ -134,7 +134,7 @@ async fn a_damaged_foreign_newer_or_incomplete_store_is_refused_with_78_and_noth
         ),
         (
             Box::new(|| {
-                fs::write(store.join("store.json"), identity.replace("\"format\": 1", "\"format\": 9")).unwrap()
+                fs::write(store.join("store.json"), identity.replace("\"format\": 1", "\"format\": 9")).unwrap();
             }),
             vec!["store.json", "format is 9", "up to 1", "newer program"],
         ),

@@ -3,16 +3,18 @@
 //! Everything it does follows from its seed and from what is asked of it. What was not synced is lost by the sector (512
 //! bytes) at a power cut, in any combination; changes of names are lost from the end, as in file systems that journal them.
 
+mod contents;
+
 use std::{
     collections::BTreeMap,
     io::{self, IoSlice},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use self::contents::{Contents, PAGE};
 use super::{Access, Disk, DiskFile, Space, directory_of};
 
 const SECTOR: usize = 512;
-const PAGE: usize = 4096;
 
 /// What a disk without a limit says that it has.
 const UNLIMITED: u64 = 1 << 50;
@@ -417,82 +419,6 @@ fn apply(names: &mut BTreeMap<String, u64>, change: NameChange) {
 
 fn failed() -> io::Error {
     io::Error::other("the simulated disk was told to fail")
-}
-
-/// What a file consists of. Pages that hold only zeros need not be there.
-#[derive(Default)]
-struct Contents {
-    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
-    length: u64,
-    durable_length: u64,
-    /// What a power cut can bring back: the sectors that were written since the last sync, as they were before.
-    unsynced: BTreeMap<u64, [u8; SECTOR]>,
-}
-
-impl Contents {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
-        let length = self.length.saturating_sub(offset).min(buffer.len() as u64) as usize;
-        for_pages(offset, length, |page, within, range| match self.pages.get(&page) {
-            Some(bytes) => buffer[range].copy_from_slice(&bytes[within]),
-            None => buffer[range].fill(0),
-        });
-        length
-    }
-
-    /// Writes, keeping what was there before.
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        let end = offset + bytes.len() as u64;
-        for sector in offset / SECTOR as u64..end.div_ceil(SECTOR as u64) {
-            if !self.unsynced.contains_key(&sector) {
-                let mut before = [0; SECTOR];
-                self.read(sector * SECTOR as u64, &mut before);
-                self.unsynced.insert(sector, before);
-            }
-        }
-        self.length = self.length.max(end);
-        self.put(offset, bytes);
-    }
-
-    fn put(&mut self, offset: u64, bytes: &[u8]) {
-        for_pages(offset, bytes.len(), |page, within, range| {
-            let piece = &bytes[range];
-            if self.pages.contains_key(&page) || piece.iter().any(|byte| *byte != 0) {
-                self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE]))[within].copy_from_slice(piece);
-            }
-        });
-    }
-
-    /// Writes whole sectors, durably.
-    fn write_durably(&mut self, offset: u64, bytes: &[u8]) {
-        let end = offset + bytes.len() as u64;
-        if !self.unsynced.is_empty() {
-            let mut later = self.unsynced.split_off(&(offset / SECTOR as u64));
-            self.unsynced.append(&mut later.split_off(&(end / SECTOR as u64)));
-        }
-        self.length = self.length.max(end);
-        self.durable_length = self.durable_length.max(end);
-        self.put(offset, bytes);
-    }
-
-    fn truncate(&mut self, length: u64) {
-        let rest = (self.length - length) as usize;
-        if length < self.length {
-            self.put(length, &vec![0; rest]);
-        }
-        self.length = length;
-    }
-}
-
-/// Calls `visit` with each page that a range of a file touches, where in the page, and where in the range.
-fn for_pages(offset: u64, length: usize, mut visit: impl FnMut(u64, std::ops::Range<usize>, std::ops::Range<usize>)) {
-    let mut done = 0;
-    while done < length {
-        let at = offset + done as u64;
-        let within = (at % PAGE as u64) as usize;
-        let count = (PAGE - within).min(length - done);
-        visit(at / PAGE as u64, within..within + count, done..done + count);
-        done += count;
-    }
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
