@@ -78,3 +78,48 @@ impl Drop for Place<'_> {
         self.pool.returned.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        thread,
+    };
+
+    use task_messenger_core::ids::RecordNumber;
+
+    use super::*;
+    use crate::{
+        archive::{ARCHIVE_FILE, Archive},
+        identity::StoreId,
+    };
+
+    #[test]
+    fn no_more_than_eight_read_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(ARCHIVE_FILE);
+        let archive = Archive::open(&path, StoreId([1; 16]), RecordNumber(0)).unwrap();
+        let pool = Pool::new(path);
+        let [entered, inside, most] = [(); 3].map(|()| AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 * CONNECTIONS_MAX {
+                scope.spawn(|| {
+                    pool.with(|_| {
+                        most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                        entered.fetch_add(1, SeqCst);
+                        // The first ones stay until all places are taken.
+                        while entered.load(SeqCst) < CONNECTIONS_MAX {
+                            thread::yield_now();
+                        }
+                        inside.fetch_sub(1, SeqCst);
+                        Ok(())
+                    })
+                    .unwrap();
+                });
+            }
+        });
+        assert_eq!(most.load(SeqCst), CONNECTIONS_MAX);
+        assert_eq!(pool.lock().lent, 0);
+        drop(archive);
+    }
+}
