@@ -30,15 +30,26 @@ pub struct Lease {
     pub task: TaskNumber,
     /// Who holds it.
     pub worker: WorkerNumber,
-    /// Whether the worker said that it starts the task. Not recorded: after a restart it counts as started.
-    pub started: bool,
+    /// Whether its worker has started the task. Not recorded.
+    pub start: Start,
     /// Whether the worker was asked to give it back. Not recorded.
     pub asked_back: bool,
 }
 
+/// Whether the holder of a lease has started its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It would have said so.
+    No,
+    /// It may have said so to a manager that is no more. When the worker dies, that counts as started.
+    Unknown,
+    /// It said so.
+    Yes,
+}
+
 impl Lease {
     pub(crate) fn new(task: TaskNumber, worker: WorkerNumber) -> Self {
-        Self { task, worker, started: false, asked_back: false }
+        Self { task, worker, start: Start::No, asked_back: false }
     }
 }
 

@@ -164,6 +164,11 @@ impl Task {
         self.state.unwrap_or(TaskState::Expired)
     }
 
+    /// Whether it is at its end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state().is_final()
+    }
+
     pub(crate) fn set_state(&mut self, state: TaskState) {
         self.state = Some(state);
     }
@@ -205,6 +210,11 @@ impl Task {
     /// Whether it was cancelled while it ran: whatever becomes of the attempt, it ends `cancelled`.
     pub fn is_cancelling(&self) -> bool {
         self.marks & CANCELLING != 0
+    }
+
+    /// Whether it is known to have been started: an attempt failed, or a worker died with it.
+    pub(crate) fn has_started(&self) -> bool {
+        self.failures > 0 || self.crashes() > 0
     }
 
     /// Whether its deadline passed while it ran: when it comes back unstarted, it ends `expired`.

@@ -10,8 +10,9 @@ use crate::{
     ids::{LeaseNumber, SessionNumber, TaskNumber, WorkerNumber},
     input::Resume,
     limits::RECORD_ITEMS,
-    record::{Claim, Log, Record, ReleaseReason},
+    record::{Claim, Log, Record, ReleaseReason, WorkerMode},
     state::Silenced,
+    task::Task,
     time::Now,
 };
 
@@ -47,6 +48,10 @@ impl Engine {
             Some(earlier) if same => {
                 self.sessions.remove(&earlier);
                 self.close(earlier, CloseReason::Replaced);
+                // It has shown that it is alive.
+                if let Some(newcomer) = self.newcomers.remove(&worker) {
+                    self.close(newcomer.session, CloseReason::Clone);
+                }
             }
             Some(earlier) => {
                 let until = now.monotonic + self.limits.probe;
@@ -116,14 +121,27 @@ impl Engine {
         }
         let dropped = self.settle_claims(now, worker, is_new, &resume.claims, log);
         self.update_room(worker);
+        if self.presences.get(&worker).is_some_and(|presence| presence.used > presence.slots) {
+            self.balance.arm(now);
+        }
         self.tell(Effect::Resumed { session, dropped });
-        let cancelled: Vec<(LeaseNumber, TaskNumber)> = self
-            .leases_of(worker)
-            .into_iter()
-            .filter_map(|number| Some((number, self.state.leases.get(&number)?.task)))
-            .filter(|(_, task)| self.state.tasks.get(*task).is_some_and(crate::task::Task::is_cancelling))
-            .collect();
+        self.tell_again(worker);
+    }
+
+    /// Tells a worker what it may not have heard in its last session.
+    fn tell_again(&mut self, worker: WorkerNumber) {
+        let mut cancelled: Vec<(LeaseNumber, TaskNumber)> = Vec::new();
+        for number in self.leases_of(worker) {
+            let Some(lease) = self.state.leases.get_mut(&number) else { continue };
+            lease.asked_back = false;
+            if self.state.tasks.get(lease.task).is_some_and(Task::is_cancelling) {
+                cancelled.push((number, lease.task));
+            }
+        }
         self.tell_cancelled(&cancelled);
+        if self.presences.get(&worker).is_some_and(|presence| presence.mode != WorkerMode::Active) {
+            self.ask_back_all(worker);
+        }
     }
 
     /// Keeps, readopts or drops each lease that the worker says it holds, and ends those it doesn't hold: they never

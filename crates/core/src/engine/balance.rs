@@ -11,6 +11,8 @@ use super::Engine;
 use crate::{
     effect::Effect,
     ids::{LeaseNumber, SessionNumber, WorkerNumber},
+    state::Start,
+    task::Care,
     time::Now,
 };
 
@@ -38,6 +40,14 @@ impl Balance {
     }
 }
 
+/// A worker with slots free.
+struct Idle {
+    worker: WorkerNumber,
+    free: u32,
+    /// Whether it has, or will have, a task that is to be kept apart.
+    apart: bool,
+}
+
 impl Engine {
     pub(super) fn take_back(&mut self, now: Now) {
         if self.balance.next.is_none_or(|at| at > now.monotonic) {
@@ -55,29 +65,38 @@ impl Engine {
             return;
         }
         self.balance.arm(now);
-        let mut idle: Vec<(WorkerNumber, u32)> = self
-            .roomy
-            .iter()
-            .filter_map(|worker| {
-                let presence = self.presences.get(worker)?;
-                Some((*worker, presence.slots.min(presence.window).saturating_sub(presence.used)))
-            })
-            .filter(|(_, free)| *free > 0)
-            .collect();
+        let mut idle: Vec<Idle> = Vec::new();
+        for worker in &self.roomy {
+            let Some(presence) = self.presences.get_mut(worker) else { continue };
+            let free = presence.slots.min(presence.window).saturating_sub(presence.used);
+            if free > 0 {
+                presence.learn_classes(&self.state.templates);
+                idle.push(Idle { worker: *worker, free, apart: presence.apart > 0 });
+            }
+        }
+        // What was asked back and is on its way has its place already.
+        let mut coming: u32 = self
+            .state
+            .leases
+            .values()
+            .filter(|lease| lease.asked_back && lease.start == Start::No)
+            .map(|lease| self.slots_of(lease.task))
+            .sum();
+        for idle in &mut idle {
+            let taken = idle.free.min(coming);
+            idle.free -= taken;
+            coming -= taken;
+        }
+        idle.retain(|idle| idle.free > 0);
         if idle.is_empty() {
             return;
-        }
-        for worker in &mut idle {
-            if let Some(presence) = self.presences.get_mut(&worker.0) {
-                presence.learn_classes(&self.state.templates);
-            }
         }
         let mut waiting: Vec<(LeaseNumber, WorkerNumber)> = self
             .state
             .leases
             .iter()
             .filter(|(number, lease)| {
-                **number < known && !lease.started && !lease.asked_back && full.contains(&lease.worker)
+                **number < known && lease.start != Start::Yes && !lease.asked_back && full.contains(&lease.worker)
             })
             .map(|(number, lease)| (*number, lease.worker))
             .collect();
@@ -87,17 +106,19 @@ impl Engine {
             let Some(lease) = self.state.leases.get(&number) else { continue };
             let load = self.load_of(lease.task);
             let class = self.state.tasks.get(lease.task).map(|task| self.state.templates.class(task.template));
-            let Some(place) = idle.iter_mut().find(|(idle, free)| {
-                let fits = |class| self.presences.get(idle).is_some_and(|presence| presence.fits(class));
-                *free >= load.slots && class.is_some_and(fits)
+            let Some(place) = idle.iter_mut().find(|idle| {
+                let fits = |class| self.presences.get(&idle.worker).is_some_and(|presence| presence.fits(class));
+                let careful = load.care == Care::None || (load.care == Care::Apart && !idle.apart);
+                idle.free >= load.slots && careful && class.is_some_and(fits)
             }) else {
-                if idle.iter().all(|(_, free)| *free == 0) {
+                if idle.iter().all(|idle| idle.free == 0) {
                     break;
                 }
                 continue;
             };
             let Some(session) = self.presences.get(&worker).and_then(|presence| presence.session) else { continue };
-            place.1 -= load.slots;
+            place.free -= load.slots;
+            place.apart |= load.care == Care::Apart;
             asked.push((session, number));
         }
         self.ask_back(asked);
@@ -106,7 +127,8 @@ impl Engine {
     /// Asks for what a worker has not started, for it is to get nothing for now.
     pub(super) fn ask_back_all(&mut self, worker: WorkerNumber) {
         let Some(session) = self.presences.get(&worker).and_then(|presence| presence.session) else { return };
-        let unstarted = |number: &LeaseNumber| self.state.leases.get(number).is_some_and(|lease| !lease.started);
+        let unstarted =
+            |number: &LeaseNumber| self.state.leases.get(number).is_some_and(|lease| lease.start != Start::Yes);
         let asked = self.leases_of(worker).into_iter().filter(unstarted).map(|number| (session, number)).collect();
         self.ask_back(asked);
     }

@@ -11,6 +11,7 @@ use crate::{
     ids::{LeaseNumber, WorkerNumber},
     limits::RECORD_ITEMS,
     record::{Log, Loss, Record, Verdict},
+    state::Start,
     task::{Care, Task},
     time::Now,
 };
@@ -31,7 +32,7 @@ impl Engine {
             for number in leases {
                 let Some(lease) = self.state.leases.get(number).copied() else { continue };
                 self.let_go(worker, lease.task);
-                let loss = if lease.started { self.loss_of(*number, lease.task) } else { Loss::Unstarted };
+                let loss = if lease.start == Start::No { Loss::Unstarted } else { self.loss_of(*number, lease.task) };
                 if let Loss::Retry { backoff_milliseconds } = loss {
                     self.backoffs.insert(now.monotonic + Duration::from_millis(backoff_milliseconds), lease.task);
                 }

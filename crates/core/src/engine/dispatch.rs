@@ -111,31 +111,35 @@ impl Engine {
             return;
         }
         if let Some(worker) = self.vacating {
-            let stays = self.state.ready.count_alone() > 0
-                && self.presences.get(&worker).is_some_and(|presence| presence.takes_tasks() && presence.window > 0);
-            if stays {
+            if self.has_next_alone(worker) {
                 return;
             }
             self.vacating = None;
             self.update_room(worker);
         }
-        let mut best: Option<(u32, WorkerNumber)> = None;
-        for (worker, presence) in &mut self.presences {
-            presence.learn_classes(&self.state.templates);
-            if !presence.takes_tasks() || presence.window == 0 {
-                continue;
-            }
-            let next = self.state.ready.next(&self.state.tasks, |class, _| presence.fits(class));
-            if next.is_some_and(|(_, (_, _, care))| care == Care::Alone) {
-                let candidate = (presence.leases, *worker);
-                best = Some(best.map_or(candidate, |best| best.min(candidate)));
-            }
-        }
-        if let Some((_, worker)) = best {
+        let mut workers: Vec<(u32, WorkerNumber)> =
+            self.presences.iter().map(|(worker, presence)| (presence.leases, *worker)).collect();
+        workers.sort_unstable();
+        if let Some((_, worker)) = workers.into_iter().find(|(_, worker)| self.has_next_alone(*worker)) {
             self.vacating = Some(worker);
             self.update_room(worker);
             self.ask_back_all(worker);
         }
+    }
+
+    /// Whether the next task for a worker, were it empty, is one that is to run alone.
+    fn has_next_alone(&mut self, worker: WorkerNumber) -> bool {
+        let Some(presence) = self.presences.get_mut(&worker).filter(|presence| presence.takes_tasks()) else {
+            return false;
+        };
+        presence.learn_classes(&self.state.templates);
+        let templates = &self.state.templates;
+        let fits = |class| {
+            let slots = templates.needs(class).map_or(u32::MAX, |needs| needs.slots);
+            presence.fits(class) && slots <= presence.window
+        };
+        let next = self.state.ready.next(&self.state.tasks, |class, _| fits(class));
+        next.is_some_and(|(_, (_, _, care))| care == Care::Alone)
     }
 
     fn assigned(&self, task: TaskNumber) -> Option<Assigned> {

@@ -100,6 +100,15 @@ impl Follows {
         }
     }
 
+    /// Tasks of the job run again: of their ends there is nothing to be told any more.
+    pub(super) fn run_again(&mut self, job: u32, is_over: impl Fn(u32) -> bool) {
+        for key in self.by_job.get(&job).into_iter().flatten() {
+            if let Some(followed) = self.all.get_mut(key) {
+                followed.ended.retain(|index| is_over(*index));
+            }
+        }
+    }
+
     /// The job is forgotten: who followed it.
     pub(super) fn job_gone(&mut self, job: Option<u32>) -> Vec<Key> {
         let keys = job.and_then(|job| self.by_job.get(&job)).cloned().unwrap_or_default();

@@ -45,7 +45,7 @@ use crate::{
     input::Input,
     limits::Limits,
     record::{Log, Record, Reservation},
-    state::State,
+    state::{Start, State},
     task::Task,
     time::Now,
 };
@@ -160,7 +160,7 @@ impl Engine {
         }
         for lease in self.state.leases.values_mut() {
             // Whether it did is not recorded.
-            lease.started = true;
+            lease.start = Start::Unknown;
         }
         let leases: Vec<_> = self.state.leases.values().copied().collect();
         for lease in leases {

@@ -7,6 +7,7 @@ use crate::{
     job::Job,
     query::{Answer, JobFilter, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
     record::Caller,
+    state::Start,
     task::{Counts, Task, TaskState},
 };
 
@@ -144,7 +145,7 @@ impl Engine {
             attempts: task.attempts,
             failures: u32::from(task.failures),
             worker: worker.map(|worker| worker.name.clone()),
-            started: lease.is_some_and(|lease| lease.started),
+            started: lease.is_some_and(|lease| lease.start == Start::Yes),
             cancelling: running && task.is_cancelling(),
             crashes: u32::from(task.crashes()),
             has_outcome: task.outcome().is_some(),

@@ -5,12 +5,12 @@ use rustc_hash::FxHashMap;
 use super::Engine;
 use crate::{
     effect::{Effect, Refusal},
-    ids::{LeaseNumber, SessionNumber, TaskNumber},
+    ids::{JobNumber, LeaseNumber, SessionNumber, TaskNumber},
     input::Named,
     job::Job,
     record::{Caller, Log, Record, Work},
     state::Lease,
-    task::TaskState,
+    task::{Task, TaskState},
     time::Now,
 };
 
@@ -104,9 +104,22 @@ impl Engine {
         self.check_open(tasks, bytes)?;
         if tasks > 0 {
             self.commit(log, &Record::Requeued { tasks: work, time: now.wall });
+            self.forget_ends(match named {
+                Named::Job(job) => job,
+                Named::Task(task) => task.job,
+            });
         }
         self.tell(Effect::Changed { session, request, tasks, running: 0 });
         Ok(())
+    }
+
+    /// What followers of the job were still to be told of ends that are none any more.
+    fn forget_ends(&mut self, job: JobNumber) {
+        let Self { state, follows, .. } = self;
+        let Some(position) = state.jobs.position(job) else { return };
+        let Some(job) = state.jobs.at(position) else { return };
+        let is_over = |index| job.task(index).and_then(|task| state.tasks.get(task)).is_some_and(Task::is_over);
+        follows.run_again(position, is_over);
     }
 
     /// The tasks that are named, if the caller may see them.
@@ -121,7 +134,7 @@ impl Engine {
         }
     }
 
-    fn is_closed(&self, job: crate::ids::JobNumber) -> bool {
+    fn is_closed(&self, job: JobNumber) -> bool {
         self.state.jobs.position(job).and_then(|position| self.state.jobs.at(position)).is_some_and(|job| job.closed)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     ids::{LeaseNumber, SessionNumber, TaskNumber, WorkerNumber},
     limits::{RECORD_ITEMS, RECORD_VALUES},
     record::{Log, Record, ReleaseReason, Verdict, WorkerMode},
-    state::Lease,
+    state::{Lease, Start},
     task::{Care, TaskState},
     template::Kind,
     templates::{ClassNumber, Templates},
@@ -145,7 +145,7 @@ impl Engine {
             if let Some(lease) = self.state.leases.get_mut(lease)
                 && lease.worker == worker
             {
-                lease.started = true;
+                lease.start = Start::Yes;
             }
         }
     }

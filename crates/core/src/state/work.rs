@@ -1,6 +1,6 @@
 //! What records say of many tasks at once: cancelled, run again, due, expired; and of the leases of a worker that died.
 
-use super::{Silenced, State};
+use super::{Lease, Silenced, Start, State};
 use crate::{
     ids::{JobNumber, LeaseNumber, TaskNumber, WorkerNumber},
     job::Job,
@@ -145,10 +145,11 @@ impl State {
     pub(super) fn expired(&mut self, at: WallTime, first_task: TaskNumber) {
         let count = self.deadlines.remove(&(at, first_task)).unwrap_or_default();
         for number in (first_task.0..first_task.0 + u64::from(count)).map(TaskNumber) {
-            let Some(task) = self.tasks.get_mut(number) else { continue };
+            // A task that has failed, or with which a worker died, was started in time.
+            let Some(task) = self.tasks.get_mut(number).filter(|task| !task.has_started()) else { continue };
             match task.state() {
                 TaskState::Running => task.mark_overdue(),
-                state if state.is_final() || self.backing_off.contains_key(&number) => {}
+                state if state.is_final() => {}
                 _ => self.end_waiting(number, TaskState::Expired),
             }
         }
@@ -171,15 +172,15 @@ impl State {
         };
         #[cfg(feature = "faults")]
         self.retired.insert(lease, (ended.task, ended.worker));
-        self.come_back(ended.task, false);
+        self.come_back(ended.task);
     }
 
     /// Where a task goes whose lease ended without an outcome: usually back into the queue.
-    fn come_back(&mut self, number: TaskNumber, started: bool) -> TaskState {
+    fn come_back(&mut self, number: TaskNumber) -> TaskState {
         let task = self.tasks.get(number);
         let state = match task {
             Some(task) if task.is_cancelling() => TaskState::Cancelled,
-            Some(task) if task.is_overdue() && !started => TaskState::Expired,
+            Some(task) if task.is_overdue() => TaskState::Expired,
             _ => TaskState::Queued,
         };
         self.set_state(number, state);
@@ -192,8 +193,8 @@ impl State {
         if counted && let Some(task) = self.tasks.get_mut(number) {
             task.uncount_crash();
         }
-        let mut readopted = super::Lease::new(number, worker);
-        readopted.started = true;
+        let mut readopted = Lease::new(number, worker);
+        readopted.start = Start::Unknown;
         self.leases.insert(lease, readopted);
     }
 
@@ -220,10 +221,11 @@ impl State {
                 if let Some(task) = self.tasks.get_mut(number) {
                     counted = task.care() != Care::Alone;
                     task.count_crash();
+                    task.met_deadline();
                 }
-                self.come_back(number, true)
+                self.come_back(number)
             }
-            Loss::Unstarted => self.come_back(number, false),
+            Loss::Unstarted => self.come_back(number),
         };
         if silent && state == TaskState::Queued {
             self.silenced.insert(lease, Silenced { task: number, worker, counted });

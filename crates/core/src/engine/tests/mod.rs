@@ -1,9 +1,12 @@
 //! The scheduler from outside: inputs in, effects out.
 
+mod balance;
 mod clients;
 mod deaths;
 mod environment;
 mod listings;
 mod recovery;
 mod retention;
+mod times;
+mod work;
 mod workers;
