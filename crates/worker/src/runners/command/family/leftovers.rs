@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process,
     time::{Duration, Instant},
@@ -22,7 +23,7 @@ const MOST_STARTS: usize = 16;
 /// Ends what carries the marks of earlier starts. What can't be ended stays noted.
 pub(super) fn end(state_directory: &Path) {
     let path = file(state_directory);
-    let starts = read(&path);
+    let starts = read(state_directory);
     if starts.is_empty() || !table::is_visible() {
         return;
     }
@@ -54,9 +55,10 @@ pub(super) fn end(state_directory: &Path) {
 /// Notes a start.
 pub(super) fn note(state_directory: &Path, start: u64) -> io::Result<()> {
     let path = file(state_directory);
-    let mut starts = read(&path);
+    let mut starts = read(state_directory);
     starts.push(start);
-    let latest: Vec<_> = starts.iter().rev().take(MOST_STARTS).rev().map(u64::to_string).collect();
+    let latest = starts.iter().rev().take(MOST_STARTS).rev().map(u64::to_string);
+    let latest: Vec<_> = std::iter::once(place(state_directory)?).chain(latest).collect();
     let new = path.with_extension("new");
     // A power cut ends all processes, so nothing needs to be synced.
     fs::write(&new, latest.join("\n"))?;
@@ -67,9 +69,20 @@ fn file(state_directory: &Path) -> PathBuf {
     state_directory.join("marks")
 }
 
-fn read(path: &Path) -> Vec<u64> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
+fn read(state_directory: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(file(state_directory)).unwrap_or_default();
+    let mut lines = text.lines();
+    // What a copied directory notes are the processes of the one that it was copied from, which may well be wanted.
+    if place(state_directory).ok().as_deref() != lines.next() {
+        return Vec::new();
+    }
+    lines.filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Which directory it is, wherever it has been moved to.
+fn place(state_directory: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(state_directory)?;
+    Ok(format!("{}:{}", metadata.dev(), metadata.ino()))
 }
 
 /// This process and its ancestors: the new worker may have been started by a task of the old one.
@@ -108,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_start_ends_what_the_one_before_it_has_left_and_nothing_else() {
-        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [own, other, copy] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let other_worker = Family::found(other.path()).unwrap();
         let mut neighbour = start(&other_worker, "exec sleep 1000");
         let mut unmarked = Command::new("sleep").arg("1000").spawn().unwrap();
@@ -123,6 +136,11 @@ mod tests {
         waits_for(|| told.exists());
         let members = killed.members();
         assert!(members.len() >= 4, "{members:?}");
+
+        // A copy of the directory is another worker's.
+        fs::copy(file(own.path()), file(copy.path())).unwrap();
+        Family::found(copy.path()).unwrap();
+        assert!(members.iter().all(|id| Entry::of(*id).is_some_and(|entry| !entry.ended)));
 
         let next = Family::found(own.path()).unwrap();
         assert_ne!(next.start, killed.start);
@@ -147,16 +165,16 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let path = file(state.path());
         let family = Family::found(state.path()).unwrap();
-        assert_eq!(read(&path), [family.start >> COUNT_BITS]);
+        assert_eq!(read(state.path()), [family.start >> COUNT_BITS]);
         for start in 1..=40 {
             note(state.path(), start).unwrap();
         }
-        assert_eq!(read(&path), (25..=40).collect::<Vec<_>>());
+        assert_eq!(read(state.path()), (25..=40).collect::<Vec<_>>());
         // A damaged note is no reason not to start.
         fs::write(&path, b"x\n\xff\n").unwrap();
         let family = Family::found(state.path()).unwrap();
-        assert_eq!(read(&path), [family.start >> COUNT_BITS]);
+        assert_eq!(read(state.path()), [family.start >> COUNT_BITS]);
         end(state.path());
-        assert_eq!(read(&path), [0; 0]);
+        assert_eq!(read(state.path()), [0; 0]);
     }
 }
