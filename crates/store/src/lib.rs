@@ -1,8 +1,9 @@
 //! What must survive: records' bytes, journal, recovery, and a simulated disk for tests.
 //!
 //! A store is a directory: `store.json` says what it is ([`identity`]), `journal/` holds the records in segments
-//! ([`journal`]), `values/` the large values ([`blobs`]), `reserve` is room that is kept ([`room`]). Everything reaches the files through [`disk::Disk`], so that the
-//! same code runs on a [`disk::FileDisk`] and, in tests, on a [`disk::SimulatedDisk`] that loses power at will.
+//! ([`journal`]), `values/` the large values ([`blobs`]), `reserve` is room that is kept ([`room`]), `archive.sqlite` holds
+//! finished tasks ([`archive`]). Everything but the archive reaches the files through [`disk::Disk`], so that the same code
+//! runs on a [`disk::FileDisk`] and, in tests, on a [`disk::SimulatedDisk`] that loses power at will.
 //!
 //! What always holds: a record that was said to be durable is found again, and what is found is a prefix of what was
 //! appended. A store that cannot promise this (damage, a missing file, a newer format) is refused and left as it is.

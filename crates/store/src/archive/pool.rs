@@ -100,18 +100,18 @@ mod tests {
         let path = directory.path().join(ARCHIVE_FILE);
         let archive = Archive::open(&path, StoreId([1; 16]), RecordNumber(0)).unwrap();
         let pool = Pool::new(path);
-        let [entered, inside, most] = [(); 3].map(|()| AtomicUsize::new(0));
+        let [called, entered, most] = [(); 3].map(|()| AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..4 * CONNECTIONS_MAX {
                 scope.spawn(|| {
+                    called.fetch_add(1, SeqCst);
                     pool.with(|_| {
-                        most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
                         entered.fetch_add(1, SeqCst);
-                        // The first ones stay until all places are taken.
-                        while entered.load(SeqCst) < CONNECTIONS_MAX {
+                        // The first ones stay until all places are taken and everybody else has asked.
+                        while entered.load(SeqCst) < CONNECTIONS_MAX || called.load(SeqCst) < 4 * CONNECTIONS_MAX {
                             thread::yield_now();
                         }
-                        inside.fetch_sub(1, SeqCst);
+                        most.fetch_max(pool.lock().lent, SeqCst);
                         Ok(())
                     })
                     .unwrap();

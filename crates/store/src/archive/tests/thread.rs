@@ -37,6 +37,13 @@ fn durable(event: &Event) -> Option<RecordNumber> {
     }
 }
 
+fn retained(event: &Event) -> Option<Totals> {
+    match event {
+        Event::Retained { totals } => Some(*totals),
+        _ => None,
+    }
+}
+
 fn numbered(number: u64) -> Batch {
     batch(number, 1, [task(number, 1, number as u32)].into_iter())
 }
@@ -147,13 +154,19 @@ fn purged_old_and_excess_tasks_go_and_the_file_gets_small_again() {
     };
     append(&thread, batch(1, 1, (0..3_000).map(|number| large(number, 1))));
     append(&thread, batch(2, 2, (3_000..9_000).map(|number| large(number, 2))));
+    let anything = Retention { older_than: None, tasks: u64::MAX, bytes: u64::MAX };
+    thread.retain(anything);
+    let totals = wait_for(&events, retained);
+    assert_eq!((totals.tasks.succeeded, totals.jobs), (9_000, 2));
+    let full = place.bytes();
     append(&thread, Batch { watermark: RecordNumber(3), purged: vec![JobNumber(1)], ..Batch::default() });
-    let full = {
-        wait_for(&events, |event| durable(event).filter(|watermark| *watermark == RecordNumber(3)));
-        place.bytes()
-    };
+    let purged = wait_for(&events, |event| match event {
+        Event::Removed { removed, .. } => Some(removed.clone()),
+        _ => None,
+    });
+    assert_eq!((purged.tasks, purged.files.len()), (3_000, 30));
     thread.retain(Retention { older_than: Some(WallTime(1_000 + 5_000)), tasks: 1_000, bytes: u64::MAX });
-    let mut files = Vec::new();
+    let mut files = purged.files;
     let totals = loop {
         let event = events.recv_timeout(PATIENCE).unwrap();
         match event {
