@@ -15,6 +15,21 @@ use crate::{
     stage::{Checked, Stage, ensure},
 };
 
+/// The session and number of a request that changes something and is answered by saying so.
+pub(crate) fn change_of(input: &Input) -> Option<(SessionNumber, u64)> {
+    match input {
+        Input::Cancel { session, request, .. } | Input::Retry { session, request, .. } => Some((*session, *request)),
+        _ => None,
+    }
+}
+
+fn name_of(named: Named) -> (u64, Option<u32>) {
+    match named {
+        Named::Job(job) => (job.0, None),
+        Named::Task(task) => (task.job.0, Some(task.index)),
+    }
+}
+
 impl Process {
     /// What the session does with an input before the engine gets it; whether it gets it at all.
     pub(super) fn admit(&mut self, reference: &mut Reference, stage: &mut Stage, input: &mut Input) -> bool {
@@ -23,20 +38,17 @@ impl Process {
         match input {
             Input::Submit { session, caller, .. }
             | Input::Follow { session, caller, .. }
-            | Input::Query { session, caller, .. } => {
+            | Input::Query { session, caller, .. }
+            | Input::Cancel { session, caller, .. }
+            | Input::Retry { session, caller, .. } => {
                 let Some(Peer::Client(_, token)) = stage.network.peer(*session) else { return false };
                 let Some(token) = state.access.token_at(token) else { return false };
                 *caller = token.caller();
-            }
-            Input::Cancel { session, request, caller, named } => {
-                let Some(Peer::Client(_, token)) = stage.network.peer(*session) else { return false };
-                let Some(token) = state.access.token_at(token) else { return false };
-                *caller = token.caller();
-                let job = match named {
-                    Named::Job(job) => *job,
-                    Named::Task(task) => task.job,
+                match input {
+                    Input::Cancel { named, .. } => stage.model.cancels.insert(name_of(*named)),
+                    Input::Retry { named, .. } => stage.model.retries.insert(name_of(*named)),
+                    _ => false,
                 };
-                self.changing.insert((*session, *request), job.0);
             }
             Input::Enrol { session, request, hash, .. } => {
                 self.enrolling.insert((*session, *request), hash.0);
@@ -80,6 +92,13 @@ impl Process {
             _ => {}
         }
         true
+    }
+
+    /// What was just handled was such a change: its acknowledgement depends on all that was written down by now.
+    pub(super) fn note_change(&mut self, change: Option<(SessionNumber, u64)>, records: usize) {
+        if let Some(change) = change {
+            self.changing.insert(change, records as u64);
+        }
     }
 
     /// If this was a newcomer's session, it is no more.

@@ -1,12 +1,14 @@
 //! A client: submits its scripts, follows its jobs, and checks what it is told. It knows after a restart what it wanted,
 //! and perhaps which results it has.
 
+pub(crate) mod changes;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use task_messenger_core::{
     effect::{Effect, Refusal},
     ids::{JobNumber, OwnerNumber, SessionNumber, TaskId, TokenNumber},
-    input::{Follow, Input, Named, Submit, Target},
+    input::{Follow, Input, Submit, Target},
     labels::Labels,
     query::{JobFilter, JobSummary, Query},
     record::Caller,
@@ -126,7 +128,8 @@ impl Client {
             }
             self.submit(stage, session, at);
             let job = &self.jobs[at];
-            if job.follow.is_none() && job.acknowledged > 0 && stage.random.percent(70) {
+            let there = job.acknowledged > 0 || job.cut;
+            if job.follow.is_none() && job.retrying.is_none() && there && stage.random.percent(70) {
                 self.follow(stage, session, at);
             }
             later |= self.jobs[at].follow.is_none();
@@ -163,8 +166,8 @@ impl Client {
                 first_index,
                 template,
                 payloads,
-                delay: None,
-                deadline: None,
+                delay: job.script.delay,
+                deadline: job.script.deadline,
                 last: end == size && (!job.script.closes_late || first_index == size),
             };
             stage.send_up(session, Input::Submit { session, request: self.requests, caller: NOBODY, submit });
@@ -175,6 +178,7 @@ impl Client {
         let job = &mut self.jobs[at];
         let what = match stage.random.below(10) {
             _ if job.looks_again => What::Again,
+            _ if job.cut => What::Everything,
             0 => What::End,
             1 => What::Task(stage.random.below(u64::from(job.acknowledged.max(1))) as u32),
             _ => What::Everything,
@@ -196,6 +200,11 @@ impl Client {
         stage.send_up(session, Input::Follow { session, request: self.requests, caller: NOBODY, follow });
     }
 
+    fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
     fn ask(&mut self, stage: &mut Stage) {
         let Some(session) = self.session else { return };
         let known = self.jobs.iter().filter_map(|job| job.number).next_back();
@@ -210,15 +219,7 @@ impl Client {
         };
         self.requests += 1;
         stage.send_up(session, Input::Query { session, request: self.requests, caller: NOBODY, query });
-        // What is submitted whole may be cancelled, in any state that it is in.
-        if stage.random.percent(5)
-            && let Some(job) = self.jobs.iter().find(|job| job.confirmed && !job.done).and_then(|job| job.number)
-        {
-            let whole = stage.random.percent(40);
-            let named = if whole { Named::Job(job) } else { Named::Task(TaskId { job, index }) };
-            self.requests += 1;
-            stage.send_up(session, Input::Cancel { session, request: self.requests, caller: NOBODY, named });
-        }
+        self.change_something(stage, session);
         // In the end every follow must come to its end by itself.
         if !stage.calm
             && stage.random.percent(10)
@@ -244,6 +245,10 @@ impl Client {
             }
             Down::Plain(Effect::Refused { request, refusal, .. }) => self.refused(stage, request, &refusal),
             Down::Plain(Effect::FollowEnded { request, job, .. }) => self.follow_ended(stage, request, &job),
+            Down::Plain(Effect::Changed { request, .. }) => {
+                self.changed(stage, request, true);
+                Ok(())
+            }
             Down::Results { request, job, results } => self.results(stage, session, request, job, results),
             Down::Plain(_) | Down::Assign(_) => Ok(()),
         }
@@ -273,6 +278,7 @@ impl Client {
         job.acknowledged = job.acknowledged.max(next_index);
         job.next = job.next.max(job.acknowledged);
         job.confirmed |= closed;
+        job.cut |= closed && next_index < job.script.size();
         if !closed && job.next == job.script.size() {
             job.hold_until = stage.now + stage.delay(1_000, 2_000_000);
         }
@@ -282,12 +288,20 @@ impl Client {
 
     fn refused(&mut self, stage: &mut Stage, request: u64, refusal: &Refusal) -> Checked {
         let weak = is_weak(stage);
+        if self.changed(stage, request, false) {
+            return Ok(());
+        }
         if let Some(job) = self.jobs.iter_mut().find(|job| job.sending.contains(&request)) {
             job.sending.clear();
             match refusal {
                 Refusal::Exhausted { .. } => {
                     job.hold_until = stage.now + Duration::from_millis(150);
                     job.next = job.acknowledged;
+                }
+                Refusal::Precondition(text) if text.contains("is closed") => {
+                    ensure!(job.number.is_none_or(|job| stage.model.is_cancelled(job)), "nobody cancelled: {text}");
+                    job.cut = true;
+                    job.confirmed = true;
                 }
                 Refusal::Precondition(_) => {
                     // Either an earlier part was refused, or (with weak durability) what was acknowledged is gone.
@@ -331,9 +345,11 @@ impl Client {
                 What::Task(only) => only == index,
             };
             ensure!(wanted, "{number}.{index} is told though nobody wants it");
-            ensure!(following.seen.insert(index), "{number}.{index} is told twice to one follow");
+            let again = !following.seen.insert(index);
+            ensure!(!again || stage.model.is_run_again(number), "{number}.{index} is told twice to one follow");
             if let Some(earlier) = job.results.insert(index, result.clone()) {
-                ensure!(is_weak(stage) || earlier == result, "{number}.{index} was {earlier:?}, and is {result:?}");
+                let may = is_weak(stage) || stage.model.is_run_again(number);
+                ensure!(may || earlier == result, "{number}.{index} was {earlier:?}, and is {result:?}");
             }
         }
         if following.credit < 3 {
@@ -345,7 +361,8 @@ impl Client {
     }
 
     fn follow_ended(&mut self, stage: &mut Stage, request: u64, summary: &JobSummary) -> Checked {
-        let Some(job) = self.jobs.iter_mut().find(|job| job.follows(request)) else { return Ok(()) };
+        let Some(at) = self.jobs.iter().position(|job| job.follows(request)) else { return Ok(()) };
+        let job = &mut self.jobs[at];
         let Some(following) = job.follow.take() else { return Ok(()) };
         let number = summary.job;
         match following.what {
@@ -354,28 +371,30 @@ impl Client {
             }
             What::End | What::Everything | What::Again => {
                 ensure!(summary.closed && summary.counts.open() == 0, "the follow of job {number} ends too early");
-                ensure!(summary.tasks == job.script.size(), "job {number} ends with {} tasks", summary.tasks);
+                let all = summary.tasks == job.script.size() || stage.model.is_cancelled(number);
+                ensure!(all, "job {number} ends with {} tasks", summary.tasks);
             }
         }
         if matches!(following.what, What::Everything | What::Again) {
-            for index in 0..job.script.size() {
+            let again = is_weak(stage) || stage.model.is_run_again(number);
+            for index in 0..summary.tasks {
                 let result = job.results.get(&index);
                 ensure!(result.is_some(), "the follow of job {number} ends without result {index}");
                 let told = stage.model.result(number, index);
-                ensure!(is_weak(stage) || result == told, "{number}.{index} is {result:?}, but was told as {told:?}");
+                ensure!(again || result == told, "{number}.{index} is {result:?}, but was told as {told:?}");
             }
             let succeeded = job.results.values().filter(|result| result.state == TaskState::Succeeded).count() as u64;
             let counted = summary.counts.get(TaskState::Succeeded);
-            ensure!(is_weak(stage) || succeeded == counted, "job {number}: {succeeded} succeeded, not {counted}");
+            ensure!(again || succeeded == counted, "job {number}: {succeeded} succeeded, not {counted}");
             if following.what == What::Again {
-                ensure!(
-                    following.seen.len() == job.script.size() as usize,
-                    "job {number} is not told again as a whole"
-                );
+                ensure!(following.seen.len() == summary.tasks as usize, "job {number} is not told again as a whole");
             }
             // Now and then all of it is asked for once more, whatever has happened since.
             job.looks_again = following.what == What::Everything && stage.random.percent(25);
             job.done = !job.looks_again;
+            if job.done {
+                self.try_again(stage, at);
+            }
         }
         self.work_soon(stage);
         Ok(())

@@ -36,6 +36,9 @@ pub(crate) fn count(record: &Record, totals: &mut Totals) {
             }
         }
         Record::Cancelled { .. } => totals.cancels += 1,
+        Record::Requeued { .. } => totals.run_again += 1,
+        Record::Due { .. } => totals.due += 1,
+        Record::Expired { .. } => totals.deadlines += 1,
         Record::Readopted { leases, .. } => totals.readopted += leases.len() as u64,
         _ => {}
     }

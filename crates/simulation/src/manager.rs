@@ -12,11 +12,12 @@ use task_messenger_core::{
     ids::{RecordNumber, SessionNumber, TokenNumber},
     input::Input,
     record::Role,
-    time::Now,
+    time::{Now, WallTime},
 };
 use task_messenger_store::{Durability, Store, disk::SimulatedDisk, journal::Block};
 
 use crate::{
+    admission::change_of,
     reference::{Reference, Tee},
     stage::{Checked, Event, ManagerEvent, Stage, ensure},
 };
@@ -74,7 +75,7 @@ pub(super) struct Process {
     pub(super) workers: BTreeMap<SessionNumber, u32>,
     /// Processes that came while another with their identity stood, with their sessions and incarnations.
     pub(super) newcomers: BTreeMap<u32, (SessionNumber, u64)>,
-    /// The jobs of cancels that were handled and not answered.
+    /// On which records the acknowledgements of changes depend that were handled and not answered.
     pub(super) changing: BTreeMap<(SessionNumber, u64), u64>,
     /// The leases that count of each message of outcomes that was handled and not answered.
     pub(super) reports: BTreeMap<(SessionNumber, u64), Vec<u64>>,
@@ -121,6 +122,19 @@ impl Process {
     pub(super) fn now(&self, stage: &Stage) -> Now {
         let (at, clock) = self.started;
         Now { monotonic: clock + stage.now.saturating_sub(at), wall: stage.wall() }
+    }
+
+    /// Lets the engine do something; what it writes down is judged and goes to the journal.
+    fn with_log(
+        &mut self,
+        reference: &mut Reference,
+        stage: &mut Stage,
+        wall: WallTime,
+        act: impl FnOnce(&mut Engine, &mut Tee<'_>),
+    ) {
+        let front = &mut self.store.front;
+        let mut log = Tee { front, reference, model: &stage.model, totals: &mut stage.totals, wall };
+        act(&mut self.engine, &mut log);
     }
 
     /// Sees to it that there is a turn at this time or earlier.
@@ -222,17 +236,16 @@ impl Manager {
                 Err(error) => return self.fail(stage, &error),
             };
             let now = process.now(stage);
-            let mut log =
-                Tee { front: &mut process.store.front, reference, model: &stage.model, totals: &mut stage.totals };
-            process.engine.handle(now, input, &mut log);
+            let change = change_of(&input);
+            process.with_log(reference, stage, now.wall, |engine, log| engine.handle(now, input, log));
+            process.note_change(change, reference.records.len());
             process.let_newcomers_in(stage.now);
         }
         let now = process.now(stage);
-        let mut log =
-            Tee { front: &mut process.store.front, reference, model: &stage.model, totals: &mut stage.totals };
-        process.engine.settle(now, &mut log);
+        process.with_log(reference, stage, now.wall, |engine, log| engine.settle(now, log));
         process.let_newcomers_in(stage.now);
         reference.verdict()?;
+        reference.check_times(now.wall)?;
         process.check_silence(stage, reference, before)?;
         process.turns += 1;
         if reference.tasks.len() < 120 || process.turns.is_multiple_of(32) {

@@ -28,13 +28,17 @@ pub(crate) struct Model {
     pub(crate) scripts: BTreeMap<JobKey, Arc<Script>>,
     /// What workers truly reported, by lease and worker: whether it succeeded, and what they said.
     pub(crate) reported: BTreeMap<(u64, u32), (bool, Bytes)>,
+    /// What somebody wanted cancelled, and run again: tasks by job and index, and whole jobs.
+    pub(crate) cancels: BTreeSet<(u64, Option<u32>)>,
+    pub(crate) retries: BTreeSet<(u64, Option<u32>)>,
     /// Lease, task and job numbers below these were told: they are never used again.
     pub(crate) lease_end: u64,
     pub(crate) task_end: u64,
     pub(crate) job_end: u64,
     accepted: BTreeMap<u64, Accepted>,
     ends: BTreeMap<(u64, u32), End>,
-    results: BTreeMap<(u64, u32), ToldResult>,
+    /// Results, with the records that say so.
+    results: BTreeMap<(u64, u32), (u64, ToldResult)>,
     /// Leases: the record that hands each out, its worker and its task.
     assigned: BTreeMap<u64, (u64, u32, TaskId)>,
     /// What workers truly gave back, by lease and worker.
@@ -86,7 +90,8 @@ impl Model {
         let script = self.script_of(known.key)?;
         ensure!(known.tasks.len() >= next_index as usize, "job {job} has fewer tasks than were accepted");
         ensure!(script.digest(next_index) == Some(digest), "job {job} has other content than its client sent");
-        ensure!(!closed || next_index == script.size(), "job {job} is closed with {next_index} tasks");
+        let whole = next_index == script.size() || self.is_cancelled(job);
+        ensure!(!closed || whole, "job {job} is closed with {next_index} tasks");
         if let Some(idempotency) = script.idempotency {
             let first = *self.idempotent.entry(idempotency.key).or_insert((job.0, known.opened_at));
             ensure!(first.0 == job.0, "one idempotency key opened two jobs, {} and {job}", first.0);
@@ -108,11 +113,9 @@ impl Model {
         Ok(())
     }
 
-    /// A cancel is acknowledged.
-    pub(crate) fn told_cancelled(&mut self, reference: &Reference, job: u64) {
-        if let Some(at) = reference.jobs.get(&job).and_then(|job| job.cancelled_at) {
-            self.note(at, || format!("a cancel in job {job} was acknowledged"));
-        }
+    /// What somebody wanted to be changed is.
+    pub(crate) fn told_changed(&mut self, at: u64) {
+        self.note(at, || "a change was acknowledged".to_owned());
     }
 
     /// A submit is refused because its idempotency key was used for something else.
@@ -160,17 +163,13 @@ impl Model {
     /// A follower gets a result.
     pub(crate) fn told_result(&mut self, reference: &Reference, job: JobNumber, result: &ToldResult) -> Checked {
         let ToldResult { index, state, attempts, outcome } = result;
-        self.told_end(reference, job.0, *index, *state, *attempts)?;
+        let has_outcome = outcome.is_some();
+        let at = self.told_end(reference, job.0, *index, *state, *attempts, Some(has_outcome))?;
         if let Some(outcome) = outcome {
             self.check_outcome(reference, job, *index, *state, outcome)?;
-        } else {
-            let task = reference.task(job.0, *index);
-            let none = task.is_some_and(|task| matches!(task.end, Some((_, None))));
-            let right = none && matches!(state, TaskState::Failed | TaskState::Cancelled);
-            ensure!(right, "{job}.{index} is {state:?} without an outcome, and no worker died");
         }
-        let earlier = self.results.insert((job.0, *index), result.clone());
-        let same = earlier.as_ref().is_none_or(|earlier| earlier == result);
+        let earlier = self.results.insert((job.0, *index), (at, result.clone()));
+        let same = earlier.as_ref().is_none_or(|(before, earlier)| at > *before || earlier == result);
         ensure!(same, "{job}.{index} was told to be {earlier:?}, and now {result:?}");
         Ok(())
     }
@@ -196,17 +195,32 @@ impl Model {
         Ok(())
     }
 
-    fn told_end(&mut self, reference: &Reference, job: u64, index: u32, state: TaskState, attempts: u32) -> Checked {
+    /// A task is told to be at its end: at the one that was told before, or a later one of those that it came to, because
+    /// it was run again. The record that says so.
+    fn told_end(
+        &mut self,
+        reference: &Reference,
+        job: u64,
+        index: u32,
+        state: TaskState,
+        attempts: u32,
+        has_outcome: Option<bool>,
+    ) -> Checked<u64> {
         let task = reference.task(job, index);
         let task = task.ok_or_else(|| Violation(format!("task {job}.{index} does not exist")))?;
-        let at = task.end.as_ref().map(|(at, _)| *at);
-        let at = at.ok_or_else(|| Violation(format!("task {job}.{index} has not ended")))?;
-        ensure!(task.state == state && task.attempts == attempts, "task {job}.{index} is {task:?}, not {state:?}");
-        let end = End { state, attempts, at };
-        let earlier = self.ends.insert((job, index), end);
-        ensure!(earlier.is_none_or(|earlier| earlier == end), "{job}.{index} ended as {earlier:?}, and as {end:?}");
+        let earlier = self.ends.get(&(job, index)).copied();
+        let from = earlier.map_or(0, |end| end.at);
+        let found = task.ends.iter().find(|end| {
+            let same = (end.state, end.attempts) == (state, attempts);
+            end.at >= from && same && has_outcome.is_none_or(|has| has == end.outcome.is_some())
+        });
+        let Some(at) = found.map(|end| end.at) else {
+            let text = format!("{job}.{index} is told to be {state:?} after {earlier:?}, and has {:?}", task.ends);
+            return Err(Violation(text));
+        };
+        self.ends.insert((job, index), End { state, attempts, at });
         self.note(at, || format!("task {job}.{index} was told to be {state:?}"));
-        Ok(())
+        Ok(at)
     }
 
     /// Somebody gets an answer.
@@ -233,10 +247,13 @@ impl Model {
     fn told_summary(&mut self, reference: &Reference, summary: &TaskSummary) -> Checked {
         let TaskSummary { task, state, attempts, .. } = summary;
         if state.is_final() {
-            return self.told_end(reference, task.job.0, task.index, *state, *attempts);
+            return self.told_end(reference, task.job.0, task.index, *state, *attempts, None).map(|_| ());
         }
         let known = reference.task(task.job.0, task.index);
-        let at = known.ok_or_else(|| Violation(format!("task {task} is listed")))?.submitted_at;
+        let known = known.ok_or_else(|| Violation(format!("task {task} is listed")))?;
+        let at = known.submitted_at;
+        let ended = self.ends.get(&(task.job.0, task.index)).filter(|end| end.at > known.run_again_at);
+        ensure!(ended.is_none(), "task {task} is told to be {state:?} after {ended:?}");
         self.note(at, || format!("task {task} was listed"));
         Ok(())
     }
@@ -258,6 +275,16 @@ impl Model {
         let foreign = self.assigned.iter().rev().filter(|(_, (_, holder, _))| *holder != worker.0);
         let chosen = random.below(8) as usize;
         foreign.take(8).nth(chosen).map(|(lease, (_, _, task))| (LeaseNumber(*lease), *task))
+    }
+
+    /// Whether somebody wanted all of a job cancelled.
+    pub(crate) fn is_cancelled(&self, job: JobNumber) -> bool {
+        self.cancels.contains(&(job.0, None))
+    }
+
+    /// Whether somebody wanted something of a job run again.
+    pub(crate) fn is_run_again(&self, job: JobNumber) -> bool {
+        self.retries.range((job.0, None)..=(job.0, Some(u32::MAX))).next().is_some()
     }
 
     /// Whether this token was told to exist.
@@ -297,7 +324,7 @@ impl Model {
 
     /// What was told of a task's end.
     pub(crate) fn result(&self, job: JobNumber, index: u32) -> Option<&ToldResult> {
-        self.results.get(&(job.0, index))
+        self.results.get(&(job.0, index)).map(|(_, result)| result)
     }
 
     /// Whether everything that was acknowledged has ended.

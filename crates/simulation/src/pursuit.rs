@@ -9,7 +9,7 @@ use std::{
 
 use task_messenger_core::ids::JobNumber;
 
-use crate::{network::ToldResult, script::Script};
+use crate::{client::changes::Retrying, network::ToldResult, script::Script};
 
 /// A job that a client pursues.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub(crate) struct Pursuit {
     pub(crate) follow: Option<Following>,
     pub(crate) results: BTreeMap<u32, ToldResult>,
     pub(crate) looks_again: bool,
+    /// Somebody cancelled it before all of its tasks were submitted: it has as many as it has.
+    pub(crate) cut: bool,
+    pub(crate) retrying: Option<Retrying>,
+    pub(crate) retries: u32,
     pub(crate) done: bool,
 }
 
@@ -69,6 +73,9 @@ impl Pursuit {
             follow: None,
             results: BTreeMap::new(),
             looks_again: false,
+            cut: false,
+            retrying: None,
+            retries: 0,
             done: false,
         }
     }
@@ -76,6 +83,7 @@ impl Pursuit {
     /// The session is over, and what was on its way may be lost.
     pub(crate) fn forget_session(&mut self) {
         self.follow = None;
+        self.retrying = None;
         self.sending.clear();
         self.confirmed = false;
         self.next = self.again_from();
@@ -91,6 +99,7 @@ impl Pursuit {
         self.number = None;
         self.acknowledged = 0;
         self.confirmed = false;
+        self.cut = false;
         self.next = 0;
     }
 

@@ -130,6 +130,7 @@ impl Manager {
             reference: &mut self.reference,
             model: &stage.model,
             totals: &mut stage.totals,
+            wall: now.wall,
         };
         engine.start(now, weak, &mut log);
         self.process = Some(Process::new(self.starts, engine, store, (stage.now, clock)));

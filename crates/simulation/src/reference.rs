@@ -2,6 +2,7 @@
 //! it is believed.
 
 mod judging;
+mod work;
 
 use std::{
     cmp::Reverse,
@@ -11,10 +12,11 @@ use std::{
 use task_messenger_core::{
     ids::{Place, TaskNumber},
     input::Resume,
-    record::{Appended, JobKey, Log, Loss, Record, Verdict, Work},
+    record::{Appended, JobKey, Log, Record, Verdict},
     state::State,
     task::{Care, TaskState},
     template::{Kind, Template},
+    time::WallTime,
     values::Value,
 };
 use task_messenger_store::journal::Front;
@@ -40,6 +42,8 @@ pub(crate) struct Reference {
     templates: Vec<Template>,
     queue: BTreeMap<Lane, BTreeSet<u64>>,
     used: BTreeMap<u32, u32>,
+    delayed: Runs,
+    deadlines: Runs,
     /// What the workers asked for, as this process of the manager was told.
     wants: BTreeMap<u32, Wants>,
     /// The same of processes that came while another with their identity stood; they count when they are let in.
@@ -47,6 +51,9 @@ pub(crate) struct Reference {
     /// The first violation that a record showed.
     violation: Option<Violation>,
 }
+
+/// Tasks that wait for a time by the wall clock: the time and the first one, and how many there are.
+type Runs = BTreeMap<(u64, u64), u64>;
 
 type Lane = (Reverse<i32>, Kind, u32, Care);
 
@@ -63,8 +70,6 @@ pub(crate) struct Job {
     pub(crate) key: JobKey,
     pub(crate) opened_at: u64,
     pub(crate) closed_at: Option<u64>,
-    /// The last record that cancels all or some of it.
-    pub(crate) cancelled_at: Option<u64>,
     /// The numbers of its tasks.
     pub(crate) tasks: Vec<u64>,
 }
@@ -83,8 +88,32 @@ pub(crate) struct Task {
     pub(crate) cancelling: bool,
     pub(crate) submitted_at: u64,
     lease: Option<u64>,
-    /// Where the end is recorded, and what the worker said; nothing if it died.
-    pub(crate) end: Option<(u64, Option<Value>)>,
+    /// When it is to have started, while that lies ahead.
+    deadline: Option<u64>,
+    /// Whether that passed while it was handed out and not known to have started.
+    is_late: bool,
+    /// The last record that made it run again.
+    pub(crate) run_again_at: u64,
+    /// How it ended; several times if it was run again.
+    pub(crate) ends: Vec<Ended>,
+}
+
+/// An end of a task.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// The record that says so.
+    pub(crate) at: u64,
+    pub(crate) state: TaskState,
+    pub(crate) attempts: u32,
+    /// What the worker said; nothing if it died, or none was asked.
+    pub(crate) outcome: Option<Value>,
+}
+
+impl Task {
+    /// Whether it is known to have been started: an attempt failed, or a worker died with it.
+    fn has_started(&self) -> bool {
+        self.failures > 0 || self.crashes > 0
+    }
 }
 
 /// A hand-out.
@@ -113,6 +142,7 @@ pub(crate) struct Tee<'a> {
     pub(crate) reference: &'a mut Reference,
     pub(crate) model: &'a Model,
     pub(crate) totals: &'a mut Totals,
+    pub(crate) wall: WallTime,
 }
 
 impl Log for Tee<'_> {
@@ -120,7 +150,7 @@ impl Log for Tee<'_> {
         let appended = self.front.append(record);
         let reference = &mut *self.reference;
         if reference.violation.is_none() {
-            let judged = reference.judge(record, self.model).and_then(|()| {
+            let judged = reference.judge(record, self.model, self.wall).and_then(|()| {
                 let expected = reference.records.len() as u64 + 1;
                 ensure!(appended.number.0 == expected, "record {expected} got number {}", appended.number);
                 count(record, self.totals);
@@ -195,35 +225,44 @@ impl Reference {
         match record {
             Record::TemplateAdded { template, .. } => self.templates.push(template.clone()),
             Record::JobOpened { job, key, .. } => {
-                self.jobs.insert(
-                    job.0,
-                    Job { key: *key, opened_at: at, closed_at: None, cancelled_at: None, tasks: Vec::new() },
-                );
+                self.jobs.insert(job.0, Job { key: *key, opened_at: at, closed_at: None, tasks: Vec::new() });
             }
             Record::JobClosed { job } => {
                 if let Some(job) = self.jobs.get_mut(&job.0) {
                     job.closed_at.get_or_insert(at);
                 }
             }
-            Record::Submitted { job, first_task, first_index, template, payloads, .. } => {
+            Record::Submitted { job, first_task, first_index, template, payloads, not_before, deadline, .. } => {
                 let lane = self.lane(template.0, 0);
-                for (step, index) in (0..u64::from(payloads.count())).zip(*first_index..) {
+                let count = u64::from(payloads.count());
+                if let Some(not_before) = not_before {
+                    self.delayed.insert((not_before.0, first_task.0), count);
+                }
+                if let Some(deadline) = deadline {
+                    self.deadlines.insert((deadline.0, first_task.0), count);
+                }
+                for (step, index) in (0..count).zip(*first_index..) {
                     let number = first_task.0 + step;
                     let task = Task {
                         job: job.0,
                         index,
                         template: template.0,
-                        state: TaskState::Queued,
+                        state: if not_before.is_some() { TaskState::Scheduled } else { TaskState::Queued },
                         failures: 0,
                         attempts: 0,
                         crashes: 0,
                         cancelling: false,
                         submitted_at: at,
                         lease: None,
-                        end: None,
+                        deadline: deadline.map(|time| time.0),
+                        is_late: false,
+                        run_again_at: 0,
+                        ends: Vec::new(),
                     };
                     self.tasks.insert(number, task);
-                    self.queue.entry(lane.clone()).or_default().insert(number);
+                    if not_before.is_none() {
+                        self.queue.entry(lane.clone()).or_default().insert(number);
+                    }
                     if let Some(job) = self.jobs.get_mut(&job.0) {
                         job.tasks.push(number);
                     }
@@ -253,11 +292,13 @@ impl Reference {
                         Verdict::Retry { .. } => TaskState::Scheduled,
                         Verdict::Cancelled => TaskState::Cancelled,
                     };
-                    self.change(task, state)?;
-                    let task = self.known(task)?;
-                    task.failures += u32::from(matches!(verdict, Verdict::Failed | Verdict::Retry { .. }));
+                    let known = self.known(task)?;
+                    known.failures += u32::from(matches!(verdict, Verdict::Failed | Verdict::Retry { .. }));
+                    known.is_late = false;
                     if state.is_final() {
-                        task.end = Some((at, Some(detail).filter(|_| state != TaskState::Cancelled)));
+                        self.ends(task, state, at, Some(detail).filter(|_| state != TaskState::Cancelled))?;
+                    } else {
+                        self.change(task, state)?;
                     }
                 }
             }
@@ -273,6 +314,9 @@ impl Reference {
                 }
             }
             Record::Cancelled { tasks, .. } => self.cancelled(tasks, at)?,
+            Record::Requeued { tasks, .. } => self.requeued(tasks, at)?,
+            Record::Due { at: time, first_task } => self.due(*time, first_task.0)?,
+            Record::Expired { at: time, first_task } => self.expired(*time, first_task.0, at)?,
             Record::WorkerStarted { worker, .. } => {
                 if let Some(wants) = self.newcomers.remove(&worker.0) {
                     self.wants.insert(worker.0, wants);
@@ -292,75 +336,6 @@ impl Reference {
                 }
             }
             _ => {}
-        }
-        Ok(())
-    }
-
-    /// A task whose lease ended without an outcome is queued again, unless it was cancelled.
-    fn come_back(&mut self, number: u64, at: u64) -> Checked<TaskState> {
-        let task = self.known(number)?;
-        let state = if task.cancelling { TaskState::Cancelled } else { TaskState::Queued };
-        if state.is_final() {
-            task.end = Some((at, None));
-        }
-        self.change(number, state)?;
-        Ok(state)
-    }
-
-    fn cancelled(&mut self, work: &Work, at: u64) -> Checked {
-        let numbers = match work {
-            Work::Tasks(tasks) => tasks.iter().map(|task| task.0).collect(),
-            Work::Job(job) => {
-                let job = self.jobs.get_mut(&job.0);
-                let job = job.ok_or_else(|| Violation("a job that does not exist is cancelled".to_owned()))?;
-                job.closed_at.get_or_insert(at);
-                job.tasks.clone()
-            }
-        };
-        for number in numbers {
-            let task = self.known(number)?;
-            let (job, state, lease) = (task.job, task.state, task.lease);
-            match state {
-                TaskState::Running => task.cancelling = true,
-                state if state.is_final() => {}
-                _ => {
-                    task.end = Some((at, None));
-                    self.change(number, TaskState::Cancelled)?;
-                    lease.and_then(|lease| self.silenced.remove(&lease));
-                }
-            }
-            if let Some(job) = self.jobs.get_mut(&job) {
-                job.cancelled_at = Some(at);
-            }
-        }
-        Ok(())
-    }
-
-    /// What a worker's death means for a task.
-    fn lost(&mut self, lease: u64, loss: Loss, silent: bool, at: u64) -> Checked {
-        let (number, worker) = self.let_go(lease)?;
-        let task = self.known(number)?;
-        let (state, counted) = match loss {
-            Loss::Unstarted => (TaskState::Queued, false),
-            Loss::Crashed => (TaskState::Queued, true),
-            Loss::Failed => (TaskState::Failed, false),
-            Loss::Retry { .. } => (TaskState::Scheduled, false),
-        };
-        task.crashes += u32::from(counted);
-        if state != TaskState::Queued {
-            task.failures += 1;
-        }
-        if state.is_final() {
-            task.end = Some((at, None));
-        }
-        let state = if state == TaskState::Queued {
-            self.come_back(number, at)?
-        } else {
-            self.change(number, state)?;
-            state
-        };
-        if silent && state == TaskState::Queued {
-            self.silenced.insert(lease, Silenced { task: number, worker, counted });
         }
         Ok(())
     }

@@ -26,6 +26,10 @@ pub(crate) struct Script {
     /// Whether another client submits something else under the same idempotency key.
     pub(crate) has_rival: bool,
     pub(crate) tasks: Vec<Wanted>,
+    /// For how long its tasks are to wait first.
+    pub(crate) delay: Option<Duration>,
+    /// In what time they are to start.
+    pub(crate) deadline: Option<Duration>,
     /// Whether the job is closed by a submit of its own, some time after its last task.
     pub(crate) closes_late: bool,
     /// How many tasks go into one submit.
@@ -88,7 +92,7 @@ pub(crate) fn behaviour(body: &[u8]) -> Behaviour {
 }
 
 impl Script {
-    pub(crate) fn new(random: &mut Random, size: u64, large: bool) -> Self {
+    pub(crate) fn new(random: &mut Random, size: u64, large: bool, hours: bool) -> Self {
         let key = JobKey(random.bytes());
         let own = random.next();
         let templates: Vec<_> =
@@ -114,8 +118,22 @@ impl Script {
         let idempotency =
             (at_once && random.percent(70)).then(|| Idempotency { key: random.bytes(), content: random.bytes() });
         let closes_late = !at_once && random.percent(30);
-        let mut script =
-            Self { closes_late, key, idempotency, has_rival: false, tasks, batch: batch.max(1), digests: vec![0] };
+        let time = |random: &mut Random| {
+            let milliseconds = random.pick(&[3_600_000, 20, 300, 2_000, 8_000]);
+            (random.percent(15) && (hours || milliseconds < 3_600_000)).then(|| Duration::from_millis(milliseconds))
+        };
+        let (delay, deadline) = (time(random), time(random));
+        let mut script = Self {
+            closes_late,
+            delay,
+            deadline,
+            key,
+            idempotency,
+            has_rival: false,
+            tasks,
+            batch: batch.max(1),
+            digests: vec![0],
+        };
         script.digests = script.digests();
         script
     }
@@ -129,7 +147,7 @@ impl Script {
     pub(crate) fn rival(&mut self, random: &mut Random) -> Option<Self> {
         let Idempotency { key, content } = self.idempotency?;
         self.has_rival = true;
-        let mut rival = Self::new(random, u64::from(self.size()), false);
+        let mut rival = Self::new(random, u64::from(self.size()), false, false);
         rival.batch = rival.size();
         rival.tasks.iter_mut().for_each(|task| task.template = self.tasks[0].template.clone());
         rival.digests = rival.digests();
@@ -170,7 +188,8 @@ impl Script {
             let retry = task.template.retry;
             longest * slots * retry.max_attempts / (MOST_SLOTS as u32 / 2)
         };
-        self.tasks.iter().map(of).sum()
+        // All of it may run three times.
+        self.tasks.iter().map(of).sum::<Duration>() * 3 + Duration::from_secs(30)
     }
 
     fn digests(&self) -> Vec<u32> {

@@ -145,8 +145,8 @@ impl Manager {
             | Effect::TakeBack { session, .. }
             | Effect::Probe { session } => *session,
             Effect::Changed { session, request, .. } => {
-                let job = self.process.as_mut().and_then(|process| process.changing.remove(&(*session, *request)));
-                stage.model.told_cancelled(reference, job.unwrap_or_default());
+                let at = self.process.as_mut().and_then(|process| process.changing.remove(&(*session, *request)));
+                stage.model.told_changed(at.unwrap_or_default());
                 *session
             }
             Effect::Close { session, .. } => {

@@ -93,6 +93,14 @@ totals! {
     retries: "retries",
     /// Cancels of jobs and tasks that changed something.
     cancels: "cancels",
+    /// Requests to run something again that changed something.
+    run_again: "retries asked for",
+    /// Runs of delayed tasks whose time came.
+    due: "delays over",
+    /// Runs of tasks whose deadline passed.
+    deadlines: "deadlines passed",
+    /// Tasks that expired.
+    expired: "tasks expired",
     /// Attempts that were reported after their task was cancelled.
     cancelled_running: "reports of cancelled attempts",
     /// Leases ended without an outcome, at nobody's charge.

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use task_messenger_core::{engine::Engine, ids::SessionNumber, input::Input};
+use task_messenger_core::{engine::Engine, ids::SessionNumber, input::Input, task::TaskState};
 
 use crate::{
     client::Client,
@@ -42,7 +42,8 @@ impl World {
         let mut scripts = Vec::new();
         for _ in 0..stage.scenario.jobs {
             let size = stage.random.between(1, stage.scenario.job_size);
-            scripts.push(Script::new(&mut stage.random, size, stage.scenario.large_values));
+            let hours = stage.scenario.faults.contains(&Fault::JumpClock);
+            scripts.push(Script::new(&mut stage.random, size, stage.scenario.large_values, hours));
         }
         let mut clients: Vec<Vec<_>> = (0..stage.scenario.clients).map(|_| Vec::new()).collect();
         for mut script in scripts {
@@ -94,6 +95,7 @@ impl World {
         let deadline = self.stage.now + CALM + self.stage.scenario.limits.lease_grace * 4 + work;
         while !self.is_over() {
             self.step()?;
+            self.set_clock_right();
             if self.stage.now > deadline || self.steps > STEPS {
                 let waits: Vec<_> = self.clients.iter().map(Client::waits_for).collect();
                 let steps = self.steps;
@@ -114,6 +116,7 @@ impl World {
         totals.seeds = 1;
         totals.steps = self.steps;
         totals.seconds = self.stage.now.as_secs();
+        totals.expired = self.manager.reference.ends_of(TaskState::Expired);
         match self.stage.scenario.durability {
             task_messenger_store::Durability::Strict => totals.strict = 1,
             task_messenger_store::Durability::Interval => totals.interval = 1,
@@ -289,7 +292,7 @@ impl World {
             Fault::JumpClock => {
                 stage.totals.clock_jumps += 1;
                 // Hours, in both directions, but less than a day in all: idempotency keys are kept for a day.
-                stage.clock_error = stage.random.between(0, 20 * 3_600_000).cast_signed() - 10 * 3_600_000;
+                stage.clock_error = stage.random.between(0, 6 * 3_600_000).cast_signed() - 3 * 3_600_000;
             }
             _ => {}
         }
@@ -308,6 +311,16 @@ impl World {
                 worker.lose(stage);
             }
             worker.change_window(stage, MOST_SLOTS as u32 + 2);
+        }
+    }
+
+    /// Nobody waits for hours until tasks come that were delayed for so long: the clock is set.
+    fn set_clock_right(&mut self) {
+        let wall = self.stage.wall().0;
+        if let Some(next) = self.manager.reference.next_due()
+            && next.0 > wall + 60_000
+        {
+            self.stage.clock_error += (next.0 - wall).cast_signed();
         }
     }
 

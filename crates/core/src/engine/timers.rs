@@ -77,7 +77,9 @@ impl Engine {
         }
         while let Some((at, first_task)) = first(&self.state.deadlines).filter(|(at, _)| *at <= now.wall) {
             let count = self.state.deadlines.get(&(at, first_task)).copied().unwrap_or_default();
-            let tasks = (first_task.0..first_task.0 + u64::from(count)).map(TaskNumber);
+            let open = |task: &TaskNumber| self.state.tasks.get(*task).is_some_and(|task| !task.is_over());
+            let run = (first_task.0..first_task.0 + u64::from(count)).map(TaskNumber);
+            let tasks: Vec<TaskNumber> = run.filter(open).collect();
             self.commit(log, &Record::Expired { at, first_task });
             self.tell_over(tasks);
         }

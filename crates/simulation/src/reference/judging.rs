@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use task_messenger_core::{
     ids::TaskNumber,
-    record::{Loss, Record, ReleaseReason, Verdict},
+    record::{Loss, Record, ReleaseReason, Verdict, Work},
     task::{Care, TaskState},
     template::Kind,
+    time::WallTime,
     values::Value,
 };
 
-use super::Reference;
+use super::{Reference, Task};
 use crate::{
     model::Model,
     stage::{Checked, Violation, ensure},
@@ -18,15 +19,18 @@ use crate::{
 
 impl Reference {
     /// Whether a new record may be what it is.
-    pub(super) fn judge(&self, record: &Record, model: &Model) -> Checked {
+    pub(super) fn judge(&self, record: &Record, model: &Model, wall: WallTime) -> Checked {
         match record {
             Record::JobOpened { job, .. } => {
                 ensure!(job.0 >= model.job_end && !self.jobs.contains_key(&job.0), "job number {job} is used again");
             }
-            Record::Submitted { job, first_task, first_index, payloads, .. } => {
+            Record::Submitted { job, first_task, first_index, payloads, not_before, deadline, .. } => {
                 let job = self.jobs.get(&job.0).ok_or_else(|| Violation("tasks without a job".to_owned()))?;
                 ensure!(job.closed_at.is_none(), "tasks for a closed job");
                 ensure!(job.tasks.len() as u32 == *first_index, "tasks from {first_index} after {}", job.tasks.len());
+                let script = model.script_of(job.key)?;
+                let times = (script.delay.map(|delay| wall.plus(delay)), script.deadline.map(|late| wall.plus(late)));
+                ensure!((*not_before, *deadline) == times, "tasks for {not_before:?} and {deadline:?}, not {times:?}");
                 for number in first_task.0..first_task.0 + u64::from(payloads.count()) {
                     let again = number < model.task_end || self.tasks.contains_key(&number);
                     ensure!(!again, "task number {number} is used again");
@@ -37,7 +41,7 @@ impl Reference {
                     let again = lease < model.lease_end || self.handed.contains_key(&lease);
                     ensure!(!again, "lease number {lease} is used again");
                 }
-                self.judge_order(worker.0, tasks)?;
+                self.judge_order(worker.0, tasks, wall)?;
             }
             Record::Finished { ends, details, .. } => {
                 ensure!(ends.len() as u32 == details.count(), "{} ends, {} details", ends.len(), details.count());
@@ -83,13 +87,27 @@ impl Reference {
                     ensure!(waits, "task {number} is retried without having waited");
                 }
             }
+            Record::Due { at, .. } | Record::Expired { at, .. } => {
+                ensure!(*at <= wall, "the time {at:?} has not come: it is {wall:?}");
+            }
+            Record::Cancelled { tasks, .. } | Record::Requeued { tasks, .. } => {
+                let names = match tasks {
+                    Work::Job(job) => vec![(job.0, None)],
+                    Work::Tasks(tasks) => {
+                        let name = |task: &Task| (task.job, Some(task.index));
+                        tasks.iter().filter_map(|task| self.tasks.get(&task.0).map(name)).collect()
+                    }
+                };
+                let asked = if matches!(record, Record::Cancelled { .. }) { &model.cancels } else { &model.retries };
+                ensure!(names.iter().all(|name| asked.contains(name)), "nobody asked for that");
+            }
             _ => {}
         }
         Ok(())
     }
 
     /// Whether these tasks were next for this worker, one after the other, and fit into what it asked for.
-    fn judge_order(&self, worker: u32, tasks: &[TaskNumber]) -> Checked {
+    fn judge_order(&self, worker: u32, tasks: &[TaskNumber], wall: WallTime) -> Checked {
         let wants = self.wants.get(&worker);
         let wants = wants.ok_or_else(|| Violation(format!("worker {worker} gets tasks without a session")))?;
         let runs = |kind: &Kind| match kind {
@@ -102,6 +120,8 @@ impl Reference {
         for number in tasks {
             let task = self.tasks.get(&number.0).ok_or_else(|| Violation(format!("task {number} does not exist")))?;
             ensure!(task.state == TaskState::Queued, "task {number} is handed out though it is {:?}", task.state);
+            let late = task.is_late || task.deadline.is_some_and(|deadline| deadline <= wall.0);
+            ensure!(!late || task.has_started(), "task {number} is handed out after its deadline");
             ensure!(taken.insert(number.0), "task {number} is handed out twice at once");
             let (priority, kind, slots, care) = self.lane(task.template, task.crashes);
             ensure!(runs(&kind) && slots <= wants.slots, "task {number} does not fit worker {worker}");

@@ -97,6 +97,19 @@ fn what_was_not_started_by_its_deadline_expires_and_what_was_goes_on() {
 }
 
 #[test]
+fn when_a_deadline_passes_nobody_is_told_again_of_what_ended_before() {
+    let mut environment = Environment::new();
+    submit(&mut environment, 2, None, Some(Duration::from_secs(20)));
+    environment.follow(1, 100, &[]);
+    let worker = environment.enrol(1);
+    let given = assigned(&environment.connect(worker, 1, 1, &[]));
+    environment.input(Input::Window { session: SessionNumber(1), slots: 0 });
+    assert_eq!(results(&environment.report(1, &[(given[0].1, true)])).len(), 1);
+    let told = results(&environment.pass(Duration::from_secs(20)));
+    assert_eq!(told.iter().map(|result| result.index).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn a_retry_of_what_expired_runs_without_a_deadline() {
     let mut environment = Environment::new();
     submit(&mut environment, 2, Some(HOUR), Some(HOUR / 2));
