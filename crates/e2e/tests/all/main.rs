@@ -16,6 +16,7 @@ mod links;
 mod lying_worker;
 mod manager_ends;
 mod map;
+mod misbehaving;
 mod refused;
 mod retention;
 mod retries;
