@@ -10,7 +10,7 @@ mod small_disk;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::{
-    held::Held,
+    held::{Held, Start},
     invocation::{Ended, Invocation},
     process::{Process, program},
     proxy::Proxy,

@@ -265,6 +265,14 @@ impl Site {
         worker
     }
 
+    /// A worker with a copy of another's state directory; it does not run yet.
+    pub(crate) fn copied_worker(&self, original: &Worker, name: &str, configuration: Value) -> Worker {
+        let copy = self.unjoined_worker(name, configuration);
+        let copied = Command::new("cp").arg("-r").arg(&original.state).arg(&copy.state).status().unwrap();
+        assert!(copied.success(), "the state of {} can't be copied", original.name);
+        copy
+    }
+
     /// A worker that has not joined.
     pub(crate) fn unjoined_worker(&self, name: &str, configuration: Value) -> Worker {
         let Value::Object(mut configuration) = configuration else { panic!("a configuration is an object") };
