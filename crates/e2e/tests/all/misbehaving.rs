@@ -139,7 +139,7 @@ async fn commands_that_misbehave_in_every_way_hurt_only_themselves_and_leave_not
         |program: &Path| once(Command { program: program.to_str().unwrap().to_owned(), ..Command::default() });
     let fine = Template { max_attempts: 1, ..of_shell("cat; echo fine") };
     // Whatever is opened once and stays, is open.
-    assert_eq!(run(&client, &[fine.clone()]).await[0].state, TaskState::Succeeded);
+    assert_eq!(run(&client, std::slice::from_ref(&fine)).await[0].state, TaskState::Succeeded);
     let process = worker.process().id();
     let open = || std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
     let open_before = open();
