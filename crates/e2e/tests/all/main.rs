@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod access;
+mod balance;
 mod commands;
 mod configuration;
 mod control;
