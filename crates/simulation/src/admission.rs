@@ -1,9 +1,7 @@
 //! What the manager's sessions know and do before the engine gets an input, and what they see of silence.
 
-use std::time::Duration;
-
 use task_messenger_core::{
-    ids::{SessionNumber, WorkerNumber},
+    ids::{SessionNumber, TokenNumber},
     input::{Input, Named},
     record::Record,
 };
@@ -15,12 +13,38 @@ use crate::{
     stage::{Checked, Stage, ensure},
 };
 
-/// The session and number of a request that changes something and is answered by saying so.
-pub(crate) fn change_of(input: &Input) -> Option<(SessionNumber, u64)> {
-    match input {
-        Input::Cancel { session, request, .. } | Input::Retry { session, request, .. } => Some((*session, *request)),
-        _ => None,
-    }
+/// A change that was asked for, handled and not yet acknowledged.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// The records on which the acknowledgement depends: all up to this one.
+    pub(crate) at: u64,
+    /// Workers that are removed by it.
+    pub(crate) removed: Vec<u32>,
+    /// The token that is revoked by it.
+    pub(crate) revoked: Option<TokenNumber>,
+}
+
+/// The session and number of a request that changes something, with what is known of the change before it is carried out.
+pub(crate) fn change_of(input: &Input, reference: &Reference) -> Option<((SessionNumber, u64), Change)> {
+    let mut change = Change { at: 0, removed: Vec::new(), revoked: None };
+    let key = match input {
+        Input::Cancel { session, request, .. }
+        | Input::Retry { session, request, .. }
+        | Input::SetWorker { session, request, .. } => (*session, *request),
+        Input::RemoveWorker { session, request, worker } => {
+            change.removed = vec![worker.0];
+            (*session, *request)
+        }
+        Input::RevokeToken { session, request, token, with_workers } => {
+            change.revoked = Some(*token);
+            if *with_workers {
+                change.removed = reference.enrolled_with(token.0);
+            }
+            (*session, *request)
+        }
+        _ => return None,
+    };
+    Some((key, change))
 }
 
 fn name_of(named: Named) -> (u64, Option<u32>) {
@@ -35,6 +59,13 @@ impl Process {
     pub(super) fn admit(&mut self, reference: &mut Reference, stage: &mut Stage, input: &mut Input) -> bool {
         let most = stage.scenario.limits.window;
         let state = self.engine.state();
+        if let Input::Window { session, .. }
+        | Input::Started { session, .. }
+        | Input::Outcomes { session, .. }
+        | Input::GivenBack { session, .. } = input
+        {
+            self.sessions.speaks(*session);
+        }
         match input {
             Input::Submit { session, caller, .. }
             | Input::Follow { session, caller, .. }
@@ -53,36 +84,34 @@ impl Process {
             Input::Enrol { session, request, hash, .. } => {
                 self.enrolling.insert((*session, *request), hash.0);
             }
+            Input::Resume { worker, .. }
+                if state.access.worker_at(*worker).is_none_or(|known| known.removed.is_some()) => {}
             Input::Resume { session, worker, resume } => {
-                let stands = self.workers.values().any(|other| other == &worker.0);
                 let known = state.access.worker_at(*worker).map_or(0, |known| known.incarnation);
-                let newcomer = stands && known != resume.incarnation;
+                let newcomer = self.sessions.stands(worker.0) && known != resume.incarnation;
                 reference.resumed(worker.0, resume, most, newcomer);
                 if newcomer {
                     stage.totals.newcomers += 1;
-                    self.newcomers.insert(worker.0, (*session, resume.incarnation));
+                    self.sessions.comes(*session, worker.0, resume.incarnation, stage.now);
                 } else {
-                    self.let_in(*session, worker.0, stage.now);
+                    self.sessions.let_in(*session, worker.0, stage.now);
                 }
             }
-            Input::SessionClosed { session } => {
-                if let Some(worker) = self.workers.remove(session) {
-                    reference.left(worker);
-                }
-                self.newcomer_left(reference, *session);
-            }
-            Input::Heard { session } => {
-                if let Some(worker) = self.workers.get(session) {
-                    self.heard.insert(*worker, stage.now);
-                }
+            Input::SessionClosed { session } => self.sessions.ends(*session, reference),
+            Input::Heard { session } => self.sessions.hears(*session, stage.now),
+            Input::Started { session, leases } => {
+                let worker = self.sessions.workers.get(session).copied();
+                let held = |lease: u64| reference.leases.get(&lease).is_some_and(|(_, holder)| Some(*holder) == worker);
+                let held: Vec<u64> = leases.iter().map(|lease| lease.0).filter(|lease| held(*lease)).collect();
+                reference.started.extend(held);
             }
             Input::Window { session, slots } => {
-                if let Some(worker) = self.workers.get(session) {
+                if let Some(worker) = self.sessions.workers.get(session) {
                     reference.window(*worker, *slots, most);
                 }
             }
             Input::Outcomes { session, number, ends, .. } => {
-                let worker = self.workers.get(session).copied();
+                let worker = self.sessions.workers.get(session).copied();
                 let mut current: Vec<u64> = ends.iter().map(|(lease, _)| lease.0).collect();
                 let reported = current.len();
                 current.retain(|lease| reference.leases.get(lease).is_some_and(|(_, holder)| Some(*holder) == worker));
@@ -95,43 +124,10 @@ impl Process {
     }
 
     /// What was just handled was such a change: its acknowledgement depends on all that was written down by now.
-    pub(super) fn note_change(&mut self, change: Option<(SessionNumber, u64)>, records: usize) {
-        if let Some(change) = change {
-            self.changing.insert(change, records as u64);
-        }
-    }
-
-    /// If this was a newcomer's session, it is no more.
-    pub(super) fn newcomer_left(&mut self, reference: &mut Reference, session: SessionNumber) {
-        let of_session =
-            |(worker, (of_newcomer, _)): (&u32, &(SessionNumber, u64))| (*of_newcomer == session).then_some(*worker);
-        if let Some(worker) = self.newcomers.iter().find_map(of_session) {
-            self.newcomers.remove(&worker);
-            reference.newcomer_left(worker);
-        }
-    }
-
-    fn let_in(&mut self, session: SessionNumber, worker: u32, now: Duration) {
-        self.workers.retain(|_, other| *other != worker);
-        self.workers.insert(session, worker);
-        self.heard.insert(worker, now);
-    }
-
-    /// Newcomers whose predecessors turned out to be gone have their sessions now.
-    pub(super) fn let_newcomers_in(&mut self, now: Duration) {
-        let access = &self.engine.state().access;
-        let is_in = |worker: u32, incarnation: u64| {
-            access.worker_at(WorkerNumber(worker)).is_some_and(|known| known.incarnation == incarnation)
-        };
-        let let_in: Vec<(u32, SessionNumber)> = self
-            .newcomers
-            .iter()
-            .filter(|(worker, (_, incarnation))| is_in(**worker, *incarnation))
-            .map(|(worker, (session, _))| (*worker, *session))
-            .collect();
-        for (worker, session) in let_in {
-            self.newcomers.remove(&worker);
-            self.let_in(session, worker, now);
+    pub(super) fn note_change(&mut self, change: Option<((SessionNumber, u64), Change)>, records: usize) {
+        if let Some((key, mut change)) = change {
+            change.at = records as u64;
+            self.changing.insert(key, change);
         }
     }
 
@@ -142,7 +138,8 @@ impl Process {
             let Record::WorkerLost { ends, silent: true, .. } = record else { continue };
             for (lease, _) in ends {
                 let worker = reference.handed.get(&lease.0).map(|hand_out| hand_out.worker);
-                let heard = worker.and_then(|worker| self.heard.get(&worker)).copied().unwrap_or(self.started.0);
+                let heard =
+                    worker.and_then(|worker| self.sessions.heard.get(&worker)).copied().unwrap_or(self.started.0);
                 let silent = stage.now.saturating_sub(heard);
                 let long = silent >= stage.scenario.limits.lease_grace;
                 ensure!(long, "lease {lease} ends after a silence of {silent:?} only");

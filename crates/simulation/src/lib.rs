@@ -4,12 +4,14 @@
 //! A run first lets things go wrong, then makes everything whole, and demands that all work ends. While it runs, everything
 //! that leaves the manager is held against what was told before and against a second, plain reading of the records.
 
+mod administrator;
 mod admission;
 mod client;
 mod counting;
 mod manager;
 mod model;
 mod network;
+mod newcomers;
 mod pursuit;
 mod random;
 mod recovery;

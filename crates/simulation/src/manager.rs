@@ -17,7 +17,8 @@ use task_messenger_core::{
 use task_messenger_store::{Durability, Store, disk::SimulatedDisk, journal::Block};
 
 use crate::{
-    admission::change_of,
+    admission::{Change, change_of},
+    newcomers::Sessions,
     reference::{Reference, Tee},
     stage::{Checked, Event, ManagerEvent, Stage, ensure},
 };
@@ -71,16 +72,11 @@ pub(super) struct Process {
     /// Blocks that were taken while the journal's thread was busy.
     backlog: Vec<Block>,
     sync_due: bool,
-    /// Sessions of workers.
-    pub(super) workers: BTreeMap<SessionNumber, u32>,
-    /// Processes that came while another with their identity stood, with their sessions and incarnations.
-    pub(super) newcomers: BTreeMap<u32, (SessionNumber, u64)>,
-    /// On which records the acknowledgements of changes depend that were handled and not answered.
-    pub(super) changing: BTreeMap<(SessionNumber, u64), u64>,
+    pub(super) sessions: Sessions,
+    /// Changes that were handled and not acknowledged.
+    pub(super) changing: BTreeMap<(SessionNumber, u64), Change>,
     /// The leases that count of each message of outcomes that was handled and not answered.
     pub(super) reports: BTreeMap<(SessionNumber, u64), Vec<u64>>,
-    /// When each worker was heard last, as the engine was told.
-    pub(super) heard: BTreeMap<u32, Duration>,
     /// The secrets of those that enrol.
     pub(super) enrolling: BTreeMap<(SessionNumber, u64), [u8; 32]>,
 }
@@ -110,11 +106,9 @@ impl Process {
             journal: Journal::Idle,
             backlog: Vec::new(),
             sync_due: false,
-            workers: BTreeMap::new(),
-            newcomers: BTreeMap::new(),
+            sessions: Sessions::default(),
             changing: BTreeMap::new(),
             reports: BTreeMap::new(),
-            heard: BTreeMap::new(),
             enrolling: BTreeMap::new(),
         }
     }
@@ -122,6 +116,11 @@ impl Process {
     pub(super) fn now(&self, stage: &Stage) -> Now {
         let (at, clock) = self.started;
         Now { monotonic: clock + stage.now.saturating_sub(at), wall: stage.wall() }
+    }
+
+    /// Takes note of what the engine did with sessions.
+    fn follow_sessions(&mut self, stage: &Stage) -> Checked {
+        self.sessions.follow(&self.engine.state().access, stage.now, stage.scenario.limits.probe)
     }
 
     /// Lets the engine do something; what it writes down is judged and goes to the journal.
@@ -205,6 +204,8 @@ impl Manager {
         for token in 0..there {
             stage.model.told_token(TokenNumber(token));
         }
+        let joins = access.tokens().filter(|(_, token)| token.role == Role::Worker && token.revoked.is_none());
+        stage.model.join = joins.map(|(number, _)| number).last();
         for token in there..=stage.scenario.clients as u32 {
             let role = if token == 0 { Role::Worker } else { Role::Client };
             process.inbox.push_back(Input::CreateToken {
@@ -236,14 +237,15 @@ impl Manager {
                 Err(error) => return self.fail(stage, &error),
             };
             let now = process.now(stage);
-            let change = change_of(&input);
+            let change = change_of(&input, reference);
             process.with_log(reference, stage, now.wall, |engine, log| engine.handle(now, input, log));
             process.note_change(change, reference.records.len());
-            process.let_newcomers_in(stage.now);
+            process.follow_sessions(stage)?;
         }
         let now = process.now(stage);
         process.with_log(reference, stage, now.wall, |engine, log| engine.settle(now, log));
-        process.let_newcomers_in(stage.now);
+        process.follow_sessions(stage)?;
+        process.sessions.settled(stage.now, stage.scenario.limits.lease_grace, stage.scenario.limits.probe)?;
         reference.verdict()?;
         reference.check_times(now.wall)?;
         process.check_silence(stage, reference, before)?;

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use task_messenger_core::{
+    access::Access,
     ids::{JobNumber, LeaseNumber, TaskId, TokenNumber, WorkerNumber},
     query::{Answer, TaskSummary},
     record::JobKey,
@@ -14,6 +15,7 @@ use task_messenger_core::{
 };
 
 use crate::{
+    admission::Change,
     network::{HandedOut, ToldResult},
     random::Random,
     reference::Reference,
@@ -46,6 +48,10 @@ pub(crate) struct Model {
     /// Under an idempotency key: the job, and the record that opened it.
     idempotent: BTreeMap<[u8; 16], (u64, u64)>,
     tokens: BTreeSet<u32>,
+    revoked: BTreeSet<u32>,
+    removed: BTreeSet<u32>,
+    /// The token with which workers join, while there is one.
+    pub(crate) join: Option<TokenNumber>,
     workers: BTreeMap<[u8; 32], u32>,
     /// The latest record on which anything that was told depends, and what that was.
     latest: (u64, String),
@@ -114,8 +120,13 @@ impl Model {
     }
 
     /// What somebody wanted to be changed is.
-    pub(crate) fn told_changed(&mut self, at: u64) {
-        self.note(at, || "a change was acknowledged".to_owned());
+    pub(crate) fn told_changed(&mut self, change: &Change) {
+        self.note(change.at, || "a change was acknowledged".to_owned());
+        self.removed.extend(&change.removed);
+        if let Some(token) = change.revoked {
+            self.revoked.insert(token.0);
+            self.join = self.join.filter(|join| *join != token);
+        }
     }
 
     /// A submit is refused because its idempotency key was used for something else.
@@ -287,6 +298,11 @@ impl Model {
         self.retries.range((job.0, None)..=(job.0, Some(u32::MAX))).next().is_some()
     }
 
+    /// How many tokens were told to exist.
+    pub(crate) fn tokens_told(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// Whether this token was told to exist.
     pub(crate) fn has_token(&self, token: TokenNumber) -> bool {
         self.tokens.contains(&token.0)
@@ -294,13 +310,7 @@ impl Model {
 
     /// The manager found so many records again. `everything` says that all that was told must be among them; otherwise it
     /// may have lost what lies behind, and that was never told. Whether anything was.
-    pub(crate) fn recovered(
-        &mut self,
-        records: u64,
-        everything: bool,
-        token_exists: impl Fn(TokenNumber) -> bool,
-        worker_exists: impl Fn(WorkerNumber, [u8; 32]) -> bool,
-    ) -> Checked<bool> {
+    pub(crate) fn recovered(&mut self, records: u64, everything: bool, access: &Access) -> Checked<bool> {
         let (at, words) = &self.latest;
         ensure!(!everything || *at <= records, "{words} (record {at}), but only {records} records are left");
         let lost = *at > records;
@@ -314,10 +324,16 @@ impl Model {
             self.idempotent.retain(|_, (_, at)| *at <= records);
         }
         for token in &self.tokens {
-            ensure!(token_exists(TokenNumber(*token)), "token {token} is lost");
+            let known = access.token_at(TokenNumber(*token));
+            ensure!(known.is_some(), "token {token} is lost");
+            let revoked = known.is_some_and(|known| known.revoked.is_some());
+            ensure!(revoked || !self.revoked.contains(token), "that token {token} was revoked is lost");
         }
         for (hash, worker) in &self.workers {
-            ensure!(worker_exists(WorkerNumber(*worker), *hash), "worker {worker} is lost");
+            let known = access.worker_at(WorkerNumber(*worker)).filter(|known| known.hash.0 == *hash);
+            ensure!(known.is_some(), "worker {worker} is lost");
+            let removed = known.is_some_and(|known| known.removed.is_some());
+            ensure!(removed || !self.removed.contains(worker), "that worker {worker} was removed is lost");
         }
         Ok(lost)
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use task_messenger_core::{engine::Engine, record::SecretHash};
+use task_messenger_core::engine::Engine;
 use task_messenger_store::{
     Durability, Options,
     disk::Fault,
@@ -108,12 +108,7 @@ impl Manager {
         let owed = self.owed;
         ensure!(records >= owed.records, "{records} records are found, but {} were on the disk", owed.records);
         let access = &engine.state().access;
-        let lost = stage.model.recovered(
-            records,
-            owed.everything,
-            |token| access.token_at(token).is_some(),
-            |worker, hash| access.worker(worker, SecretHash(hash)).is_ok(),
-        )?;
+        let lost = stage.model.recovered(records, owed.everything, access)?;
         if lost {
             stage.totals.taken_back += 1;
         }

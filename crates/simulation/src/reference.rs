@@ -1,6 +1,7 @@
 //! A second, plain reading of the records: slow, obvious, and made to be compared with. Every record is judged by it before
 //! it is believed.
 
+mod fleet;
 mod judging;
 mod work;
 
@@ -42,12 +43,15 @@ pub(crate) struct Reference {
     templates: Vec<Template>,
     queue: BTreeMap<Lane, BTreeSet<u64>>,
     used: BTreeMap<u32, u32>,
+    fleet: fleet::Fleet,
+    /// Leases whose workers said that they start them, and those of which this process of the manager doesn't know.
+    pub(crate) started: BTreeSet<u64>,
     delayed: Runs,
     deadlines: Runs,
     /// What the workers asked for, as this process of the manager was told.
     wants: BTreeMap<u32, Wants>,
     /// The same of processes that came while another with their identity stood; they count when they are let in.
-    newcomers: BTreeMap<u32, Wants>,
+    newcomers: BTreeMap<u32, (u64, Wants)>,
     /// The first violation that a record showed.
     violation: Option<Violation>,
 }
@@ -173,13 +177,12 @@ impl Reference {
         let Resume { slots, window, commands, skills, claims, .. } = resume.clone();
         let claims = claims.iter().map(|claim| claim.lease.0).collect();
         let wants = Wants { slots: slots.max(1), window: window.min(most), commands, skills, claims };
-        let place = if newcomer { &mut self.newcomers } else { &mut self.wants };
-        place.insert(worker, wants);
-    }
-
-    /// A newcomer is turned away, or gone.
-    pub(crate) fn newcomer_left(&mut self, worker: u32) {
-        self.newcomers.remove(&worker);
+        if newcomer {
+            self.newcomers.insert(worker, (resume.incarnation, wants));
+        } else {
+            self.newcomers.remove(&worker);
+            self.wants.insert(worker, wants);
+        }
     }
 
     /// A worker's session ended.
@@ -222,6 +225,7 @@ impl Reference {
     pub(crate) fn apply(&mut self, record: &Record, place: Place) -> Checked {
         self.records.push((record.clone(), place));
         let at = self.records.len() as u64;
+        self.fleet.apply(record);
         match record {
             Record::TemplateAdded { template, .. } => self.templates.push(template.clone()),
             Record::JobOpened { job, key, .. } => {
@@ -317,8 +321,14 @@ impl Reference {
             Record::Requeued { tasks, .. } => self.requeued(tasks, at)?,
             Record::Due { at: time, first_task } => self.due(*time, first_task.0)?,
             Record::Expired { at: time, first_task } => self.expired(*time, first_task.0, at)?,
-            Record::WorkerStarted { worker, .. } => {
-                if let Some(wants) = self.newcomers.remove(&worker.0) {
+            Record::Started { .. } => self.started = self.leases.keys().copied().collect(),
+            Record::WorkerRemoved { worker, .. } => {
+                self.wants.remove(&worker.0);
+                self.newcomers.remove(&worker.0);
+            }
+            Record::WorkerStarted { worker, incarnation, .. } => {
+                let is_in = self.newcomers.get(&worker.0).is_some_and(|(of, _)| of == incarnation);
+                if is_in && let Some((_, wants)) = self.newcomers.remove(&worker.0) {
                     self.wants.insert(worker.0, wants);
                 }
             }
@@ -328,6 +338,7 @@ impl Reference {
                     self.change(task.0, TaskState::Running)?;
                     self.known(task.0)?.crashes -= u32::from(counted);
                     self.hold(lease.0, task.0, worker.0);
+                    self.started.insert(lease.0);
                 }
             }
             Record::Retried { tasks } => {
@@ -366,6 +377,7 @@ impl Reference {
     fn let_go(&mut self, lease: u64) -> Checked<(u64, u32)> {
         let (task, worker) =
             self.leases.remove(&lease).ok_or_else(|| Violation(format!("lease {lease} ends twice")))?;
+        self.started.remove(&lease);
         let slots = self.slots(task);
         if let Some(used) = self.used.get_mut(&worker) {
             *used -= slots;

@@ -22,12 +22,13 @@ pub(crate) enum Fault {
     FreezeWorker,
     ChangeWindow,
     GiveBack,
+    CopyWorker,
     KillClient,
     CutLink,
     JumpClock,
 }
 
-const ALL: [Fault; 15] = [
+const ALL: [Fault; 16] = [
     Fault::KillManager,
     Fault::KillManagerBetweenWriteAndNews,
     Fault::RestartManager,
@@ -40,10 +41,18 @@ const ALL: [Fault; 15] = [
     Fault::FreezeWorker,
     Fault::ChangeWindow,
     Fault::GiveBack,
+    Fault::CopyWorker,
     Fault::KillClient,
     Fault::CutLink,
     Fault::JumpClock,
 ];
+
+impl Fault {
+    /// Whether workers may die of it, lose what they hold, or be silent for too long.
+    fn ends_workers(self) -> bool {
+        matches!(self, Self::KillWorker | Self::StopWorker | Self::FreezeWorker | Self::CopyWorker | Self::CutLink)
+    }
+}
 
 /// A seed's settings.
 #[derive(Clone, Debug)]
@@ -57,6 +66,12 @@ pub(crate) struct Scenario {
     pub(crate) jobs: u64,
     pub(crate) job_size: u64,
     pub(crate) large_values: bool,
+    /// So many tasks in a hundred kill their worker.
+    pub(crate) killers: u64,
+    /// Workers die of nothing else, and nothing else makes them silent: what neither kills nor fails is never charged.
+    pub(crate) only_killers: bool,
+    /// Whether administrators do something with workers and tokens.
+    pub(crate) administrated: bool,
     /// How many events are handled before everything is made whole.
     pub(crate) chaos: u64,
     /// The faults that happen, some more often than others.
@@ -73,6 +88,7 @@ impl Scenario {
             70..88 => Durability::Interval,
             _ => Durability::None,
         };
+        let only_killers = durability == Durability::Strict && random.percent(10);
         let shape = random.below(100);
         let (jobs, job_size) = match shape {
             0..3 => (2, 2_000),
@@ -80,20 +96,25 @@ impl Scenario {
             _ => (5, 40),
         };
         let large_values = (3..6).contains(&shape);
+        let graces = if only_killers { &[3_000, 10_000][..] } else { &[1_000, 3_000, 10_000] };
         let mut limits = Limits {
-            lease_grace: Duration::from_millis(random.pick(&[1_000, 3_000, 10_000])),
+            lease_grace: Duration::from_millis(random.pick(graces)),
             window: random.pick(&[10, 64, 64]),
+            probe: Duration::from_millis(random.pick(&[500, 1_000, 3_000])),
             ..Limits::default()
         };
         if shape >= 90 {
             limits.open_tasks = 40.max(limits.window.into());
             limits.open_bytes = 1 << 15;
         }
+        let killers = if only_killers { 8 } else { random.pick(&[0, 0, 4]) };
         let mut faults = Vec::new();
         for fault in ALL {
             // Whatever ends the manager or fills its disk is rarer, or nobody would get anywhere.
-            let most = if fault as usize <= Fault::FillDisk as usize { 2 } else { 4 };
-            let weight = if random.percent(60) { random.between(1, most) } else { 0 };
+            let of_manager = fault as usize <= Fault::FillDisk as usize;
+            let most = if of_manager { 2 } else { 4 };
+            let likely = random.percent(60) && !(only_killers && fault.ends_workers());
+            let weight = if likely { random.between(1, most) } else { 0 };
             faults.extend((0..weight).map(|_| fault));
         }
         Self {
@@ -106,6 +127,9 @@ impl Scenario {
             jobs: random.between(1, jobs),
             job_size,
             large_values,
+            killers,
+            only_killers,
+            administrated: random.percent(40),
             chaos: random.pick(&[300, 600, 1_000, 2_000, 4_000]),
             faults,
             fault_pause: Duration::from_millis(random.pick(&[60, 200, 600, 2_000, 6_000])),

@@ -18,6 +18,21 @@ pub(crate) const SKILLS: [&str; 3] = ["echo", "sum", "rare"];
 /// The most slots that a task takes.
 pub(crate) const MOST_SLOTS: u64 = 8;
 
+/// How the payloads of tasks begin that kill their worker.
+const ALWAYS: &[u8] = b"always kills ";
+const SOMETIMES: &[u8] = b"sometimes kills ";
+
+/// What scripts have in a scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ingredients {
+    /// Values that are too large for the journal.
+    pub(crate) large: bool,
+    /// Times of an hour.
+    pub(crate) hours: bool,
+    /// So many tasks in a hundred kill their worker, but a few of a job at most.
+    pub(crate) killers: u64,
+}
+
 /// A job as its client wants it.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -75,6 +90,17 @@ pub(crate) fn template(random: &mut Random, slowest: u64) -> Arc<Template> {
     })
 }
 
+/// In a hundred attempts of the task with this payload, so many kill their worker.
+pub(crate) fn killing(payload: &[u8]) -> u64 {
+    if payload.starts_with(ALWAYS) {
+        100
+    } else if payload.starts_with(SOMETIMES) {
+        30
+    } else {
+        0
+    }
+}
+
 /// How tasks of the template with this body behave.
 pub(crate) fn behaviour(body: &[u8]) -> Behaviour {
     let at = |index: usize| body.get(index).copied().unwrap_or_default();
@@ -92,7 +118,7 @@ pub(crate) fn behaviour(body: &[u8]) -> Behaviour {
 }
 
 impl Script {
-    pub(crate) fn new(random: &mut Random, size: u64, large: bool, hours: bool) -> Self {
+    pub(crate) fn new(random: &mut Random, size: u64, ingredients: Ingredients) -> Self {
         let key = JobKey(random.bytes());
         let own = random.next();
         let templates: Vec<_> =
@@ -102,15 +128,21 @@ impl Script {
         let one_template = at_once || random.percent(70);
         let longest = if size > 400 { 16 } else { 60 };
         let mut tasks = Vec::new();
+        let mut killers = 0;
         let mut template = templates[0].clone();
         for index in 0..size {
             // A submit has one template, so it changes between submits only.
             if !one_template && index % u64::from(batch) == 0 {
                 template = templates[random.below(templates.len() as u64) as usize].clone();
             }
-            let mut payload = format!("{own:x}.{index}").into_bytes();
+            let mut payload = Vec::new();
+            if killers < 3 && random.percent(ingredients.killers) {
+                killers += 1;
+                payload.extend_from_slice(random.pick(&[ALWAYS, SOMETIMES]));
+            }
+            payload.extend_from_slice(format!("{own:x}.{index}").as_bytes());
             payload.resize(payload.len() + random.below(longest) as usize, b'.');
-            if large && random.percent(5) {
+            if ingredients.large && random.percent(5) {
                 payload.resize(digest::INLINE_LIMIT as usize + 1 + random.below(1_000) as usize, b'#');
             }
             tasks.push(Wanted { template: template.clone(), payload: payload.into() });
@@ -120,7 +152,8 @@ impl Script {
         let closes_late = !at_once && random.percent(30);
         let time = |random: &mut Random| {
             let milliseconds = random.pick(&[3_600_000, 20, 300, 2_000, 8_000]);
-            (random.percent(15) && (hours || milliseconds < 3_600_000)).then(|| Duration::from_millis(milliseconds))
+            (random.percent(15) && (ingredients.hours || milliseconds < 3_600_000))
+                .then(|| Duration::from_millis(milliseconds))
         };
         let (delay, deadline) = (time(random), time(random));
         let mut script = Self {
@@ -147,7 +180,7 @@ impl Script {
     pub(crate) fn rival(&mut self, random: &mut Random) -> Option<Self> {
         let Idempotency { key, content } = self.idempotency?;
         self.has_rival = true;
-        let mut rival = Self::new(random, u64::from(self.size()), false, false);
+        let mut rival = Self::new(random, u64::from(self.size()), Ingredients::default());
         rival.batch = rival.size();
         rival.tasks.iter_mut().for_each(|task| task.template = self.tasks[0].template.clone());
         rival.digests = rival.digests();
@@ -188,8 +221,9 @@ impl Script {
             let retry = task.template.retry;
             longest * slots * retry.max_attempts / (MOST_SLOTS as u32 / 2)
         };
-        // All of it may run three times.
-        self.tasks.iter().map(of).sum::<Duration>() * 3 + Duration::from_secs(30)
+        // All of it may run three times, and what kills has its worker start so often.
+        let killers = self.tasks.iter().filter(|task| killing(&task.payload) > 0).count() as u32;
+        (self.tasks.iter().map(of).sum::<Duration>() + killers * Duration::from_secs(30)) * 3 + Duration::from_secs(30)
     }
 
     fn digests(&self) -> Vec<u32> {

@@ -40,6 +40,7 @@ pub(crate) enum Event {
     Client { at: usize, start: u64, event: ClientEvent },
     Fault,
     FreeDisk,
+    Administer,
     Wake(usize),
 }
 
@@ -64,6 +65,7 @@ pub(crate) enum WorkerEvent {
     Ping,
     TaskEnds(u64),
     Report,
+    Answer,
     GraceOver,
 }
 

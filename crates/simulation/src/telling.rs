@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use task_messenger_core::{
     digest::INLINE_LIMIT,
-    effect::{Effect, Refusal},
+    effect::{CloseReason, Effect, Refusal},
     ids::Place,
     input::Input,
     values::{self, Value, Values, ValuesBuilder},
@@ -109,7 +109,7 @@ impl Manager {
                         payload,
                     });
                 }
-                let worker = self.process.as_ref().and_then(|process| process.workers.get(session)).copied();
+                let worker = self.process.as_ref().and_then(|process| process.sessions.workers.get(session)).copied();
                 stage.model.told_assigned(reference, worker, &handed)?;
                 stage.send_down(*session, Down::Assign(handed));
                 return Ok(());
@@ -136,23 +136,30 @@ impl Manager {
             }
             Effect::TokenCreated { token, .. } => {
                 stage.model.told_token(*token);
+                if token.0 == 0 || token.0 as usize > stage.scenario.clients {
+                    stage.model.join = Some(*token);
+                }
                 return Ok(());
             }
             Effect::FollowEnded { session, .. }
-            | Effect::TokenRevoked { session, .. }
-            | Effect::WorkerChanged { session, .. }
             | Effect::Cancel { session, .. }
             | Effect::TakeBack { session, .. }
             | Effect::Probe { session } => *session,
-            Effect::Changed { session, request, .. } => {
-                let at = self.process.as_mut().and_then(|process| process.changing.remove(&(*session, *request)));
-                stage.model.told_changed(at.unwrap_or_default());
+            Effect::Changed { session, request, .. }
+            | Effect::WorkerChanged { session, request, .. }
+            | Effect::TokenRevoked { session, request, .. } => {
+                let change = self.process.as_mut().and_then(|process| process.changing.remove(&(*session, *request)));
+                if let Some(change) = change {
+                    stage.model.told_changed(&change);
+                }
                 *session
             }
-            Effect::Close { session, .. } => {
+            Effect::Close { session, reason } => {
+                stage.totals.clones += u64::from(*reason == CloseReason::Clone);
                 if let Some(process) = &mut self.process {
-                    process.newcomer_left(&mut self.reference, *session);
+                    process.sessions.told(*session, *reason)?;
                 }
+                stage.send_down(*session, Down::Plain(effect.clone()));
                 stage.end_session(*session);
                 return Ok(());
             }

@@ -61,6 +61,12 @@ totals! {
     disk_full: "stops by a full disk",
     /// Kills of workers.
     worker_kills: "worker kills",
+    /// Workers killed by a task that they ran.
+    killed_by_tasks: "workers killed by a task",
+    /// Sessions that were refused because another process with their identity answered.
+    clones: "clones refused",
+    /// Sessions of workers that were told that they are removed.
+    workers_removed: "workers told that they are removed",
     /// Workers that never came back.
     workers_lost: "workers lost for good",
     /// Graceful stops of workers.

@@ -1,30 +1,35 @@
 //! A worker: what it holds, runs and reports. Its identity and its outbox survive its process.
 
 mod leaving;
+mod running;
 
-use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use task_messenger_core::{
-    digest::INLINE_LIMIT,
-    effect::Effect,
-    ids::{LeaseNumber, SessionNumber, TaskId, TokenNumber, WorkerNumber},
+    effect::{CloseReason, Effect},
+    ids::{LeaseNumber, SessionNumber, TaskId, WorkerNumber},
     input::{Input, Resume},
     record::SecretHash,
-    values::ValuesBuilder,
 };
 
 use crate::{
-    network::{Down, HandedOut, Peer},
-    script::{Behaviour, MOST_SLOTS, SKILLS, behaviour},
-    stage::{Checked, Event, Stage, WorkerEvent, ensure},
+    network::{Down, Peer},
+    script::{Behaviour, MOST_SLOTS, SKILLS},
+    stage::{Checked, Event, Stage, WorkerEvent},
 };
 
 /// A worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
     at: usize,
-    hash: SecretHash,
+    /// How often it was joined; each time it has another secret.
+    identities: u8,
+    /// The worker whose state it was copied with, unless it is the first with its identity.
+    copy_of: Option<usize>,
     /// Who it is, once it is enrolled; survives its process.
     number: Option<WorkerNumber>,
     /// Outcomes that the manager has not taken, as they are in its file.
@@ -52,6 +57,8 @@ struct Process {
     /// It claims, reports and gives back what is not its own, and says things twice.
     confused: bool,
     session: Option<SessionNumber>,
+    /// How much longer than usual it waits before it connects again.
+    patience: u32,
     settled: bool,
     /// The largest window that it asked for in this session.
     widest: u32,
@@ -60,6 +67,8 @@ struct Process {
     ghosts: BTreeMap<u64, Held>,
     /// Outcomes to be sent.
     reports: Vec<Report>,
+    /// What the manager asked for in this session and was not answered yet.
+    answers: VecDeque<Answer>,
     /// Outcomes that were sent in this session and not taken yet.
     sent: BTreeMap<u64, Vec<Report>>,
     messages: u64,
@@ -72,7 +81,18 @@ struct Held {
     task: TaskId,
     attempt: u32,
     behaviour: Behaviour,
+    /// In a hundred attempts, so many kill the worker.
+    killing: u64,
     started: bool,
+}
+
+/// What the manager waits for.
+#[derive(Clone, Debug)]
+enum Answer {
+    /// These, unless they have started.
+    GiveBack(BTreeSet<u64>),
+    /// The end of these.
+    End(BTreeSet<u64>),
 }
 
 /// What it says of an attempt that ended.
@@ -86,10 +106,10 @@ struct Report {
 
 impl Worker {
     pub(crate) fn new(at: usize) -> Self {
-        let hash = SecretHash([100 + at as u8; 32]);
         Self {
             at,
-            hash,
+            identities: 0,
+            copy_of: None,
             number: None,
             outbox: Vec::new(),
             process: None,
@@ -98,6 +118,23 @@ impl Worker {
             gone: false,
             postponed: Vec::new(),
         }
+    }
+
+    /// Another machine with a copy of its state: with its identity, and without what it runs.
+    pub(crate) fn copy(&self, at: usize) -> Option<Self> {
+        self.number.filter(|_| !self.gone)?;
+        let (identities, number) = (self.identities, self.number);
+        Some(Self { identities, number, copy_of: Some(self.copy_of.unwrap_or(self.at)), ..Self::new(at) })
+    }
+
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy_of.is_some()
+    }
+
+    fn hash(&self) -> SecretHash {
+        let mut hash = [100 + self.at as u8; 32];
+        hash[0] = self.identities;
+        SecretHash(hash)
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -137,6 +174,7 @@ impl Worker {
             }
             WorkerEvent::TaskEnds(lease) => self.task_ends(stage, lease),
             WorkerEvent::Report => self.report(stage)?,
+            WorkerEvent::Answer => self.answer(stage),
             WorkerEvent::GraceOver => self.leave(stage, true),
         }
         Ok(())
@@ -160,13 +198,15 @@ impl Worker {
             commands: all || random.percent(70),
             skills,
             eager: random.percent(50),
-            stubborn: random.percent(30),
+            stubborn: random.percent(30) && !stage.scenario.only_killers,
             confused: random.percent(20),
             session: None,
+            patience: 1,
             settled: false,
             widest: 0,
             held: BTreeMap::new(),
             ghosts: BTreeMap::new(),
+            answers: VecDeque::new(),
             reports: self.outbox.clone(),
             sent: BTreeMap::new(),
             messages: 0,
@@ -183,7 +223,8 @@ impl Worker {
         if process.session.is_some() {
             return;
         }
-        let may = stage.model.has_token(TokenNumber(0));
+        let join = stage.model.join;
+        let may = self.number.is_some() || join.is_some();
         let Some(session) = may.then(|| stage.connect(Peer::Worker(self.at))).flatten() else {
             let pause = stage.delay(10_000, 500_000);
             self.after(stage, pause, WorkerEvent::Connect);
@@ -193,10 +234,10 @@ impl Worker {
         process.settled = false;
         if self.number.is_some() {
             self.resume(stage);
-        } else {
+        } else if let Some(token) = join {
             let name = format!("worker {}", self.at);
-            let hash = self.hash;
-            stage.send_up(session, Input::Enrol { session, request: 1, token: TokenNumber(0), name, hash });
+            let hash = self.hash();
+            stage.send_up(session, Input::Enrol { session, request: 1, token, name, hash });
         }
     }
 
@@ -247,8 +288,17 @@ impl Worker {
                 process.reports.retain(|report| !dropped.contains(&report.lease));
                 self.outbox.retain(|report| !dropped.contains(&report.lease));
                 self.after(stage, Duration::ZERO, WorkerEvent::Report);
+                self.say_started(stage);
                 self.start_tasks(stage);
             }
+            Down::Plain(Effect::Refused { .. }) => {
+                // The join token was revoked meanwhile, or it was removed before it learned that it had joined.
+                stage.hang_up(session);
+                self.link_lost(stage, session);
+                self.identities += 1;
+            }
+            Down::Plain(Effect::Close { reason: CloseReason::Removed, .. }) => self.removed(stage),
+            Down::Plain(Effect::Close { reason: CloseReason::Clone, .. }) => process.patience = 8,
             Down::Plain(Effect::OutcomesTaken { number, .. }) => {
                 let taken = process.sent.remove(&number).unwrap_or_default();
                 self.outbox.retain(|report| taken.iter().all(|taken| taken.lease != report.lease));
@@ -257,86 +307,17 @@ impl Worker {
             Down::Plain(Effect::TakeBack { leases, .. }) => {
                 stage.totals.asked_back += leases.len() as u64;
                 let asked: BTreeSet<u64> = leases.iter().map(|lease| lease.0).collect();
-                self.give_back(stage, 100, Some(&asked));
+                self.answer_later(stage, Answer::GiveBack(asked));
             }
             Down::Plain(Effect::Cancel { leases, .. }) => {
                 let cancelled: BTreeSet<u64> = leases.iter().map(|lease| lease.0).collect();
-                self.give_back(stage, 100, Some(&cancelled));
-                for lease in cancelled {
-                    // What runs is stopped, and ends otherwise if it was about to end anyway.
-                    let takes = stage.delay(100, 300_000);
-                    self.after(stage, takes, WorkerEvent::TaskEnds(lease));
-                }
+                self.answer_later(stage, Answer::End(cancelled));
             }
             Down::Plain(Effect::Probe { .. }) => stage.send_up(session, Input::Heard { session }),
             Down::Assign(tasks) => self.assign(stage, tasks)?,
             Down::Plain(_) | Down::Results { .. } => {}
         }
         Ok(())
-    }
-
-    fn assign(&mut self, stage: &mut Stage, tasks: Vec<HandedOut>) -> Checked {
-        let Some(process) = &mut self.process else { return Ok(()) };
-        ensure!(process.settled, "worker {} gets tasks before its claims are settled", self.at);
-        for HandedOut { lease, task, attempt, template, .. } in tasks {
-            let held = Held { task, attempt, behaviour: behaviour(&template), started: false };
-            let again = process.held.insert(lease.0, held);
-            ensure!(again.is_none(), "worker {} gets lease {lease} twice", self.at);
-        }
-        let slots: u32 = process.held.values().map(|held| held.behaviour.slots).sum();
-        let widest = process.widest;
-        ensure!(slots <= widest, "worker {} holds {slots} slots' worth, and asked for {widest}", self.at);
-        if process.stopping {
-            self.give_back(stage, 100, None);
-        }
-        self.start_tasks(stage);
-        Ok(())
-    }
-
-    fn start_tasks(&mut self, stage: &mut Stage) {
-        let Some(process) = &mut self.process else { return };
-        let mut free = process.slots;
-        for held in process.held.values().filter(|held| held.started) {
-            free = free.saturating_sub(held.behaviour.slots);
-        }
-        let mut started = Vec::new();
-        for (lease, held) in process.held.iter_mut().filter(|(_, held)| !held.started) {
-            if process.stopping || held.behaviour.slots > free {
-                break;
-            }
-            free -= held.behaviour.slots;
-            held.started = true;
-            started.push((*lease, held.behaviour));
-        }
-        if let Some(session) = process.session.filter(|_| !started.is_empty()) {
-            let leases = started.iter().map(|(lease, _)| LeaseNumber(*lease)).collect();
-            stage.send_up(session, Input::Started { session, leases });
-        }
-        for (lease, behaviour) in started {
-            let takes = stage.random.duration(behaviour.shortest, behaviour.longest);
-            self.after(stage, takes, WorkerEvent::TaskEnds(lease));
-        }
-    }
-
-    fn task_ends(&mut self, stage: &mut Stage, lease: u64) {
-        let Some(process) = &mut self.process else { return };
-        let Some(held) = process.held.remove(&lease).or_else(|| process.ghosts.remove(&lease)) else { return };
-        let succeeded = !stage.random.percent(held.behaviour.failing);
-        let mut detail = lease.to_le_bytes().to_vec();
-        let words = format!("{} attempt {} by {}: {succeeded}", held.task, held.attempt, self.at);
-        detail.extend_from_slice(words.as_bytes());
-        if stage.scenario.large_values && stage.random.percent(3) {
-            detail.resize(INLINE_LIMIT as usize + 1 + stage.random.below(100) as usize, b'!');
-        }
-        process.reports.push(Report { lease, task: held.task, succeeded, detail: detail.into() });
-        if process.session.is_none() {
-            self.save();
-        } else if !std::mem::replace(&mut process.report_due, true) {
-            let pause = stage.delay(10, 5_000);
-            self.after(stage, pause, WorkerEvent::Report);
-        }
-        self.start_tasks(stage);
-        self.leave(stage, false);
     }
 
     /// Writes what the manager has not taken to the outbox.
@@ -346,89 +327,17 @@ impl Worker {
         }
     }
 
-    fn report(&mut self, stage: &mut Stage) -> Checked {
-        let (Some(process), Some(worker)) = (&mut self.process, self.number) else { return Ok(()) };
-        process.report_due = false;
-        let Some(session) = process.session else { return Ok(()) };
-        if process.reports.is_empty() || (!process.settled && !process.eager) {
-            return Ok(());
-        }
-        let reports = std::mem::take(&mut process.reports);
-        for report in &reports {
-            let said = (report.succeeded, report.detail.clone());
-            let earlier = stage.model.reported.insert((report.lease, worker.0), said.clone());
-            ensure!(earlier.is_none_or(|earlier| earlier == said), "lease {} is reported twice", report.lease);
-        }
-        let repeats = if stage.random.percent(4) { 2 } else { 1 };
-        let mut ends = Vec::new();
-        let mut details = ValuesBuilder::default();
-        for report in &reports {
-            let times = if process.confused && stage.random.percent(10) { 2 } else { 1 };
-            for _ in 0..times {
-                ends.push((LeaseNumber(report.lease), report.succeeded));
-                details.push(&report.detail);
-            }
-        }
-        if process.confused
-            && let Some((lease, _)) = stage.model.foreign_lease(&mut stage.random, worker)
-        {
-            ends.push((lease, true));
-            details.push(&lease.0.to_le_bytes());
-        }
-        let details = details.take();
-        for _ in 0..repeats {
-            process.messages += 1;
-            let (ends, details) = (ends.clone(), details.clone());
-            let number = process.messages;
-            stage.send_up(session, Input::Outcomes { session, number, ends, details });
-        }
-        process.sent.insert(process.messages, reports);
-        Ok(())
-    }
-
     /// The link is gone: what was not taken goes to the outbox, and the worker comes back.
     pub(crate) fn link_lost(&mut self, stage: &mut Stage, session: SessionNumber) {
         let Some(process) = self.process.as_mut().filter(|process| process.session == Some(session)) else { return };
         process.session = None;
         process.settled = false;
+        process.answers.clear();
+        let patience = std::mem::replace(&mut process.patience, 1);
         self.save();
-        let pause = stage.delay(1_000, 1_000_000);
+        let pause = stage.delay(1_000, 1_000_000) * patience;
         self.after(stage, pause, WorkerEvent::Connect);
         self.leave(stage, false);
-    }
-
-    /// Gives back so many in a hundred of what has not started, or of those that are asked for.
-    pub(crate) fn give_back(&mut self, stage: &mut Stage, percent: u64, asked: Option<&BTreeSet<u64>>) {
-        let (Some(process), Some(worker)) = (&mut self.process, self.number) else { return };
-        let Some(session) = process.session else { return };
-        let mut leases = Vec::new();
-        let waiting: Vec<u64> =
-            process.held.iter().filter(|(_, held)| !held.started).map(|(lease, _)| *lease).collect();
-        for lease in waiting.into_iter().filter(|lease| asked.is_none_or(|asked| asked.contains(lease))) {
-            if stage.random.percent(percent)
-                && let Some(held) = process.held.remove(&lease)
-            {
-                leases.push(lease);
-                if process.stubborn {
-                    process.ghosts.insert(lease, held);
-                }
-            }
-        }
-        if leases.is_empty() {
-            return;
-        }
-        let stubborn = process.stubborn;
-        let mut back: Vec<_> = leases.iter().map(|lease| LeaseNumber(*lease)).collect();
-        if process.confused {
-            back.push(back[0]);
-            back.extend(stage.model.foreign_lease(&mut stage.random, worker).map(|(lease, _)| lease));
-        }
-        stage.model.given_back.extend(back.iter().map(|lease| (lease.0, worker.0)));
-        stage.send_up(session, Input::GivenBack { session, leases: back });
-        for lease in leases.into_iter().filter(|_| stubborn) {
-            let pause = stage.delay(1_000, 2_000_000);
-            self.after(stage, pause, WorkerEvent::TaskEnds(lease));
-        }
     }
 
     pub(crate) fn change_window(&mut self, stage: &mut Stage, slots: u32) {

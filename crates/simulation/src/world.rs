@@ -6,12 +6,13 @@ use std::{sync::Arc, time::Duration};
 use task_messenger_core::{engine::Engine, ids::SessionNumber, input::Input, task::TaskState};
 
 use crate::{
+    administrator::Administrator,
     client::Client,
     manager::{End, Manager},
     network::{Packet, Peer},
     random::Random,
     scenario::{Fault, Scenario},
-    script::{MOST_SLOTS, Script},
+    script::{Ingredients, MOST_SLOTS, Script},
     stage::{Checked, Event, Stage, Violation},
     totals::Totals,
     worker::Worker,
@@ -23,6 +24,7 @@ pub(crate) struct World {
     manager: Manager,
     workers: Vec<Worker>,
     clients: Vec<Client>,
+    administrator: Administrator,
     steps: u64,
 }
 
@@ -42,8 +44,12 @@ impl World {
         let mut scripts = Vec::new();
         for _ in 0..stage.scenario.jobs {
             let size = stage.random.between(1, stage.scenario.job_size);
-            let hours = stage.scenario.faults.contains(&Fault::JumpClock);
-            scripts.push(Script::new(&mut stage.random, size, stage.scenario.large_values, hours));
+            let ingredients = Ingredients {
+                large: stage.scenario.large_values,
+                hours: stage.scenario.faults.contains(&Fault::JumpClock),
+                killers: stage.scenario.killers,
+            };
+            scripts.push(Script::new(&mut stage.random, size, ingredients));
         }
         let mut clients: Vec<Vec<_>> = (0..stage.scenario.clients).map(|_| Vec::new()).collect();
         for mut script in scripts {
@@ -70,7 +76,8 @@ impl World {
             }
             made.push(Client::new(at, wanted));
         }
-        Self { manager: Manager::new(disk_seed, prepare), stage, workers, clients: made, steps: 0 }
+        let manager = Manager::new(disk_seed, prepare);
+        Self { manager, stage, workers, clients: made, administrator: Administrator::default(), steps: 0 }
     }
 
     /// Lets everything happen, first with faults, then without, until all work is done.
@@ -87,6 +94,7 @@ impl World {
             client.start_after(&mut self.stage, delay);
         }
         self.stage.after(Duration::from_millis(50), Event::Fault);
+        self.stage.after(Duration::from_millis(500), Event::Administer);
         while self.steps < self.stage.scenario.chaos {
             self.step()?;
         }
@@ -154,6 +162,7 @@ impl World {
             }
             Event::Client { at, start, event } => self.clients[at].handle(&mut self.stage, start, event),
             Event::Fault => self.fault()?,
+            Event::Administer => self.administrator.act(&mut self.stage, &mut self.manager),
             Event::FreeDisk => self.manager.disk.set_capacity(None),
             Event::Wake(at) => self.wake(at)?,
         }
@@ -278,6 +287,15 @@ impl World {
                 worker.change_window(stage, slots);
             }
             Fault::GiveBack => worker.give_back(stage, 50, None),
+            Fault::CopyWorker => {
+                let copies = self.workers.iter().filter(|worker| worker.is_copy()).count();
+                let made = self.workers.len();
+                let copy = self.workers[at].copy(made).filter(|_| copies < 2);
+                if let Some(copy) = copy {
+                    copy.start_after(stage, Duration::from_millis(1));
+                    self.workers.push(copy);
+                }
+            }
             Fault::KillClient => {
                 let at = stage.random.below(self.clients.len() as u64) as usize;
                 self.clients[at].kill(stage);
@@ -307,7 +325,7 @@ impl World {
         self.manager.disk.set_capacity(None);
         self.manager.calm();
         for (at, worker) in self.workers.iter_mut().enumerate() {
-            if at > 0 && stage.random.percent(25) {
+            if worker.is_copy() || (at > 0 && stage.random.percent(25)) {
                 worker.lose(stage);
             }
             worker.change_window(stage, MOST_SLOTS as u32 + 2);

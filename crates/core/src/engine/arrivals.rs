@@ -48,10 +48,6 @@ impl Engine {
             Some(earlier) if same => {
                 self.sessions.remove(&earlier);
                 self.close(earlier, CloseReason::Replaced);
-                // It has shown that it is alive.
-                if let Some(newcomer) = self.newcomers.remove(&worker) {
-                    self.close(newcomer.session, CloseReason::Clone);
-                }
             }
             Some(earlier) => {
                 let until = now.monotonic + self.limits.probe;
@@ -97,6 +93,10 @@ impl Engine {
     }
 
     fn resume(&mut self, now: Now, session: SessionNumber, worker: WorkerNumber, resume: Resume, log: &mut impl Log) {
+        // Who resumes is alive: whoever waited for an earlier session to show that is a clone now.
+        if let Some(newcomer) = self.newcomers.remove(&worker) {
+            self.close(newcomer.session, CloseReason::Clone);
+        }
         let known = self.state.access.worker_at(worker);
         let mode = known.map(|known| known.mode).unwrap_or_default();
         let is_new = known.is_none_or(|known| known.incarnation != resume.incarnation);

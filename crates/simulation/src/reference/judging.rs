@@ -20,6 +20,7 @@ use crate::{
 impl Reference {
     /// Whether a new record may be what it is.
     pub(super) fn judge(&self, record: &Record, model: &Model, wall: WallTime) -> Checked {
+        self.fleet.judge(record)?;
         match record {
             Record::JobOpened { job, .. } => {
                 ensure!(job.0 >= model.job_end && !self.jobs.contains_key(&job.0), "job number {job} is used again");
@@ -61,12 +62,14 @@ impl Reference {
                         ReleaseReason::NotHeld => {
                             self.wants.get(worker).is_some_and(|wants| !wants.claims.contains(&lease.0))
                         }
-                        ReleaseReason::Removed => false,
+                        ReleaseReason::Removed => self.fleet.is_removed(*worker),
                     };
                     ensure!(right, "lease {lease} is released though worker {worker} holds it");
                 }
             }
             Record::WorkerLost { worker, silent, ends, .. } => {
+                let removed = self.fleet.is_removed(worker.0);
+                ensure!(!removed, "worker {worker} dies, but was removed");
                 for (lease, loss) in ends {
                     self.judge_loss(worker.0, *silent, lease.0, *loss)?;
                 }
@@ -179,13 +182,17 @@ impl Reference {
         ensure!(silent || !claimed, "lease {lease} is lost though a new process of worker {worker} holds it");
         let task = &self.tasks[task];
         let last = task.failures + 1 >= self.most_attempts(task);
+        let counts = self.started.contains(&lease) && !task.cancelling;
         let right = match loss {
-            Loss::Unstarted => true,
-            Loss::Crashed => task.crashes < 2,
-            Loss::Failed => task.crashes == 2 && last,
-            Loss::Retry { .. } => task.crashes == 2 && !last,
+            Loss::Unstarted => !counts,
+            Loss::Crashed => counts && task.crashes < 2,
+            Loss::Failed => counts && task.crashes == 2 && last,
+            Loss::Retry { .. } => counts && task.crashes == 2 && !last,
         };
-        ensure!(right, "lease {lease} is lost as {loss:?} with {} crashes", task.crashes);
+        ensure!(right, "lease {lease} is lost as {loss:?} with {} crashes (counts: {counts})", task.crashes);
+        let beside = self.leases.values().filter(|(_, holder)| *holder == worker).count() - 1;
+        let alone = beside == 0 || matches!(loss, Loss::Unstarted | Loss::Crashed);
+        ensure!(alone, "lease {lease} is charged for a death beside {beside} others");
         Ok(())
     }
 

@@ -49,6 +49,27 @@ impl Worker {
         }
     }
 
+    /// A task kills it, and now and then its machine with it.
+    pub(super) fn die_of_it(&mut self, stage: &mut Stage) {
+        stage.totals.killed_by_tasks += 1;
+        if self.at > 0 && stage.random.percent(4) {
+            return self.lose(stage);
+        }
+        self.exit(stage);
+    }
+
+    /// It is let in no more: it forgets who it was and joins anew, unless it was a copy.
+    pub(super) fn removed(&mut self, stage: &mut Stage) {
+        stage.totals.workers_removed += 1;
+        if self.is_copy() {
+            return self.lose(stage);
+        }
+        self.exit(stage);
+        self.outbox.clear();
+        self.number = None;
+        self.identities += 1;
+    }
+
     /// Its machine is lost.
     pub(crate) fn lose(&mut self, stage: &mut Stage) {
         stage.totals.workers_lost += 1;
