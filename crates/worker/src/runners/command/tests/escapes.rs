@@ -133,10 +133,14 @@ async fn a_stop_and_a_dropped_task_end_all_of_it() {
 }
 
 #[tokio::test]
-async fn what_never_stops_starting_others_is_ended() {
-    let escape = Escape::new(&["setsid sh -c 'while :; do setsid ./stay & done' &"], 1, "", "sleep 0.2");
+async fn what_goes_on_starting_others_is_ended() {
+    // A few hundred, should they not be ended.
+    let forking = "setsid sh -c 'echo $$ >> \"$TOLD\"; for i in $(seq 400); do setsid sleep 1000 & done; wait' &";
+    let mut escape = Escape::new(&[forking], 1, "", "sleep 0.1");
+    escape.command.environment.insert("TOLD".to_owned(), escape.told.to_str().unwrap().to_owned());
     let outcome = escape.bench.run(&escape.command, b"", None).await;
     assert_eq!(outcome.code, 0);
+    escape.is_over(1);
 }
 
 #[tokio::test]
