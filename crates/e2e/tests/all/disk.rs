@@ -110,7 +110,7 @@ async fn outcomes_that_the_reserve_can_not_take_wait_at_their_worker_and_nothing
     let configuration = json!({"lease": {"grace": "1s"}, "link": {"silence": "2s"}, "journal": {"segment": "2MiB"}});
     let Some(mut site) = Site::prepare_small(configuration, 100) else { return };
     site.start_manager();
-    let _worker = site.worker_with("one", json!({"slots": 3, "limits": {"output": "12MB"}, "prefetch": {"most": 0}}));
+    let worker = site.worker_with("one", json!({"slots": 3, "limits": {"output": "12MB"}, "prefetch": {"most": 0}}));
     let client = site.client().await;
     let held = Held::new(&site.path("held"));
     let (template, skill) = (writer(&site), EncodedTemplate::new(&Template::of_skill("string-reversal")).unwrap());
@@ -139,6 +139,8 @@ async fn outcomes_that_the_reserve_can_not_take_wait_at_their_worker_and_nothing
     let summary = client.task(tasks[2]).await.unwrap().summary.unwrap();
     assert_eq!((summary.state(), summary.attempts), (TaskState::Running, 1));
     assert_eq!(held.starts().len(), started, "a slot is free, and nothing was handed out");
+    let log = worker.log();
+    assert!(log.matches("connected address=").count() == 1 && !log.contains("lost"), "its session went on: {log}");
 
     site.disk().empty();
     let result = client.result(tasks[2]).await.unwrap();
