@@ -22,7 +22,6 @@ mod script;
 mod stage;
 mod telling;
 mod totals;
-mod waiting;
 mod worker;
 mod world;
 
