@@ -95,7 +95,7 @@ async fn a_timeout_ends_what_left_the_group_and_ignores_the_request() {
 
 #[tokio::test]
 async fn what_left_the_group_is_asked_to_end_and_has_the_time_for_it() {
-    let bye = "trap 'sleep 0.1; echo bye > bye.$$; mv bye.$$ \"$OUT\"; exit' TERM";
+    let bye = "trap 'sleep 1.5; echo bye > bye.$$; mv bye.$$ \"$OUT\"; exit' TERM";
     let mut escape = Escape::new(&["setsid ./stay &", "(setsid sh -c './stay & wait' &)"], 2, bye, "exec sleep 1000");
     let out = tempfile::tempdir().unwrap();
     escape.command.environment.insert("OUT".to_owned(), out.path().to_str().unwrap().to_owned());
