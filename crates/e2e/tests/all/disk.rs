@@ -132,6 +132,9 @@ async fn outcomes_that_the_reserve_can_not_take_wait_at_their_worker_and_nothing
     let started = held.starts().len();
     held.let_one_go("d");
     assert_eq!(client.result(tasks[3]).await.unwrap().state, TaskState::Succeeded);
+    // Nor does a worker that comes now get anything.
+    let _another = site.worker("two");
+    until("another worker is connected", async || client.status().await.unwrap().workers_connected == 2).await;
     held.let_one_go("c");
     site.wait_for_log(&["outcomes of a worker wait"]);
     let began = Instant::now();
