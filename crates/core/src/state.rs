@@ -99,6 +99,8 @@ pub struct State {
     pub delayed: TimedRuns,
     /// Tasks that were submitted with a deadline.
     pub deadlines: TimedRuns,
+    /// How many delays and deadlines there were when those of purged jobs were dropped.
+    times_trimmed: usize,
     /// Owners, tokens, workers.
     pub access: Access,
     /// Idempotency keys.
@@ -131,6 +133,7 @@ impl Default for State {
             backing_off: FxHashMap::default(),
             delayed: TimedRuns::new(),
             deadlines: TimedRuns::new(),
+            times_trimmed: 0,
             access: Access::default(),
             keys: IdempotencyKeys::default(),
             counts: Counts::default(),

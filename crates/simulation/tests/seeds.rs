@@ -85,6 +85,11 @@ fn a_charged_neighbour_is_found() {
 }
 
 #[test]
+fn numbers_that_are_used_before_their_range_is_synced_are_found() {
+    first_violation(|engine| engine.set_faults(Faults { unsynced_ranges: true, ..Faults::default() }));
+}
+
+#[test]
 fn a_forgotten_lease_is_found() {
     first_violation(|engine| engine.set_faults(Faults { forget_lease: true, ..Faults::default() }));
 }

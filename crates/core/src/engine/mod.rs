@@ -13,6 +13,8 @@ mod balance;
 mod clients;
 mod deaths;
 mod dispatch;
+#[cfg(feature = "faults")]
+mod faults;
 mod follows;
 mod invariants;
 mod queries;
@@ -52,6 +54,8 @@ use crate::{
 
 #[cfg(feature = "faults")]
 pub use self::faults::Faults;
+#[cfg(feature = "faults")]
+pub(crate) use self::faults::ranges_are_unsynced;
 pub use self::invariants::Violation;
 
 /// Leases reserved at a time.
@@ -337,46 +341,5 @@ impl Engine {
     fn load_of(&self, task: TaskNumber) -> Load {
         let care = self.state.tasks.get(task).map(Task::care).unwrap_or_default();
         Load { slots: self.slots_of(task), care }
-    }
-}
-
-#[cfg(feature = "faults")]
-mod faults {
-    use super::Engine;
-
-    /// Defects that a test switches on to see that they are caught.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Faults {
-        /// Effects don't wait for their records.
-        pub tell_before_durable: bool,
-        /// A report under a lease that has been replaced counts for the task.
-        pub no_fencing: bool,
-        /// Recovery loses a lease.
-        pub forget_lease: bool,
-        /// A worker's death is charged to all tasks that ran there.
-        pub charge_neighbours: bool,
-        /// Recovery loses that running tasks were cancelled.
-        pub forget_cancel: bool,
-    }
-
-    impl Engine {
-        /// Switches defects on.
-        pub fn set_faults(&mut self, faults: Faults) {
-            self.faults = faults;
-        }
-
-        pub(super) fn forget(&mut self) {
-            if self.faults.forget_cancel {
-                let tasks: Vec<_> = self.state.leases.values().map(|lease| lease.task).collect();
-                for task in tasks {
-                    self.state.forget_cancel(task);
-                }
-            }
-            if self.faults.forget_lease
-                && let Some(lease) = self.state.leases.keys().min().copied()
-            {
-                self.state.leases.remove(&lease);
-            }
-        }
     }
 }

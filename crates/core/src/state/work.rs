@@ -10,6 +10,9 @@ use crate::{
     time::WallTime,
 };
 
+/// So much that is stale is borne with.
+const STALE: usize = 1_024;
+
 /// Moves of tasks that are counted together: neighbours share job, lane and state nearly always.
 #[derive(Default)]
 struct Moves {
@@ -116,10 +119,27 @@ impl State {
             }
         }
         self.trim_over();
+        self.trim_times();
     }
 
-    /// Drops what is stale at the front of [`State::over`].
+    /// Drops deadlines and delays of jobs that are purged, once they may be half of all: they can lie far ahead.
+    fn trim_times(&mut self) {
+        if self.delayed.len() + self.deadlines.len() <= 2 * self.times_trimmed + STALE {
+            return;
+        }
+        let tasks = &self.tasks;
+        self.delayed.retain(|(_, first), _| tasks.get(*first).is_some());
+        self.deadlines.retain(|(_, first), _| tasks.get(*first).is_some());
+        self.times_trimmed = self.delayed.len() + self.deadlines.len();
+    }
+
+    /// Drops what is stale in [`State::over`]: at its front, and everywhere once it may be half of all.
     pub(crate) fn trim_over(&mut self) {
+        if self.over.len() > 2 * self.jobs.len() + STALE {
+            let mut over = std::mem::take(&mut self.over);
+            over.retain(|(time, job)| self.over_at(*job) == Some(*time));
+            self.over = over;
+        }
         while let Some((time, job)) = self.over.front().copied()
             && self.over_at(job) != Some(time)
         {

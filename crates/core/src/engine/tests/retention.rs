@@ -124,6 +124,33 @@ fn an_idempotency_key_outlives_its_job_and_who_follows_it_is_told() {
     );
 }
 
+#[test]
+fn nothing_is_kept_of_jobs_that_were_purged_or_run_again_however_many_there_are() {
+    let mut environment = with(None, 10);
+    for key in 1..=4_000_u32 {
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(&key.to_le_bytes());
+        let deadline = Some(1_000 * HOUR);
+        let submit = crate::input::Submit { key: JobKey(name), deadline, ..environment_submit() };
+        let given = assigned(&environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit }));
+        environment.report(1, &[(given[0].1, true)]);
+    }
+    let deadlines = environment.engine.state().deadlines.len();
+    assert!(deadlines < 1_100, "{deadlines} deadlines are kept of 10 jobs");
+
+    environment.input(Input::Window { session: crate::ids::SessionNumber(1), slots: 0 });
+    environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit: environment_submit() });
+    let job = environment.engine.state().jobs.iter().next_back().unwrap().number;
+    let named = Named::Job(job);
+    for _ in 0..3_000 {
+        environment.input(Input::Cancel { session: CLIENT, request: 1, caller: CALLER, named });
+        environment.now.wall = environment.now.wall.plus(Duration::from_millis(1));
+        environment.input(Input::Retry { session: CLIENT, request: 1, caller: CALLER, named });
+    }
+    let over = environment.engine.state().over.len();
+    assert!(over < 1_100, "{over} ends are kept of 10 jobs");
+}
+
 /// One task that is a job of its own.
 fn environment_submit() -> crate::input::Submit {
     crate::input::Submit {
