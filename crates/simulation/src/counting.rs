@@ -31,7 +31,11 @@ pub(crate) fn count(record: &Record, totals: &mut Totals) {
                 match loss {
                     Loss::Unstarted => totals.released += 1,
                     Loss::Crashed => totals.crashes += 1,
-                    Loss::Failed | Loss::Retry { .. } => totals.charged_deaths += 1,
+                    Loss::Failed => {
+                        totals.charged_deaths += 1;
+                        totals.dead_by_death += 1;
+                    }
+                    Loss::Retry { .. } => totals.charged_deaths += 1,
                 }
             }
         }

@@ -22,6 +22,7 @@ mod script;
 mod stage;
 mod telling;
 mod totals;
+mod waiting;
 mod worker;
 mod world;
 

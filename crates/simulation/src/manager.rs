@@ -21,6 +21,7 @@ use crate::{
     newcomers::Sessions,
     reference::{Reference, Tee},
     stage::{Checked, Event, ManagerEvent, Stage, ensure},
+    waiting::Waiting,
 };
 
 /// The manager's machine: its disk, and its process, if it runs.
@@ -73,6 +74,7 @@ pub(super) struct Process {
     backlog: Vec<Block>,
     sync_due: bool,
     pub(super) sessions: Sessions,
+    waiting: Waiting,
     /// Changes that were handled and not acknowledged.
     pub(super) changing: BTreeMap<(SessionNumber, u64), Change>,
     /// The leases that count of each message of outcomes that was handled and not answered.
@@ -107,6 +109,7 @@ impl Process {
             backlog: Vec::new(),
             sync_due: false,
             sessions: Sessions::default(),
+            waiting: Waiting::default(),
             changing: BTreeMap::new(),
             reports: BTreeMap::new(),
             enrolling: BTreeMap::new(),
@@ -248,6 +251,7 @@ impl Manager {
         process.sessions.settled(stage.now, stage.scenario.limits.lease_grace, stage.scenario.limits.probe)?;
         reference.verdict()?;
         reference.check_times(now.wall)?;
+        process.waiting.check(reference, &process.sessions, process.engine.state(), stage.now)?;
         process.check_silence(stage, reference, before)?;
         process.turns += 1;
         if reference.tasks.len() < 120 || process.turns.is_multiple_of(32) {
@@ -441,9 +445,14 @@ impl Manager {
         }
     }
 
-    /// Whether it runs, and no task is open.
+    /// Whether it runs, and has nothing left to do or to remember of what it did.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.engine.state().counts.open() == 0)
+        self.process.as_ref().is_some_and(|process| process.engine.check_at_rest().is_ok())
+    }
+
+    /// Why it is not.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        self.process.as_ref().and_then(|process| process.engine.check_at_rest().err()).map(|why| why.to_string())
     }
 
     /// Whether everything is over, and the engine and the reference agree about it.
@@ -452,9 +461,7 @@ impl Manager {
         stage.model.check_all_ended(&self.reference)?;
         self.reference.compare(process.engine.state())?;
         process.engine.check_invariants().map_err(|violation| crate::stage::Violation(violation.to_string()))?;
-        let open = process.engine.state().counts.open();
-        ensure!(open == 0, "{open} tasks are open in the end");
-        Ok(())
+        self.reference.check_killers(&stage.model)
     }
 
     pub(super) fn told_through(&self) -> RecordNumber {

@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct Model {
     /// What the clients want, by the key of the job.
     pub(crate) scripts: BTreeMap<JobKey, Arc<Script>>,
+    /// Workers die of tasks alone.
+    pub(crate) only_killers: bool,
     /// What workers truly reported, by lease and worker: whether it succeeded, and what they said.
     pub(crate) reported: BTreeMap<(u64, u32), (bool, Bytes)>,
     /// What somebody wanted cancelled, and run again: tasks by job and index, and whole jobs.
@@ -72,6 +74,10 @@ struct End {
 }
 
 impl Model {
+    pub(crate) fn new(only_killers: bool) -> Self {
+        Self { only_killers, ..Self::default() }
+    }
+
     fn note(&mut self, at: u64, words: impl FnOnce() -> String) {
         if at > self.latest.0 {
             self.latest = (at, words());

@@ -10,6 +10,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+pub(crate) use self::judging::Room;
+
 use task_messenger_core::{
     ids::{Place, TaskNumber},
     input::Resume,
@@ -138,6 +140,15 @@ struct Wants {
     skills: BTreeSet<String>,
     /// The leases that it said it holds.
     claims: BTreeSet<u64>,
+}
+
+impl Wants {
+    fn runs(&self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Command => self.commands,
+            Kind::Skill(name) => self.skills.contains(name),
+        }
+    }
 }
 
 /// Where the engine's records go: to the journal, and to be judged.
@@ -389,6 +400,9 @@ impl Reference {
     pub(crate) fn compare(&self, state: &State) -> Checked {
         ensure!(state.tasks.iter().count() == self.tasks.len(), "the engine has another number of tasks");
         ensure!(state.leases.len() == self.leases.len(), "the engine has another number of leases");
+        ensure!(state.silenced.len() == self.silenced.len(), "the engine has another number of silenced leases");
+        let times = (state.delayed.len(), state.deadlines.len());
+        ensure!(times == (self.delayed.len(), self.deadlines.len()), "the engine waits for other times");
         for (number, task) in &self.tasks {
             let theirs = state.tasks.get(TaskNumber(*number));
             let same = theirs.is_some_and(|theirs| {
@@ -399,6 +413,8 @@ impl Reference {
                     && u32::from(theirs.crashes()) == task.crashes
                     && theirs.index == task.index
                     && job == Some(task.job)
+                    && theirs.is_cancelling() == task.cancelling
+                    && (task.state != TaskState::Running || theirs.is_overdue() == task.is_late)
                     && (task.state.is_final() || theirs.lease().map(|lease| lease.0) == task.lease)
             });
             ensure!(same, "task {number} is {theirs:?} for the engine, but {task:?}");

@@ -107,7 +107,7 @@ impl Stage {
             now: Duration::ZERO,
             random,
             network: Network::default(),
-            model: Model::default(),
+            model: Model::new(scenario.only_killers),
             totals: Totals::default(),
             trace: Trace { hash: 0xcbf2_9ce4_8422_2325, print },
             scenario,

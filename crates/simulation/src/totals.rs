@@ -133,6 +133,8 @@ totals! {
     succeeded: "tasks succeeded",
     /// Dead letters.
     dead_letters: "dead letters",
+    /// Of these, tasks whose workers died while they ran alone.
+    dead_by_death: "  because their workers died",
     /// Results told.
     results: "results told",
     /// Questions answered.

@@ -105,7 +105,8 @@ impl World {
             self.step()?;
             self.set_clock_right();
             if self.stage.now > deadline || self.steps > STEPS {
-                let waits: Vec<_> = self.clients.iter().map(Client::waits_for).collect();
+                let mut waits: Vec<_> = self.clients.iter().map(Client::waits_for).collect();
+                waits.extend(self.manager.waits_for());
                 let steps = self.steps;
                 return Err(Violation(format!("not everything ends, after {steps} steps: {}", waits.join("; "))));
             }
@@ -325,7 +326,8 @@ impl World {
         self.manager.disk.set_capacity(None);
         self.manager.calm();
         for (at, worker) in self.workers.iter_mut().enumerate() {
-            if worker.is_copy() || (at > 0 && stage.random.percent(25)) {
+            let lost = at > 0 && !stage.scenario.only_killers && stage.random.percent(25);
+            if worker.is_copy() || lost {
                 worker.lose(stage);
             }
             worker.change_window(stage, MOST_SLOTS as u32 + 2);

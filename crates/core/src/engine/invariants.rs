@@ -38,6 +38,21 @@ impl Engine {
         self.check_workers()
     }
 
+    /// Whether nothing is left to be done, and nothing is remembered that only open tasks need.
+    pub fn check_at_rest(&self) -> Result<(), Violation> {
+        let state = &self.state;
+        ensure!(state.counts.open() == 0, "{} tasks are open", state.counts.open());
+        ensure!(state.open_bytes == 0, "open tasks have {} bytes", state.open_bytes);
+        ensure!(state.silenced.is_empty(), "{} silenced leases are remembered", state.silenced.len());
+        ensure!(self.backoffs.is_empty() && state.backing_off.is_empty(), "tasks wait to be tried again");
+        ensure!(self.newcomers.is_empty(), "{} newcomers wait", self.newcomers.len());
+        ensure!(self.vacating.is_none(), "worker {:?} is kept free", self.vacating);
+        let connected = self.presences.values().all(|presence| presence.session.is_some());
+        ensure!(connected, "workers are watched that are not there");
+        ensure!(self.presences.len() == self.sessions.len(), "sessions and workers differ");
+        Ok(())
+    }
+
     fn check_tasks(&self) -> Result<(), Violation> {
         let state = &self.state;
         let mut counts = Counts::default();

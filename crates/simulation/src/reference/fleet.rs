@@ -56,6 +56,10 @@ impl Fleet {
         self.removed.contains(&worker)
     }
 
+    pub(super) fn is_active(&self, worker: u32) -> bool {
+        self.workers.get(&worker).is_some_and(|(_, mode)| *mode == WorkerMode::Active) && !self.is_removed(worker)
+    }
+
     fn let_in(&self) -> impl Iterator<Item = (u32, u32, WorkerMode)> + '_ {
         let known = self.workers.iter().map(|(worker, (token, mode))| (*worker, *token, *mode));
         known.filter(|(worker, ..)| !self.removed.contains(worker))

@@ -14,6 +14,7 @@ use task_messenger_core::{
 use super::{Reference, Task};
 use crate::{
     model::Model,
+    script::killing,
     stage::{Checked, Violation, ensure},
 };
 
@@ -71,7 +72,7 @@ impl Reference {
                 let removed = self.fleet.is_removed(worker.0);
                 ensure!(!removed, "worker {worker} dies, but was removed");
                 for (lease, loss) in ends {
-                    self.judge_loss(worker.0, *silent, lease.0, *loss)?;
+                    self.judge_loss(worker.0, *silent, lease.0, *loss, model)?;
                 }
             }
             Record::Readopted { worker, leases, .. } => {
@@ -113,10 +114,7 @@ impl Reference {
     fn judge_order(&self, worker: u32, tasks: &[TaskNumber], wall: WallTime) -> Checked {
         let wants = self.wants.get(&worker);
         let wants = wants.ok_or_else(|| Violation(format!("worker {worker} gets tasks without a session")))?;
-        let runs = |kind: &Kind| match kind {
-            Kind::Command => wants.commands,
-            Kind::Skill(name) => wants.skills.contains(name),
-        };
+        let runs = |kind: &Kind| wants.runs(kind);
         let mut held = self.carried_by(worker);
         let mut used = self.used.get(&worker).copied().unwrap_or_default();
         let mut taken = BTreeSet::new();
@@ -175,7 +173,7 @@ impl Reference {
     }
 
     /// Whether a worker's death may mean this for a task.
-    fn judge_loss(&self, worker: u32, silent: bool, lease: u64, loss: Loss) -> Checked {
+    fn judge_loss(&self, worker: u32, silent: bool, lease: u64, loss: Loss, model: &Model) -> Checked {
         let held = self.leases.get(&lease).filter(|(_, holder)| *holder == worker);
         let (task, _) = held.ok_or_else(|| Violation(format!("lease {lease} is lost with worker {worker}")))?;
         let claimed = self.wants.get(&worker).is_some_and(|wants| wants.claims.contains(&lease));
@@ -193,7 +191,36 @@ impl Reference {
         let beside = self.leases.values().filter(|(_, holder)| *holder == worker).count() - 1;
         let alone = beside == 0 || matches!(loss, Loss::Unstarted | Loss::Crashed);
         ensure!(alone, "lease {lease} is charged for a death beside {beside} others");
+        if model.only_killers && matches!(loss, Loss::Failed | Loss::Retry { .. }) {
+            let job = self.jobs.get(&task.job).map(|job| model.script_of(job.key)).transpose()?;
+            let wanted = job.and_then(|script| script.tasks.get(task.index as usize));
+            let kills = wanted.is_some_and(|wanted| killing(&wanted.payload) > 0);
+            ensure!(kills, "task {}.{} is charged for a death, and kills nobody", task.job, task.index);
+        }
         Ok(())
+    }
+
+    /// What room a connected worker has.
+    pub(crate) fn room_of(&self, worker: u32) -> Option<Room> {
+        let wants = self.wants.get(&worker)?;
+        let used = self.used.get(&worker).copied().unwrap_or_default();
+        let carried = self.carried_by(worker);
+        let takes = self.fleet.is_active(worker) && carried.alone == 0;
+        let most = if takes { wants.slots.min(wants.window) } else { 0 };
+        let (free, over) = (most.saturating_sub(used), used.saturating_sub(wants.slots));
+        Some(Room { free, over, apart: carried.apart > 0 })
+    }
+
+    /// Whether anything is queued that is to run alone.
+    pub(crate) fn has_lone_tasks(&self) -> bool {
+        self.queue.iter().any(|((.., care), queued)| *care == Care::Alone && !queued.is_empty())
+    }
+
+    /// Whether a worker with so many slots free could run a task that another holds.
+    pub(crate) fn could_take(&self, worker: u32, free: u32, task: u64) -> bool {
+        let (Some(wants), Some(task)) = (self.wants.get(&worker), self.tasks.get(&task)) else { return false };
+        let (_, kind, slots, care) = self.lane(task.template, task.crashes);
+        wants.runs(&kind) && slots <= free && care != Care::Alone && self.carried_by(worker).may_add(care)
     }
 
     /// What a worker holds, as far as it matters for what may come beside it.
@@ -206,6 +233,17 @@ impl Reference {
         }
         carried
     }
+}
+
+/// What room a worker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Slots that are free for more tasks.
+    pub(crate) free: u32,
+    /// By how many slots it holds more than it has.
+    pub(crate) over: u32,
+    /// Whether it holds a task that is kept apart from others like it.
+    pub(crate) apart: bool,
 }
 
 /// What a worker holds, as far as it matters for what may come beside it.

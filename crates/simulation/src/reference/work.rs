@@ -8,7 +8,11 @@ use task_messenger_core::{
 };
 
 use super::{Ended, Reference, Silenced};
-use crate::stage::{Checked, Violation, ensure};
+use crate::{
+    model::Model,
+    script::killing,
+    stage::{Checked, Violation, ensure},
+};
 
 impl Reference {
     /// A task is at its end.
@@ -151,6 +155,22 @@ impl Reference {
         for runs in [&self.delayed, &self.deadlines] {
             if let Some(((time, first), _)) = runs.first_key_value() {
                 ensure!(*time > now.0, "the time {time} of the tasks from {first} came, and it is {}", now.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what kills its worker each time came to no good end, and a dead letter only by all of its attempts.
+    pub(crate) fn check_killers(&self, model: &Model) -> Checked {
+        for task in self.tasks.values() {
+            let Some(job) = self.jobs.get(&task.job) else { continue };
+            let wanted = model.script_of(job.key)?.tasks.get(task.index as usize);
+            if wanted.is_some_and(|wanted| killing(&wanted.payload) == 100) {
+                let (job, index, failures) = (task.job, task.index, task.failures);
+                ensure!(task.state != TaskState::Succeeded, "{job}.{index} kills its worker, and succeeded");
+                let most = self.most_attempts(task);
+                let right = task.state != TaskState::Failed || (task.failures == most && task.crashes == 2);
+                ensure!(right, "{job}.{index} is a dead letter after {failures} deaths alone of {most}");
             }
         }
         Ok(())
