@@ -52,6 +52,7 @@ pub(crate) struct Reference {
     deadlines: Runs,
     /// What the workers asked for, as this process of the manager was told.
     wants: BTreeMap<u32, Wants>,
+    arrivals: u64,
     /// The same of processes that came while another with their identity stood; they count when they are let in.
     newcomers: BTreeMap<u32, (u64, Wants)>,
     /// The first violation that a record showed.
@@ -140,6 +141,8 @@ struct Wants {
     skills: BTreeSet<String>,
     /// The leases that it said it holds.
     claims: BTreeSet<u64>,
+    /// How many came before it said so.
+    arrival: u64,
 }
 
 impl Wants {
@@ -187,7 +190,9 @@ impl Reference {
     pub(crate) fn resumed(&mut self, worker: u32, resume: &Resume, most: u32, newcomer: bool) {
         let Resume { slots, window, commands, skills, claims, .. } = resume.clone();
         let claims = claims.iter().map(|claim| claim.lease.0).collect();
-        let wants = Wants { slots: slots.max(1), window: window.min(most), commands, skills, claims };
+        self.arrivals += 1;
+        let (slots, window, arrival) = (slots.max(1), window.min(most), self.arrivals);
+        let wants = Wants { slots, window, commands, skills, claims, arrival };
         if newcomer {
             self.newcomers.insert(worker, (resume.incarnation, wants));
         } else {

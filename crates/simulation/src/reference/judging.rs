@@ -208,7 +208,7 @@ impl Reference {
         let takes = self.fleet.is_active(worker) && carried.alone == 0;
         let most = if takes { wants.slots.min(wants.window) } else { 0 };
         let (free, over) = (most.saturating_sub(used), used.saturating_sub(wants.slots));
-        Some(Room { free, over, apart: carried.apart > 0 })
+        Some(Room { free, over, apart: carried.apart > 0, arrival: wants.arrival })
     }
 
     /// Whether anything is queued that is to run alone.
@@ -244,6 +244,8 @@ pub(crate) struct Room {
     pub(crate) over: u32,
     /// Whether it holds a task that is kept apart from others like it.
     pub(crate) apart: bool,
+    /// Which of all arrivals of workers was its last: it may be able to do other things each time.
+    pub(crate) arrival: u64,
 }
 
 /// What a worker holds, as far as it matters for what may come beside it.
