@@ -24,7 +24,7 @@ use task_messenger_store::{
     Durability, Options as StoreOptions, Store,
     block::BLOCK_UNIT,
     disk::{Access, Disk, DiskFile, FileDisk},
-    journal::{Allocation, Block},
+    journal::{Allocation, Block, Found},
     open,
 };
 
@@ -323,7 +323,7 @@ impl Bench {
         let start = Instant::now();
         let mut recovery = open(disk, &StoreOptions { cache_bytes: 0, ..StoreOptions::default() })?;
         let mut places = Vec::new();
-        while let Some(replayed) = recovery.next()? {
+        while let Some(Found::Record(replayed)) = recovery.next()? {
             if let Record::Submitted { payloads, .. } = &replayed.record {
                 places.extend(payloads.layout().map(|(offset, _)| Place(replayed.values.0 + offset as u64)));
             }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A token.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Token {
     /// What it allows.
     pub role: Role,
@@ -30,7 +30,7 @@ pub struct Token {
 }
 
 /// An enrolled worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EnrolledWorker {
     /// With which token.
     pub token: TokenNumber,
@@ -49,7 +49,7 @@ pub struct EnrolledWorker {
 }
 
 /// Owners, tokens and workers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Access {
     owners: Vec<String>,
     tokens: Vec<Token>,
@@ -120,6 +120,11 @@ impl Access {
     /// The owner with this name.
     pub fn owner_named(&self, name: &str) -> Option<OwnerNumber> {
         self.owners.iter().position(|owner| owner == name).map(|at| OwnerNumber(at as u32))
+    }
+
+    /// The names of all owners.
+    pub fn owners(&self) -> impl Iterator<Item = (OwnerNumber, &str)> {
+        self.owners.iter().enumerate().map(|(at, name)| (OwnerNumber(at as u32), name.as_str()))
     }
 
     /// All tokens.

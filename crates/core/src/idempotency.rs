@@ -10,7 +10,7 @@ use crate::{ids::JobNumber, record::Idempotency, time::WallTime};
 pub const KEPT: Duration = Duration::from_hours(24);
 
 /// The keys of the last 24 hours.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct IdempotencyKeys {
     jobs: FxHashMap<[u8; 16], Entry>,
     by_age: VecDeque<(WallTime, [u8; 16])>,
@@ -30,6 +30,14 @@ impl IdempotencyKeys {
     /// What was submitted under this key in the 24 hours before `now`.
     pub fn get(&self, key: [u8; 16], now: WallTime) -> Option<Entry> {
         self.jobs.get(&key).copied().filter(|entry| entry.opened.plus(KEPT) > now)
+    }
+
+    /// All that are kept, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Idempotency, JobNumber, WallTime)> {
+        self.by_age.iter().filter_map(|(opened, key)| {
+            let entry = self.jobs.get(key).filter(|entry| entry.opened == *opened)?;
+            Some((Idempotency { key: *key, content: entry.content }, entry.job, *opened))
+        })
     }
 
     /// How many are kept.

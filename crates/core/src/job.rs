@@ -1,6 +1,6 @@
 //! The table of all jobs, in the order of their numbers.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A job.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// Its number.
     pub number: JobNumber,
@@ -37,9 +37,10 @@ pub struct Job {
     pub counts: Counts,
     /// When it was over, if it is.
     pub ended: Option<WallTime>,
-    pub(crate) last_template: Option<TemplateNumber>,
+    /// The template of its last task.
+    pub last_template: Option<TemplateNumber>,
     /// Runs of tasks with neighbouring numbers: first index, first number.
-    runs: Vec<(u32, TaskNumber)>,
+    pub runs: Vec<(u32, TaskNumber)>,
 }
 
 impl Job {
@@ -100,30 +101,55 @@ impl Job {
     }
 }
 
+/// Jobs to a chunk.
+const CHUNK: usize = 128;
+
+/// Positions with the numbers of their jobs. A job that was purged leaves its number.
+type Chunk = Vec<(JobNumber, Option<Box<Job>>)>;
+
 /// All jobs.
 #[derive(Debug, Default)]
 pub struct JobTable {
-    /// By position, of which the first that is kept is `first`. A job that was purged leaves its number.
-    slots: VecDeque<(JobNumber, Option<Box<Job>>)>,
+    /// By position, of which the first that is kept is `first`. All but the last are full. Positions begin anew at 0 when
+    /// they are used up.
+    chunks: SharedJobs,
     first: u32,
     count: usize,
     by_key: FxHashMap<(OwnerNumber, JobKey), u32>,
 }
 
+/// Chunks of jobs. A clone shares them until either changes them ([`crate::image`]).
+pub(crate) type SharedJobs = VecDeque<Arc<Chunk>>;
+
+/// What is at a position of the table whose chunks these are, and whose first position is `first`.
+pub(crate) fn find(chunks: &SharedJobs, first: u32, position: u32) -> Option<&(JobNumber, Option<Box<Job>>)> {
+    let at = position.wrapping_sub(first) as usize;
+    chunks.get(at / CHUNK)?.get(at % CHUNK)
+}
+
 impl JobTable {
     /// The job at this position of the table.
     pub fn at(&self, position: u32) -> Option<&Job> {
-        self.slots.get(position.checked_sub(self.first)? as usize)?.1.as_deref()
+        find(&self.chunks, self.first, position)?.1.as_deref()
+    }
+
+    fn slot_mut(&mut self, position: u32) -> Option<&mut Option<Box<Job>>> {
+        let at = position.wrapping_sub(self.first) as usize;
+        let chunk = Arc::make_mut(self.chunks.get_mut(at / CHUNK)?);
+        chunk.get_mut(at % CHUNK).map(|(_, job)| job)
     }
 
     pub(crate) fn at_mut(&mut self, position: u32) -> Option<&mut Job> {
-        self.slots.get_mut(position.checked_sub(self.first)? as usize)?.1.as_deref_mut()
+        self.slot_mut(position)?.as_deref_mut()
     }
 
     /// The position of the job with this number.
     pub fn position(&self, number: JobNumber) -> Option<u32> {
-        let at = self.slots.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        self.slots.get(at)?.1.as_ref().map(|_| self.first + at as u32)
+        let before = |chunk: &Arc<Chunk>| chunk.first().is_some_and(|(first, _)| *first <= number);
+        let chunk = self.chunks.partition_point(before).checked_sub(1)?;
+        let jobs = self.chunks.get(chunk)?;
+        let at = jobs.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        jobs.get(at)?.1.as_ref().map(|_| self.first.wrapping_add((chunk * CHUNK + at) as u32))
     }
 
     /// The position of the owner's job with this key.
@@ -143,38 +169,58 @@ impl JobTable {
 
     /// All of them, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Job> {
-        self.slots.iter().filter_map(|(_, job)| job.as_deref())
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).filter_map(|(_, job)| job.as_deref())
     }
 
     /// All of them with their positions, oldest first.
     pub fn positions(&self) -> impl Iterator<Item = (u32, &Job)> {
-        (self.first..).zip(&self.slots).filter_map(|(position, (_, job))| Some((position, job.as_deref()?)))
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        let positions = (0..).map(|at| self.first.wrapping_add(at));
+        positions.zip(slots).filter_map(|(position, (_, job))| Some((position, job.as_deref()?)))
     }
 
     /// Those before the job with this number, oldest first.
     pub fn before(&self, number: JobNumber) -> impl DoubleEndedIterator<Item = &Job> {
-        let end = self.slots.partition_point(|(other, _)| *other < number);
-        self.slots.range(..end).filter_map(|(_, job)| job.as_deref())
+        let chunks = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|(first, _)| *first < number));
+        let slots = self.chunks.range(..chunks).flat_map(move |chunk| {
+            let end = chunk.partition_point(|(other, _)| *other < number);
+            chunk.iter().take(end)
+        });
+        slots.filter_map(|(_, job)| job.as_deref())
+    }
+
+    /// The chunks, to be looked at later, and the position of the first job in them.
+    pub(crate) fn share(&self) -> (SharedJobs, u32) {
+        (self.chunks.clone(), self.first)
     }
 
     pub(crate) fn insert(&mut self, job: Job) -> u32 {
-        let position = self.first + self.slots.len() as u32;
+        if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push_back(Arc::new(Vec::with_capacity(CHUNK)));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let at = before + self.chunks.back().map_or(0, |chunk| chunk.len());
+        let position = self.first.wrapping_add(at as u32);
         self.by_key.insert((job.owner, job.key), position);
-        self.slots.push_back((job.number, Some(Box::new(job))));
+        if let Some(chunk) = self.chunks.back_mut() {
+            Arc::make_mut(chunk).push((job.number, Some(Box::new(job))));
+        }
         self.count += 1;
         position
     }
 
-    /// Takes a job out.
+    /// Takes a job out. A chunk goes when all of its jobs are gone.
     pub(crate) fn remove(&mut self, position: u32) -> Option<Box<Job>> {
-        let job = self.slots.get_mut(position.checked_sub(self.first)? as usize)?.1.take()?;
+        let job = self.slot_mut(position)?.take()?;
         self.count -= 1;
         if self.by_key.get(&(job.owner, job.key)) == Some(&position) {
             self.by_key.remove(&(job.owner, job.key));
         }
-        while self.slots.len() > 1 && self.slots.front().is_some_and(|(_, job)| job.is_none()) {
-            self.slots.pop_front();
-            self.first += 1;
+        while self.chunks.len() > 1
+            && self.chunks.front().is_some_and(|chunk| chunk.iter().all(|(_, job)| job.is_none()))
+        {
+            self.chunks.pop_front();
+            self.first = self.first.wrapping_add(CHUNK as u32);
         }
         Some(job)
     }
@@ -200,24 +246,34 @@ mod tests {
 
     #[test]
     fn purged_jobs_leave_the_table_and_positions_stay() {
+        let new = |number| {
+            let key = JobKey([number as u8; 16]);
+            Job::new(JobNumber(number), OwnerNumber((number / 256) as u32), key, "", Labels::new(), WallTime(0))
+        };
+        let chunk = CHUNK as u64;
         let mut jobs = JobTable::default();
-        for number in 1..=5 {
-            let key = JobKey([number; 16]);
-            jobs.insert(Job::new(JobNumber(u64::from(number)), OwnerNumber(0), key, "", Labels::new(), WallTime(0)));
+        for number in 1..=3 * chunk + 2 {
+            assert_eq!(u64::from(jobs.insert(new(2 * number))), number - 1);
         }
-        for number in [2, 1, 5] {
-            let position = jobs.position(JobNumber(number)).unwrap();
-            assert_eq!(jobs.remove(position).unwrap().number, JobNumber(number));
-            assert!(jobs.position(JobNumber(number)).is_none() && jobs.at(position).is_none());
+        let (image, _) = jobs.share();
+        for number in (1..2 * chunk).chain([2 * chunk + 3, 3 * chunk + 2]) {
+            let position = jobs.position(JobNumber(2 * number)).unwrap();
+            assert_eq!(jobs.remove(position).unwrap().number, JobNumber(2 * number));
+            assert!(jobs.position(JobNumber(2 * number)).is_none() && jobs.at(position).is_none());
         }
-        assert_eq!((jobs.len(), jobs.first, jobs.slots.len()), (2, 2, 3));
-        assert_eq!(jobs.positions().map(|(at, job)| (at, job.number.0)).collect::<Vec<_>>(), [(2, 3), (3, 4)]);
-        assert_eq!(jobs.before(JobNumber(5)).rev().map(|job| job.number.0).collect::<Vec<_>>(), [4, 3]);
+        assert_eq!((jobs.len() as u64, u64::from(jobs.first), jobs.chunks.len()), (chunk + 1, chunk, 3));
+        let found: Vec<_> = jobs.positions().map(|(at, job)| (u64::from(at), job.number.0 / 2)).collect();
+        assert!(found.iter().all(|(at, number)| at + 1 == *number) && found.len() == jobs.len());
+        let last = 2 * (3 * chunk + 1);
+        assert_eq!(jobs.before(JobNumber(last)).next_back().unwrap().number.0, last - 2);
+        assert_eq!(jobs.before(JobNumber(last)).count(), jobs.len() - 1);
+        assert_eq!(jobs.before(JobNumber(last + 1)).count(), jobs.len());
+        assert!(jobs.position(JobNumber(last - 1)).is_none() && jobs.position(JobNumber(0)).is_none());
         assert!(jobs.position_of_key(OwnerNumber(0), JobKey([2; 16])).is_none());
-        assert_eq!(
-            jobs.insert(Job::new(JobNumber(9), OwnerNumber(0), JobKey([9; 16]), "", Labels::new(), WallTime(0))),
-            5
-        );
-        assert_eq!(jobs.position(JobNumber(9)), Some(5));
+        let position = jobs.insert(new(last + 7));
+        assert_eq!(jobs.position(JobNumber(last + 7)), Some(position));
+        // What was shared before is as it was.
+        let kept = image.iter().flat_map(|chunk| chunk.iter()).filter(|(_, job)| job.is_some()).count() as u64;
+        assert_eq!(kept, 3 * chunk + 2);
     }
 }

@@ -9,6 +9,7 @@ pub mod effect;
 pub mod engine;
 pub mod idempotency;
 pub mod ids;
+pub mod image;
 pub mod input;
 pub mod job;
 pub mod labels;

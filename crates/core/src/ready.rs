@@ -45,7 +45,7 @@ impl Ready {
         self.alone
     }
 
-    /// Queues `count` new tasks from `first` on.
+    /// Queues `count` tasks from `first` on, behind all that were queued so.
     pub(crate) fn push_fresh(&mut self, (priority, class, care): Lane, first: TaskNumber, count: u64) {
         let list = self.lists.entry((Reverse(priority), class, care)).or_default();
         match list.fresh.back_mut() {
@@ -54,6 +54,9 @@ impl Ready {
         }
         list.count += count;
         self.count += count;
+        if care == Care::Alone {
+            self.alone += count;
+        }
     }
 
     /// Queues a task again.

@@ -3,6 +3,8 @@
 //! Records carry every decision (whether a failed task is tried again, and when) and every time, so that applying one asks
 //! neither a clock nor the configuration. How they are written as bytes is the store's business.
 
+use std::sync::Arc;
+
 use crate::{
     ids::{
         JobNumber, LeaseNumber, OwnerNumber, Place, RecordNumber, TaskId, TaskNumber, TemplateNumber, TokenNumber,
@@ -58,7 +60,7 @@ pub enum Record {
         /// Its number from now on: one more than the last one's.
         number: TemplateNumber,
         /// The template.
-        template: Template,
+        template: Arc<Template>,
     },
     /// A job was opened.
     JobOpened {

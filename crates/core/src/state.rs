@@ -4,6 +4,8 @@
 //! decides nothing and cannot fail: a record that names what is not there changes nothing (and is a bug, which debug builds
 //! stop at).
 
+mod large_values;
+mod restore;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +24,8 @@ use crate::{
     time::WallTime,
     values::Values,
 };
+
+pub use large_values::LargeValue;
 
 /// A lease that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl Lease {
 }
 
 /// A lease that ended by silence and whose task was not handed out again: its worker may take it up again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Silenced {
     /// The task that it was for.
     pub task: TaskNumber,
@@ -111,6 +115,10 @@ pub struct State {
     pub open_bytes: u64,
     /// The latest time that a record said.
     pub(crate) clock: WallTime,
+    /// Values that are needed and lie in files of their own.
+    pub large_values: BTreeMap<Place, LargeValue>,
+    /// The files of those that are needed no more since [`State::take_dropped_files`].
+    dropped_files: Vec<u64>,
     /// Jobs with the time when they were over, in that order; stale where a job was run again or purged.
     pub over: VecDeque<(WallTime, JobNumber)>,
     /// Leases that ended, with their tasks and holders, for the defect of no fencing.
@@ -139,6 +147,8 @@ impl Default for State {
             counts: Counts::default(),
             open_bytes: 0,
             clock: WallTime(0),
+            large_values: BTreeMap::new(),
+            dropped_files: Vec::new(),
             over: VecDeque::new(),
             #[cfg(feature = "faults")]
             retired: FxHashMap::default(),
@@ -201,6 +211,7 @@ impl State {
                 self.next.lease = self.next.lease.max(lease);
             }
             Record::Finished { ends, details, .. } => {
+                self.keep_outcomes(ends, details, values);
                 for ((lease, verdict), (offset, _)) in ends.iter().zip(details.layout()) {
                     self.finished(*lease, *verdict, Place(values.0 + offset as u64));
                 }
@@ -306,6 +317,7 @@ impl State {
             self.open_bytes += length;
             number = number.next();
         }
+        self.keep_values(payloads, place);
         let count = u64::from(payloads.count());
         self.counts.add(state, count);
         if state == TaskState::Queued {
@@ -377,6 +389,7 @@ impl State {
         let from = task.state();
         task.set_state(to);
         let (job, template, length, care) = (task.job, task.template, task.payload_length, task.care());
+        let payload = task.payload;
         if from == to {
             return;
         }
@@ -393,6 +406,9 @@ impl State {
         }
         if to == TaskState::Queued {
             self.ready.push_returned(lane, number);
+        }
+        if to == TaskState::Succeeded {
+            self.drop_value(payload);
         }
         match (from.is_final(), to.is_final()) {
             (false, true) => self.open_bytes -= u64::from(length),

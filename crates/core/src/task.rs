@@ -1,6 +1,6 @@
 //! The table of all tasks: dense chunks found by number, one small entry a task.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::ids::{LeaseNumber, Place, TaskNumber, TemplateNumber};
 
@@ -49,6 +49,13 @@ impl TaskState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts([u64; 8]);
 
+impl From<[u64; 8]> for Counts {
+    /// In the order of [`TaskState::ALL`].
+    fn from(counts: [u64; 8]) -> Self {
+        Self(counts)
+    }
+}
+
 impl Counts {
     /// How many are in `state`.
     pub fn get(&self, state: TaskState) -> u64 {
@@ -60,12 +67,18 @@ impl Counts {
         TaskState::ALL.iter().filter(|state| !state.is_final()).map(|state| self.get(*state)).sum()
     }
 
+    /// In the order of [`TaskState::ALL`].
+    pub fn as_array(&self) -> [u64; 8] {
+        self.0
+    }
+
     /// How many there are.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    pub(crate) fn add(&mut self, state: TaskState, count: u64) {
+    /// Counts some more.
+    pub fn add(&mut self, state: TaskState, count: u64) {
         self.0[state as usize - 1] += count;
     }
 
@@ -88,8 +101,8 @@ impl Counts {
 pub struct Task {
     /// Where its payload lies.
     pub payload: Place,
-    /// By state: the current or last lease, or where the outcome lies.
-    detail: u64,
+    /// By state: the current or last lease, or where the outcome lies; 0 for neither.
+    pub detail: u64,
     /// The job's position in the job table.
     pub job: u32,
     /// Its index in the job.
@@ -102,8 +115,10 @@ pub struct Task {
     pub payload_length: u32,
     /// How many failures were charged to it.
     pub failures: u16,
-    state: Option<TaskState>,
-    marks: u8,
+    /// Where it is in its life; `None` where no task is.
+    pub state: Option<TaskState>,
+    /// How many workers died while it ran, at most 2; 4 if it was cancelled while it ran; 8 if its deadline passed then.
+    pub marks: u8,
 }
 
 /// How carefully a task is placed: workers have died while it ran.
@@ -187,6 +202,11 @@ impl Task {
         self.detail = lease.0;
     }
 
+    /// Where the payload lies, if it may be needed again: a task that succeeded is done with it.
+    pub fn needed_payload(&self) -> Option<Place> {
+        (self.state() != TaskState::Succeeded).then_some(self.payload)
+    }
+
     /// Where the outcome of a task at its end lies. A dead letter whose workers died has none.
     pub fn outcome(&self) -> Option<Place> {
         let has = matches!(self.state(), TaskState::Succeeded | TaskState::Failed) && self.detail != 0;
@@ -263,8 +283,8 @@ impl Task {
 /// Tasks to a chunk.
 const CHUNK: u64 = 1024;
 
-/// All tasks by number.
-#[derive(Debug, Default)]
+/// All tasks by number. A clone shares what it can until either changes it.
+#[derive(Clone, Debug, Default)]
 pub struct TaskTable {
     /// `None` where a range of numbers was skipped, or all its tasks were purged.
     chunks: VecDeque<Option<Chunk>>,
@@ -272,9 +292,10 @@ pub struct TaskTable {
     gone: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chunk {
-    tasks: Box<[Task]>,
+    /// Shared with images of the table ([`crate::image`]), and copied before it changes if it is.
+    tasks: Arc<[Task]>,
     count: u32,
 }
 
@@ -292,8 +313,8 @@ impl TaskTable {
     /// The task with this number, to be changed.
     pub(crate) fn get_mut(&mut self, number: TaskNumber) -> Option<&mut Task> {
         let chunk = self.chunk_of(number)?;
-        let chunk = self.chunks.get_mut(chunk)?.as_mut()?;
-        chunk.tasks.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())
+        let tasks = Arc::make_mut(&mut self.chunks.get_mut(chunk)?.as_mut()?.tasks);
+        tasks.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())
     }
 
     pub(crate) fn insert(&mut self, number: TaskNumber, task: Task) {
@@ -307,9 +328,9 @@ impl TaskTable {
         if at >= self.chunks.len() {
             self.chunks.resize_with(at + 1, || None);
         }
-        let chunk = self.chunks[at]
-            .get_or_insert_with(|| Chunk { tasks: vec![Task::VACANT; CHUNK as usize].into_boxed_slice(), count: 0 });
-        chunk.tasks[(number.0 % CHUNK) as usize] = task;
+        let chunk =
+            self.chunks[at].get_or_insert_with(|| Chunk { tasks: vec![Task::VACANT; CHUNK as usize].into(), count: 0 });
+        Arc::make_mut(&mut chunk.tasks)[(number.0 % CHUNK) as usize] = task;
         chunk.count += 1;
     }
 
@@ -317,7 +338,8 @@ impl TaskTable {
     pub(crate) fn remove(&mut self, number: TaskNumber) -> Option<Task> {
         let at = self.chunk_of(number)?;
         let chunk = self.chunks.get_mut(at)?.as_mut()?;
-        let task = chunk.tasks.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())?;
+        let tasks = Arc::make_mut(&mut chunk.tasks);
+        let task = tasks.get_mut((number.0 % CHUNK) as usize).filter(|task| task.state.is_some())?;
         let removed = std::mem::replace(task, Task::VACANT);
         chunk.count -= 1;
         if chunk.count == 0 {

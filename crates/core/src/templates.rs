@@ -39,6 +39,11 @@ impl Templates {
         self.all.get(number.0 as usize).map(|(template, _)| template)
     }
 
+    /// All of them, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (TemplateNumber, &Arc<Template>)> {
+        self.all.iter().enumerate().map(|(at, (template, _))| (TemplateNumber(at as u32), template))
+    }
+
     /// The number of the template with this content.
     pub fn find(&self, template: &Template) -> Option<TemplateNumber> {
         self.by_body.get(&template.body).copied()
@@ -59,13 +64,13 @@ impl Templates {
         self.classes.get(class.0 as usize)
     }
 
-    pub(crate) fn insert(&mut self, template: Template) {
+    pub(crate) fn insert(&mut self, template: Arc<Template>) {
         let needs = Class { kind: template.kind.clone(), slots: template.slots };
         let class = *self.by_class.entry(needs).or_insert_with_key(|needs| {
             self.classes.push(needs.clone());
             ClassNumber(self.classes.len() as u32 - 1)
         });
         self.by_body.insert(template.body.clone(), self.next());
-        self.all.push((Arc::new(template), class));
+        self.all.push((template, class));
     }
 }

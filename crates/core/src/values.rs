@@ -128,10 +128,15 @@ impl Values {
 
     /// The files of those values that lie in files of their own.
     pub fn external_files(&self) -> impl Iterator<Item = u64> + '_ {
+        self.external().map(|(_, file, _)| file)
+    }
+
+    /// The values that lie in files of their own: the offset of each one's header, its file and its length in bytes.
+    pub fn external(&self) -> impl Iterator<Item = (usize, u64, u64)> + '_ {
         let is_external = |offset: usize| self.bytes.get(offset).is_some_and(|header| header & 1 == 1);
         let external = self.layout().filter(move |(offset, _)| is_external(*offset));
         external.filter_map(|(offset, _)| match decode(&self.bytes, offset)?.0 {
-            Value::External { file, .. } => Some(file),
+            Value::External { file, length } => Some((offset, file, length)),
             Value::Inline(_) => None,
         })
     }

@@ -9,10 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use task_messenger_core::{
-    engine::Engine,
-    values::{Value, Values},
-};
+use task_messenger_core::engine::Engine;
 use task_messenger_daemon::{config::ConfigDuration, directories, exit::chain};
 use task_messenger_protocol::{
     private_file,
@@ -21,7 +18,7 @@ use task_messenger_protocol::{
 use task_messenger_store::{
     Store,
     disk::FileDisk,
-    journal::{OpenError, Recovery, open},
+    journal::{Found, OpenError, Recovery, Replayed, open},
     lock::StoreLock,
 };
 use tracing::info;
@@ -133,7 +130,7 @@ struct Replay {
     recovery: Recovery,
     engine: Engine,
     records: u64,
-    /// The files of the values that records name, and the values' lengths.
+    /// The files of the values that are needed, and the values' lengths.
     large_values: HashMap<u64, u64>,
 }
 
@@ -145,17 +142,16 @@ impl Replay {
         let mut recovery = open(Arc::new(disk), &config.store_options()).map_err(refused)?;
         let mut engine = Engine::new(config.core_limits());
         let mut records = 0_u64;
-        let mut large_values = HashMap::new();
-        while let Some(replayed) = recovery.next().map_err(refused)? {
-            engine.replay(replayed.number, &replayed.record, replayed.values);
-            records += 1;
-            let values = replayed.record.values().filter(|values| values.external_files().next().is_some());
-            for (_, value) in values.into_iter().flat_map(Values::iter) {
-                if let Value::External { file, length } = value {
-                    large_values.insert(file, length);
+        while let Some(found) = recovery.next().map_err(refused)? {
+            match found {
+                Found::Part { last, part } => engine.restore(last, part),
+                Found::Record(Replayed { number, values, record }) => {
+                    engine.replay(number, &record, values);
+                    records += 1;
                 }
             }
         }
+        let large_values = engine.state().large_values.values().map(|value| (value.file, value.length)).collect();
         recovery.check_values(&large_values).map_err(refused)?;
         Ok(Self { directory: directory.to_owned(), started, recovery, engine, records, large_values })
     }

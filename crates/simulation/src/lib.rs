@@ -19,6 +19,7 @@ mod reference;
 mod run;
 mod scenario;
 mod script;
+mod shrinking;
 mod stage;
 mod telling;
 mod totals;

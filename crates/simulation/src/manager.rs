@@ -20,6 +20,7 @@ use crate::{
     admission::{Change, change_of},
     newcomers::Sessions,
     reference::{Reference, Tee},
+    shrinking::Shrinking,
     stage::{Checked, Event, ManagerEvent, Stage, ensure},
     waiting::Waiting,
 };
@@ -73,6 +74,7 @@ pub(super) struct Process {
     /// Blocks that were taken while the journal's thread was busy.
     backlog: Vec<Block>,
     sync_due: bool,
+    pub(super) shrinking: Shrinking,
     pub(super) sessions: Sessions,
     waiting: Waiting,
     /// Changes that were handled and not acknowledged.
@@ -108,6 +110,7 @@ impl Process {
             journal: Journal::Idle,
             backlog: Vec::new(),
             sync_due: false,
+            shrinking: Shrinking::default(),
             sessions: Sessions::default(),
             waiting: Waiting::default(),
             changing: BTreeMap::new(),
@@ -281,9 +284,10 @@ impl Manager {
         let idle = matches!(process.journal, Journal::Idle);
         if idle || front.durability() == Durability::None {
             process.backlog.extend(front.take_blocks());
+            process.shrinking.begin(stage, &process.engine, front);
         }
         let strict = front.durability() == Durability::Strict;
-        let sync = strict || front.wants_sync() || process.sync_due;
+        let sync = strict || front.wants_sync() || process.sync_due || process.shrinking.wants_sync();
         if !idle || (process.backlog.is_empty() && !(sync && front.sync_owed())) {
             return;
         }
@@ -323,7 +327,7 @@ impl Manager {
     }
 
     /// The disk failed: the process ends, or the machine did already.
-    fn fail(&mut self, stage: &mut Stage, error: &(dyn Error + 'static)) -> Checked {
+    pub(super) fn fail(&mut self, stage: &mut Stage, error: &(dyn Error + 'static)) -> Checked {
         ensure!(!stage.calm, "the disk fails though nothing is wrong with it: {error:?}");
         let end = self.count_failure(stage, error);
         self.end(stage, end);
@@ -356,6 +360,7 @@ impl Manager {
         process.journal = Journal::Idle;
         process.store.front.progress(process.store.writer.progress());
         self.tell(stage)?;
+        self.shrink(stage)?;
         self.kick(stage);
         // In durability `none` what was just taken may be told.
         self.tell(stage)

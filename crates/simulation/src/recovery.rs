@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use task_messenger_core::engine::Engine;
+use task_messenger_core::{engine::Engine, ids::RecordNumber};
 use task_messenger_store::{
     Durability, Options,
     disk::Fault,
-    journal::{OpenError, Recovery, Store},
+    journal::{Found, OpenError, Recovery, Store},
     open,
 };
 
@@ -26,7 +26,7 @@ enum Stopped {
 impl From<OpenError> for Stopped {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Io { .. } | OpenError::Blobs { .. } => Self::Disk(error),
+            error if error.is_io() => Self::Disk(error),
             other => Self::Violation(Violation(format!("the store is refused: {other}"))),
         }
     }
@@ -86,7 +86,15 @@ impl Manager {
         engine: &mut Engine,
         reference: &mut Reference,
     ) -> Result<Store, Stopped> {
-        while let Some(replayed) = recovery.next()? {
+        while let Some(found) = recovery.next()? {
+            let replayed = match found {
+                Found::Record(replayed) => replayed,
+                Found::Part { last, part } => {
+                    engine.restore(last, part);
+                    self.take_over(last, reference)?;
+                    continue;
+                }
+            };
             let expected = self.reference.records.get(reference.records.len());
             let same = expected.is_some_and(|(record, place)| {
                 let same_place = record.values().is_none_or(|values| values.count() == 0) || *place == replayed.values;
@@ -100,6 +108,17 @@ impl Manager {
             reference.apply(&replayed.record, replayed.values)?;
         }
         Ok(recovery.finish()?)
+    }
+
+    /// What a snapshot stands for: the records up to its last one, as they were written.
+    fn take_over(&self, last: RecordNumber, reference: &mut Reference) -> Result<(), Violation> {
+        let written = self.reference.records.len() as u64;
+        ensure!(last.0 <= written, "a snapshot holds record {last}, and {written} were written");
+        let missing = reference.records.len()..last.0 as usize;
+        for (record, values) in self.reference.records.get(missing).unwrap_or_default() {
+            reference.apply(record, *values)?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, stage: &mut Stage, mut engine: Engine, reference: Reference, mut store: Store) -> Checked {

@@ -8,6 +8,7 @@ mod work;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 pub(crate) use self::judging::Room;
@@ -42,7 +43,7 @@ pub(crate) struct Reference {
     /// Every lease that there ever was.
     pub(crate) handed: BTreeMap<u64, HandOut>,
     silenced: BTreeMap<u64, Silenced>,
-    templates: Vec<Template>,
+    templates: Vec<Arc<Template>>,
     queue: BTreeMap<Lane, BTreeSet<u64>>,
     used: BTreeMap<u32, u32>,
     fleet: fleet::Fleet,

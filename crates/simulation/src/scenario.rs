@@ -70,6 +70,8 @@ pub(crate) struct Scenario {
     pub(crate) killers: u64,
     /// Workers die of nothing else, and nothing else makes them silent: what neither kills nor fails is never charged.
     pub(crate) only_killers: bool,
+    /// In so many of a hundred commits a snapshot is taken.
+    pub(crate) snapshots: u64,
     /// Whether administrators do something with workers and tokens.
     pub(crate) administrated: bool,
     /// How many events are handled before everything is made whole.
@@ -129,6 +131,7 @@ impl Scenario {
             large_values,
             killers,
             only_killers,
+            snapshots: random.pick(&[0, 2, 10]),
             administrated: random.percent(40),
             chaos: random.pick(&[300, 600, 1_000, 2_000, 4_000]),
             faults,

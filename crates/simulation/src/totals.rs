@@ -55,6 +55,12 @@ totals! {
     torn: "  in the middle of an operation",
     /// Power cuts that took back something that had been told, as weak durability allows.
     taken_back: "  that took back what was told (weak)",
+    /// Snapshots written.
+    snapshots: "snapshots",
+    /// Snapshots that could not be written.
+    failed_snapshots: "snapshots that failed",
+    /// Segments that were removed.
+    freed_segments: "segments freed",
     /// Errors of writes or syncs.
     disk_errors: "write or sync errors",
     /// Of the ends of the manager's process, those because the disk was full.

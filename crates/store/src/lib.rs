@@ -1,7 +1,7 @@
 //! What must survive: records' bytes, journal, recovery, and a simulated disk for tests.
 //!
 //! A store is a directory: `store.json` says what it is ([`identity`]), `journal/` holds the records in segments
-//! ([`journal`]), `values/` the large values ([`blobs`]), `reserve` is room that is kept ([`room`]), `archive.sqlite` holds
+//! ([`journal`]), `snapshots/` what they say up to one of them ([`snapshot`]), `values/` the large values ([`blobs`]), `reserve` is room that is kept ([`room`]), `archive.sqlite` holds
 //! finished tasks ([`archive`]). Everything but the archive reaches the files through [`disk::Disk`], so that the same code
 //! runs on a [`disk::FileDisk`] and, in tests, on a [`disk::SimulatedDisk`] that loses power at will.
 //!
@@ -18,6 +18,7 @@ pub mod identity;
 pub mod journal;
 pub mod lock;
 pub mod room;
+pub mod snapshot;
 pub mod thread;
 
 pub use journal::{Durability, Options, Store, open};

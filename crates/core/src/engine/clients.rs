@@ -1,6 +1,6 @@
 //! Submitting.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Engine, admin::check_name};
 use crate::{
@@ -147,7 +147,7 @@ impl Engine {
         job
     }
 
-    fn intern(&mut self, template: &Template, log: &mut impl Log) -> TemplateNumber {
+    fn intern(&mut self, template: &Arc<Template>, log: &mut impl Log) -> TemplateNumber {
         if let Some(number) = self.state.templates.find(template) {
             return number;
         }

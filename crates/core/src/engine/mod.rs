@@ -44,6 +44,7 @@ use self::{
 use crate::{
     effect::{CloseReason, Effect, Gated, Refusal},
     ids::{LeaseNumber, Place, RecordNumber, SessionNumber, TaskNumber, WorkerNumber},
+    image::{Image, Part},
     input::Input,
     limits::Limits,
     record::{Log, Record, Reservation},
@@ -152,12 +153,30 @@ impl Engine {
         self.state.apply(record, values);
     }
 
+    /// Takes a part of the store's snapshot, which holds what the records up to `last` said.
+    pub fn restore(&mut self, last: RecordNumber, part: Part) {
+        self.last = last;
+        self.state.restore(part);
+    }
+
+    /// The state as of the last record, to be written down as a whole.
+    pub fn image(&self) -> Image {
+        self.state.image()
+    }
+
+    /// The files of large values that, as of the last record, are needed no more. They may be removed once it is synced.
+    pub fn take_dropped_files(&mut self) -> Vec<u64> {
+        self.state.take_dropped_files()
+    }
+
     /// Begins after recovery. `weak` says whether anything may be told before it is synced. Every worker that holds leases
     /// gets the full grace again, and every backoff starts again.
     pub fn start(&mut self, now: Now, weak: bool, log: &mut impl Log) {
         #[cfg(feature = "faults")]
         self.forget();
         self.turned = now;
+        // Whoever recovered removes what no value needs.
+        self.state.take_dropped_files();
         self.commit(log, &Record::Started { time: now.wall, weak });
         for (task, wait) in &self.state.backing_off {
             self.backoffs.insert(now.monotonic + Duration::from_millis(*wait), *task);

@@ -100,8 +100,12 @@ impl State {
             if let Some(task) = self.tasks.get_mut(number)
                 && matches!(task.state(), TaskState::Failed | TaskState::Cancelled | TaskState::Expired)
             {
+                let outcome = task.outcome();
                 task.begin_anew();
                 self.set_state(number, TaskState::Queued);
+                if let Some(outcome) = outcome {
+                    self.drop_value(outcome);
+                }
             }
         }
     }
@@ -116,6 +120,9 @@ impl State {
         for number in job.tasks() {
             if let Some(task) = self.tasks.remove(number) {
                 self.counts.subtract(task.state(), 1);
+                for place in [Some(task.payload), task.outcome()].into_iter().flatten() {
+                    self.drop_value(place);
+                }
             }
         }
         self.trim_over();

@@ -1,6 +1,6 @@
 //! From bytes to records. Nothing here trusts what it reads.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use task_messenger_core::{
@@ -83,7 +83,7 @@ pub fn decode(bytes: &Bytes, offset: usize) -> Result<Decoded, DecodeError> {
         .and_then(|length| start.checked_add(length))
         .filter(|end| *end <= bytes.len())
         .ok_or(DecodeError::Truncated { field: "body" })?;
-    let mut body = Body { bytes, at: start, end: next };
+    let mut body = Body::new(bytes, start, next);
     let kind = body.byte("kind")?;
     let mut values = None;
     let record = read_record(kind, &mut body, &mut values)?;
@@ -104,7 +104,7 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
         }),
         kind::TEMPLATE_ADDED => Record::TemplateAdded {
             number: TemplateNumber(body.small("template")?),
-            template: Template {
+            template: Arc::new(Template {
                 kind: if body.choice("kind of task", [false, true])? {
                     Kind::Skill(body.text("skill")?)
                 } else {
@@ -117,8 +117,9 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
                     backoff_first: body.duration()?,
                     backoff_longest: body.duration()?,
                 },
-                body: body.shared("template's body")?,
-            },
+                // A copy: templates are kept for long, and the bytes they come in are many.
+                body: Bytes::copy_from_slice(&body.shared("template's body")?),
+            }),
         },
         kind::JOB_OPENED => Record::JobOpened {
             job: JobNumber(body.varint("job")?),
@@ -234,12 +235,12 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
 
 /// Reads numbers that were written as differences to the expected ones.
 #[derive(Default)]
-struct Steps {
+pub(super) struct Steps {
     expected: u64,
 }
 
 impl Steps {
-    fn next(&mut self, body: &mut Body<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    pub(super) fn next(&mut self, body: &mut Body<'_>, field: &'static str) -> Result<u64, DecodeError> {
         let number = self.expected.wrapping_add_signed(body.signed(field)?);
         self.expected = number.wrapping_add(1);
         Ok(number)
@@ -247,35 +248,45 @@ impl Steps {
 }
 
 /// What is left of a record's body: `bytes[at..end]`.
-struct Body<'a> {
+pub(super) struct Body<'a> {
     bytes: &'a Bytes,
     at: usize,
     end: usize,
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    /// The body at `bytes[at..end]`, which there must be.
+    pub(super) fn new(bytes: &'a Bytes, at: usize, end: usize) -> Self {
+        Self { bytes, at, end }
+    }
+
+    /// How many bytes were not read.
+    pub(super) fn left(&self) -> usize {
+        self.end - self.at
+    }
+
     fn rest(&self) -> &[u8] {
         self.bytes.get(self.at..self.end).unwrap_or_default()
     }
 
-    fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+    pub(super) fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         let byte = *self.rest().first().ok_or(DecodeError::Truncated { field })?;
         self.at += 1;
         Ok(byte)
     }
 
-    fn varint(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    pub(super) fn varint(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         let (value, used) = read_varint(self.rest()).ok_or(DecodeError::Truncated { field })?;
         self.at += used;
         Ok(value)
     }
 
-    fn signed(&mut self, field: &'static str) -> Result<i64, DecodeError> {
+    pub(super) fn signed(&mut self, field: &'static str) -> Result<i64, DecodeError> {
         let value = self.varint(field)?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    fn small(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+    pub(super) fn small(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         let value = self.varint(field)?;
         u32::try_from(value).map_err(|_| DecodeError::OutOfRange { field, value })
     }
@@ -285,12 +296,16 @@ impl Body<'_> {
         i32::try_from(value).map_err(|_| DecodeError::OutOfRange { field: "priority", value: value.unsigned_abs() })
     }
 
-    fn choice<T: Copy, const N: usize>(&mut self, field: &'static str, choices: [T; N]) -> Result<T, DecodeError> {
+    pub(super) fn choice<T: Copy, const N: usize>(
+        &mut self,
+        field: &'static str,
+        choices: [T; N],
+    ) -> Result<T, DecodeError> {
         let byte = self.byte(field)?;
         choices.get(usize::from(byte)).copied().ok_or(DecodeError::OutOfRange { field, value: byte.into() })
     }
 
-    fn time(&mut self) -> Result<WallTime, DecodeError> {
+    pub(super) fn time(&mut self) -> Result<WallTime, DecodeError> {
         Ok(WallTime(self.varint("time")?))
     }
 
@@ -303,7 +318,7 @@ impl Body<'_> {
         Ok(Duration::new(seconds, nanoseconds))
     }
 
-    fn shared(&mut self, field: &'static str) -> Result<Bytes, DecodeError> {
+    pub(super) fn shared(&mut self, field: &'static str) -> Result<Bytes, DecodeError> {
         let length = self.varint(field)?;
         let length = usize::try_from(length)
             .ok()
@@ -314,19 +329,19 @@ impl Body<'_> {
         Ok(self.bytes.slice(start..self.at))
     }
 
-    fn text(&mut self, field: &'static str) -> Result<String, DecodeError> {
+    pub(super) fn text(&mut self, field: &'static str) -> Result<String, DecodeError> {
         let bytes = self.shared(field)?;
         std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| DecodeError::NotText { field })
     }
 
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+    pub(super) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let array = *self.rest().first_chunk().ok_or(DecodeError::Truncated { field })?;
         self.at += N;
         Ok(array)
     }
 
     /// How many elements follow. Each takes a byte at least, so that what is announced can't exceed what is there.
-    fn count(&mut self, field: &'static str) -> Result<usize, DecodeError> {
+    pub(super) fn count(&mut self, field: &'static str) -> Result<usize, DecodeError> {
         let count = self.varint(field)?;
         if count > (self.end - self.at) as u64 {
             return Err(DecodeError::Truncated { field });
@@ -334,7 +349,7 @@ impl Body<'_> {
         Ok(count as usize)
     }
 
-    fn labels(&mut self) -> Result<Labels, DecodeError> {
+    pub(super) fn labels(&mut self) -> Result<Labels, DecodeError> {
         let count = self.count("labels")?;
         (0..count).map(|_| Ok((self.text("label's key")?, self.text("label's value")?))).collect()
     }
@@ -377,7 +392,7 @@ impl Body<'_> {
         })
     }
 
-    fn optional_time(&mut self, field: &'static str) -> Result<Option<WallTime>, DecodeError> {
+    pub(super) fn optional_time(&mut self, field: &'static str) -> Result<Option<WallTime>, DecodeError> {
         Ok(if self.choice(field, [false, true])? { Some(self.time()?) } else { None })
     }
 

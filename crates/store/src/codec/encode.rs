@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use task_messenger_core::{
+    labels::Labels,
     record::{Idempotency, Loss, Record, ReleaseReason, Role, Verdict, Work, WorkerMode},
     template::Kind,
     time::WallTime,
@@ -63,11 +64,7 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
                 out.extend_from_slice(content);
             });
             put_time(out, *time);
-            write_varint(out, labels.len() as u64);
-            for (key, value) in labels {
-                put_bytes(out, key.as_bytes());
-                put_bytes(out, value.as_bytes());
-            }
+            put_labels(out, labels);
         }
         Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, time } => {
             out.push(kind::SUBMITTED);
@@ -238,12 +235,12 @@ pub(crate) fn varint_length(value: u64) -> usize {
 
 /// Writes numbers as differences to the expected ones.
 #[derive(Default)]
-struct Steps {
+pub(super) struct Steps {
     expected: u64,
 }
 
 impl Steps {
-    fn put(&mut self, out: &mut Vec<u8>, number: u64) {
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, number: u64) {
         put_signed(out, number.wrapping_sub(self.expected).cast_signed());
         self.expected = number.wrapping_add(1);
     }
@@ -258,16 +255,24 @@ fn put_numbers(out: &mut Vec<u8>, numbers: impl ExactSizeIterator<Item = u64>) {
     }
 }
 
-fn put_signed(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+    write_varint(out, labels.len() as u64);
+    for (key, value) in labels {
+        put_bytes(out, key.as_bytes());
+        put_bytes(out, value.as_bytes());
+    }
+}
+
+pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
     write_varint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     write_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn put_time(out: &mut Vec<u8>, time: WallTime) {
+pub(super) fn put_time(out: &mut Vec<u8>, time: WallTime) {
     write_varint(out, time.0);
 }
 
@@ -276,7 +281,7 @@ fn put_duration(out: &mut Vec<u8>, duration: Duration) {
     write_varint(out, duration.subsec_nanos().into());
 }
 
-fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
+pub(super) fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
     match value {
         None => out.push(0),
         Some(value) => {

@@ -40,18 +40,36 @@
 //! | 23 | `WorkerRemoved` | varint worker, time |
 //! | 24 | `Purged` | time, numbers jobs |
 //!
+//! A snapshot consists of parts. Owners, tokens, workers and templates are told by the records above; the others are
+//! encoded like records, and are of these kinds. Where it says "for each", a varint count comes first.
+//!
+//! | kind | part | fields |
+//! |---|---|---|
+//! | 128 | `Numbers` | next and reserved, each varint leases, varint tasks, varint jobs; byte weak; time |
+//! | 129 | `Job` | varint job, varint owner, 16 bytes key, text name; for each label text key, text value; time opened, byte closed, varint number of tasks, varint digest; 8 varint counts by state; option time ended; option varint last template; for each run varint first index, varint first task |
+//! | 130 | `Tasks` | varint job; for each task the steps of its number and of its index, the `signed` differences of its payload's place and of its detail to those of the task before, varint template, varint attempts, varint payload length, varint failures, byte state, byte marks |
+//! | 131 | `Leases` | for each varint lease, varint task, varint worker |
+//! | 132 | `Silenced` | for each varint lease, varint task, varint worker, byte counted |
+//! | 133 | `BackingOff` | for each varint task, varint milliseconds |
+//! | 134, 135 | `Delayed`, `Deadlines` | for each time, varint first task, varint count |
+//! | 136 | `Keys` | for each 16 bytes key, 16 bytes content, varint job, time opened |
+//! | 137 | `LargeValues` | for each varint place, varint file, varint length |
+//! | 138 | `Over` | for each time, varint job |
+//!
 //! A verdict is a byte: 0 succeeded, 1 failed, 2 retry, followed by the backoff in milliseconds as a varint, 3 cancelled. A
 //! loss is a byte: 0 unstarted, 1 crashed, 2 failed, 3 retry, followed by the backoff. Work is a byte 0 and the numbers of
 //! tasks, or a byte 1 and a varint job.
 
 mod decode;
 mod encode;
+mod part;
 #[cfg(test)]
 mod tests;
 
 pub use decode::{DecodeError, Decoded, decode};
 pub use encode::encode;
 pub(crate) use encode::{encode_head, varint_length};
+pub use part::{decode_part, encode_part};
 
 /// The kinds of records, as their first byte says them.
 mod kind {
@@ -79,4 +97,17 @@ mod kind {
     pub(super) const WORKER_SET: u8 = 22;
     pub(super) const WORKER_REMOVED: u8 = 23;
     pub(super) const PURGED: u8 = 24;
+
+    // Only in snapshots.
+    pub(super) const NUMBERS: u8 = 128;
+    pub(super) const JOB: u8 = 129;
+    pub(super) const TASKS: u8 = 130;
+    pub(super) const LEASES: u8 = 131;
+    pub(super) const SILENCED: u8 = 132;
+    pub(super) const BACKING_OFF: u8 = 133;
+    pub(super) const DELAYED: u8 = 134;
+    pub(super) const DEADLINES: u8 = 135;
+    pub(super) const KEYS: u8 = 136;
+    pub(super) const LARGE_VALUES: u8 = 137;
+    pub(super) const OVER: u8 = 138;
 }

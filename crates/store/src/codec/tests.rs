@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use proptest::{
@@ -53,7 +53,7 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
         (
             Record::TemplateAdded {
                 number: TemplateNumber(5),
-                template: Template {
+                template: Arc::new(Template {
                     kind: Kind::Skill("sort".to_owned()),
                     priority: -3,
                     slots: 2,
@@ -63,7 +63,7 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
                         backoff_longest: Duration::from_mins(5),
                     },
                     body: Bytes::from_static(b"body"),
-                },
+                }),
             },
             b"\x19\x03\x05\x01\x04sort\x05\x02\x03\x01\x80\xca\xb5\xee\x01\xac\x02\x00\x04body".to_vec(),
         ),
@@ -317,7 +317,8 @@ fn any_record() -> impl Strategy<Value = Record> {
     let time = any::<u64>().prop_map(WallTime);
     prop_oneof![
         (any::<u32>(), template())
-            .prop_map(|(number, template)| Record::TemplateAdded { number: TemplateNumber(number), template }),
+            .prop_map(|(number, template)| (TemplateNumber(number), Arc::new(template)))
+            .prop_map(|(number, template)| Record::TemplateAdded { number, template }),
         (any::<(u64, u64, u32, u32)>(), any::<[Option<u64>; 2]>(), any_values(), time.clone()).prop_map(
             |((job, task, first_index, template), times, payloads, time)| Record::Submitted {
                 job: JobNumber(job),

@@ -37,8 +37,12 @@ pub enum ExtentError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     store: StoreId,
-    /// All up to this one.
+    /// None is before this one.
+    pub(super) first: u64,
+    /// All up to this one, but for those that were freed.
     pub(super) last: u64,
+    /// Those that were freed among them.
+    pub(super) freed: BTreeSet<u64>,
     /// Those that were made in a hurry, and may be shorter than the others.
     pub(super) short: BTreeSet<u64>,
 }
@@ -47,13 +51,15 @@ pub(super) struct Extent {
 #[serde(deny_unknown_fields)]
 struct File {
     store: String,
+    first_segment: u64,
     last_segment: u64,
+    freed_segments: BTreeSet<u64>,
     short_segments: BTreeSet<u64>,
 }
 
 impl Extent {
     pub(super) fn new(store: StoreId) -> Self {
-        Self { store, last: 0, short: BTreeSet::new() }
+        Self { store, first: 1, last: 0, freed: BTreeSet::new(), short: BTreeSet::new() }
     }
 
     pub(super) fn parse(bytes: &[u8], store: StoreId) -> Result<Self, ExtentError> {
@@ -61,7 +67,40 @@ impl Extent {
         if file.store != store.to_string() {
             return Err(ExtentError::Foreign { expected: store.to_string(), found: file.store });
         }
-        Ok(Self { store, last: file.last_segment, short: file.short_segments })
+        Ok(Self {
+            store,
+            first: file.first_segment,
+            last: file.last_segment,
+            freed: file.freed_segments,
+            short: file.short_segments,
+        })
+    }
+
+    /// Which segments there should be, as far as was noted.
+    pub(super) fn segments(&self) -> impl Iterator<Item = u64> + '_ {
+        (self.first..=self.last).filter(|segment| !self.freed.contains(segment))
+    }
+
+    /// Whether a segment was freed.
+    pub(super) fn is_freed(&self, segment: u64) -> bool {
+        segment < self.first || self.freed.contains(&segment)
+    }
+
+    /// Takes segments out; durable on return. The last one stays.
+    pub(super) fn free(&mut self, disk: &dyn Disk, segments: &[u64]) -> io::Result<()> {
+        let mut smaller = self.clone();
+        for segment in segments.iter().filter(|segment| **segment < self.last && !self.is_freed(**segment)) {
+            smaller.freed.insert(*segment);
+            smaller.short.remove(segment);
+        }
+        while smaller.freed.remove(&smaller.first) {
+            smaller.first += 1;
+        }
+        if smaller != *self {
+            smaller.write(disk)?;
+            *self = smaller;
+        }
+        Ok(())
     }
 
     /// Adds a segment; durable on return.
@@ -80,7 +119,13 @@ impl Extent {
     }
 
     pub(super) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
-        let file = File { store: self.store.to_string(), last_segment: self.last, short_segments: self.short.clone() };
+        let file = File {
+            store: self.store.to_string(),
+            first_segment: self.first,
+            last_segment: self.last,
+            freed_segments: self.freed.clone(),
+            short_segments: self.short.clone(),
+        };
         let mut text = serde_json::to_vec(&file)?;
         text.push(b'\n');
         disk.replace(EXTENT_FILE, &text)

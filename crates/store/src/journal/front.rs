@@ -12,7 +12,7 @@ use task_messenger_core::{
     values::write_varint,
 };
 
-use super::{BLOCK_BYTES_MAX, Block, Durability, Progress, Tail, cache::Cache, place, segments::Segments};
+use super::{BLOCK_BYTES_MAX, Block, Durability, Position, Progress, Tail, cache::Cache, place, segments::Segments};
 use crate::{
     block::{BLOCK_UNIT, HEADER_BYTES, Header},
     buffer::AlignedBuffer,
@@ -108,6 +108,12 @@ impl Front {
                 block
             })
             .collect()
+    }
+
+    /// The end of the journal; `None` while a block is open, and after [`Front::take_blocks`] there is one until the next
+    /// record comes.
+    pub fn position(&self) -> Option<Position> {
+        self.open.is_none().then_some(Position { tail: self.tail, epoch: self.epoch })
     }
 
     /// Whether there is something to take.

@@ -8,54 +8,75 @@ use super::{
     open_error::io_error,
     segments,
 };
+use task_messenger_core::ids::RecordNumber;
+
 use crate::{
     blobs,
     block::{HEADER_BYTES, Stranger, stranger},
     disk::{Access, Disk},
     identity::{IDENTITY_FILE, Identity, StoreId},
+    snapshot,
 };
 
 /// A store as far as its files tell.
-pub(super) struct Found {
+pub(super) struct Inspected {
     /// What it is, and which segments there should be; `None` if there is no store.
     pub(super) store: Option<(Identity, Extent)>,
-    /// The last segment that exists; 0 if there is none. All before it exist too.
+    /// The last segment that exists; 0 if there is none.
     pub(super) last_segment: u64,
+    /// The newest snapshot, by its last record.
+    pub(super) snapshot: Option<RecordNumber>,
 }
 
 /// Looks at what is there, and refuses it if something is missing or doesn't belong.
-pub(super) fn inspect(disk: &dyn Disk) -> Result<Found, OpenError> {
-    let (last_segment, missing) = find_segments(disk)?;
+pub(super) fn inspect(disk: &dyn Disk) -> Result<Inspected, OpenError> {
+    let numbers = find_segments(disk)?;
+    let last_segment = numbers.last().copied().unwrap_or(0);
+    let snapshots = snapshot::list(disk);
+    let snapshots = snapshots.map_err(|source| io_error("list", snapshot::DIRECTORY.to_owned(), source))?;
+    let snapshot = snapshots.last().copied();
     let identity = match disk.read(IDENTITY_FILE) {
         Ok(bytes) => Identity::read(&bytes).map_err(|source| OpenError::Identity { file: IDENTITY_FILE, source })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match belongings(disk, last_segment, missing)? {
+            return match belongings(disk, &numbers, snapshot)? {
                 Some(witness) => Err(OpenError::NoIdentity { file: IDENTITY_FILE, witness }),
-                None => Ok(Found { store: None, last_segment }),
+                None => Ok(Inspected { store: None, last_segment, snapshot }),
             };
         }
         Err(source) => return Err(io_error("read", IDENTITY_FILE.to_owned(), source)),
     };
     let extent = find_extent(disk, identity.id)?;
-    let noted = extent.last.max(1);
-    if let Some(segment) = missing.or((last_segment < noted).then_some(last_segment + 1)) {
-        let (last, witness) =
-            if noted >= last_segment { (noted, "extent.json says") } else { (last_segment, "that file shows") };
-        let (file, last) = (segments::name(segment), segments::name(last));
-        return Err(OpenError::MissingSegment { file, last, witness });
+    check_completeness(&extent, &numbers)?;
+    if extent.first > 1 && snapshot.is_none() {
+        return Err(OpenError::NoSnapshot { directory: snapshot::DIRECTORY, first: segments::name(extent.first) });
     }
-    check_segments(disk, &identity, &extent, last_segment)?;
-    Ok(Found { store: Some((identity, extent)), last_segment })
+    check_segments(disk, &identity, &extent, &numbers)?;
+    Ok(Inspected { store: Some((identity, extent)), last_segment, snapshot })
 }
 
-/// The last segment that is there, and the first one that is missing before it.
-fn find_segments(disk: &dyn Disk) -> Result<(u64, Option<u64>), OpenError> {
+/// The segments that are there, in order.
+fn find_segments(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     let files = disk.list(segments::DIRECTORY);
     let files = files.map_err(|source| io_error("list", segments::DIRECTORY.to_owned(), source))?;
     let mut numbers: Vec<u64> = files.iter().filter_map(|file| segments::parse(file)).collect();
     numbers.sort_unstable();
-    let missing = (1..).zip(&numbers).find(|(expected, number)| expected != *number).map(|(expected, _)| expected);
-    Ok((numbers.last().copied().unwrap_or(0), missing))
+    Ok(numbers)
+}
+
+/// Sees that every segment is there that should be: those that were noted, and none is missing before one that wasn't yet.
+fn check_completeness(extent: &Extent, numbers: &[u64]) -> Result<(), OpenError> {
+    let last = numbers.last().copied().unwrap_or(0);
+    // There is a first one at least, noted or not.
+    let noted = extent.last.max(1);
+    let (end, witness) = if noted >= last { (noted, "extent.json says") } else { (last, "that file shows") };
+    let missing =
+        (extent.first..=end).find(|segment| !extent.freed.contains(segment) && numbers.binary_search(segment).is_err());
+    match missing {
+        Some(segment) => {
+            Err(OpenError::MissingSegment { file: segments::name(segment), last: segments::name(end), witness })
+        }
+        None => Ok(()),
+    }
 }
 
 fn find_extent(disk: &dyn Disk, id: StoreId) -> Result<Extent, OpenError> {
@@ -68,8 +89,8 @@ fn find_extent(disk: &dyn Disk, id: StoreId) -> Result<Extent, OpenError> {
 
 /// Looks at each segment's length and its beginning: a file that was cut, or that another store or program wrote, tells
 /// itself from one whose blocks were lost.
-fn check_segments(disk: &dyn Disk, identity: &Identity, extent: &Extent, last: u64) -> Result<(), OpenError> {
-    for segment in 1..=last {
+fn check_segments(disk: &dyn Disk, identity: &Identity, extent: &Extent, numbers: &[u64]) -> Result<(), OpenError> {
+    for segment in numbers.iter().copied().filter(|segment| !extent.is_freed(*segment)) {
         let file = segments::name(segment);
         let mut start = [0; HEADER_BYTES];
         let read = disk.open(&file, Access::Read).and_then(|file| Ok((file.read_at(0, &mut start)?, file.length()?)));
@@ -94,14 +115,17 @@ fn check_segments(disk: &dyn Disk, identity: &Identity, extent: &Extent, last: u
 
 /// What is there and belongs to a store, unless it is, at most, what the interrupted making of one leaves behind: an empty
 /// first segment.
-fn belongings(disk: &dyn Disk, last_segment: u64, missing: Option<u64>) -> Result<Option<String>, OpenError> {
-    if last_segment > 1 || missing.is_some() {
-        return Ok(Some(segments::name(last_segment)));
+fn belongings(disk: &dyn Disk, numbers: &[u64], snapshot: Option<RecordNumber>) -> Result<Option<String>, OpenError> {
+    if let Some(last) = numbers.last().filter(|last| **last > 1) {
+        return Ok(Some(segments::name(*last)));
+    }
+    if let Some(snapshot) = snapshot {
+        return Ok(Some(snapshot::name(snapshot)));
     }
     if let Some(value) = blobs::any(disk)? {
         return Ok(Some(value));
     }
-    if last_segment == 0 {
+    if numbers.is_empty() {
         return Ok(None);
     }
     let mut start = [0; HEADER_BYTES];

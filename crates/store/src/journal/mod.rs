@@ -13,7 +13,9 @@
 //! - [`Allocator`] makes the next segment ready before it is needed.
 //! - [`Reader`] finds values again: in the blocks still kept in memory, or on the disk.
 //!
-//! [`open`] replays what is there. The first block that isn't a continuation of the one before is the end, unless something
+//! - [`Shrinker`] writes snapshots ([`crate::snapshot`]) and frees segments in which nothing is needed any more.
+//!
+//! [`open`] hands out the newest snapshot, if there is one, and replays what is behind it. The first block that isn't a continuation of the one before is the end, unless something
 //! later says that it had been synced: then the store is damaged, and is refused, untouched.
 
 mod allocator;
@@ -26,6 +28,7 @@ mod reader;
 mod recovery;
 mod scan;
 mod segments;
+mod shrinking;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,7 +41,8 @@ pub use extent::ExtentError;
 pub use front::Front;
 pub use open_error::OpenError;
 pub use reader::{ReadError, Reader};
-pub use recovery::{Recovery, Replayed, open};
+pub use recovery::{Found, Recovery, Replayed, open};
+pub use shrinking::{Shrinker, SnapshotWritten};
 pub use writer::{WriteError, Writer};
 
 use crate::{blobs::Blobs, identity::StoreId, room::DiskRoom};
@@ -89,6 +93,10 @@ pub struct Store {
     pub reader: Reader,
     /// Makes segments ready.
     pub allocator: Allocator,
+    /// Takes snapshots, and frees segments.
+    pub shrinker: Shrinker,
+    /// How many bytes of blocks were read behind the snapshot, if there was one.
+    pub replayed_bytes: u64,
     /// Holds large values.
     pub blobs: Blobs,
     /// The room on the disk.
@@ -142,11 +150,29 @@ const BLOCK_BYTES_MAX: u64 = 1 << 20;
 
 /// The end of the journal: where the next block goes, and what it continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tail {
-    segment: u64,
-    offset: u64,
-    checksum: u32,
-    last: RecordNumber,
+pub(crate) struct Tail {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) checksum: u32,
+    pub(crate) last: RecordNumber,
+}
+
+/// A place between two blocks of the journal, and what is behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub(crate) tail: Tail,
+    pub(crate) epoch: u64,
+}
+
+impl Position {
+    pub(crate) fn new(last: RecordNumber, epoch: u64, segment: u64, offset: u64, checksum: u32) -> Self {
+        Self { tail: Tail { segment, offset, checksum, last }, epoch }
+    }
+
+    /// The last record before it.
+    pub fn last(&self) -> RecordNumber {
+        self.tail.last
+    }
 }
 
 /// The place of a byte of a segment.

@@ -10,9 +10,10 @@ use crate::{
     block::FORMAT_VERSION,
     codec::DecodeError,
     identity::IdentityError,
+    snapshot::SnapshotError,
 };
 
-/// Why a store can't be opened. Unless it is the disk that failed in [`Recovery::finish`], nothing was changed.
+/// Why a store can't be opened. Unless it is the disk that failed in [`super::Recovery::finish`], nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The segments' size can't be.
@@ -62,6 +63,23 @@ pub enum OpenError {
         last: String,
         /// Who says so.
         witness: &'static str,
+    },
+    /// Segments were freed, and the snapshot that made them unneeded is missing.
+    #[error("{directory} holds no snapshot, and the journal begins with {first}: what was before it is missing")]
+    NoSnapshot {
+        /// Where it should be.
+        directory: &'static str,
+        /// The first segment that is kept.
+        first: String,
+    },
+    /// The newest snapshot can't be used.
+    #[error("cannot open the store by its {file}")]
+    Snapshot {
+        /// The file's name in the store.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: SnapshotError,
     },
     /// A segment doesn't have the length that it was made with.
     #[error("{file} has {found} bytes, and {expected} are expected")]
@@ -171,18 +189,23 @@ pub enum OpenError {
 impl OpenError {
     /// Whether it is the disk that failed (or is full), which another try may find well again.
     pub fn is_io(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Blobs { .. })
+        matches!(self, Self::Io { .. } | Self::Blobs { .. } | Self::Snapshot { source: SnapshotError::Io(_), .. })
     }
 
     /// What somebody can do about it.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::SegmentBytes { .. } => "ask for another size of segments",
-            Self::Io { .. } | Self::Blobs { .. } => "see to the disk, and start again",
+            Self::Io { .. } | Self::Blobs { .. } | Self::Snapshot { source: SnapshotError::Io(_), .. } => {
+                "see to the disk, and start again"
+            }
             Self::Identity { source: IdentityError::Newer { .. }, .. }
             | Self::NewerSegment { .. }
+            | Self::Snapshot { source: SnapshotError::Newer { .. } | SnapshotError::Part { .. }, .. }
             | Self::Record { .. } => "start the newer program that wrote it",
-            Self::ForeignSegment { .. } | Self::Extent { source: ExtentError::Foreign { .. }, .. } => {
+            Self::ForeignSegment { .. }
+            | Self::Snapshot { source: SnapshotError::Foreign { .. }, .. }
+            | Self::Extent { source: ExtentError::Foreign { .. }, .. } => {
                 "files of two stores are mixed: take out what doesn't belong here and put back what does"
             }
             _ => {

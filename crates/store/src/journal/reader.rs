@@ -108,6 +108,13 @@ impl Reader {
         places.iter().map(|place| cache.find(*place)).collect()
     }
 
+    /// Lets go of segments that are to be removed.
+    pub fn forget(&self, segments: &[u64]) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.open.retain(|scan| !segments.contains(&scan.segment()));
+        files.recent.retain(|block| !segments.contains(&block.header.segment));
+    }
+
     /// Appends the values at these places to `out`, in their order. What isn't in memory is read from the disk, in large
     /// pieces; cheapest in the order of the places. Nothing is appended if any of them can't be read.
     pub fn read_many(&self, places: &[Place], out: &mut Vec<Value>) -> Result<(), ReadError> {

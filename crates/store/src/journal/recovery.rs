@@ -8,14 +8,15 @@ use std::{
 
 use task_messenger_core::{
     ids::{Place, RecordNumber},
+    image::Part,
     record::Record,
 };
 
 use super::{
-    Allocator, BLOCK_BYTES_MAX, Durability, Front, Options, Reader, Store, Tail, Writer,
+    Allocator, BLOCK_BYTES_MAX, Durability, Front, Options, Position, Reader, Shrinker, Store, Tail, Writer,
     cache::Cache,
     extent::{EXTENT_BYTES, EXTENT_FILE, Extent},
-    inspection::{Found, inspect},
+    inspection::{Inspected, inspect},
     open_error::{OpenError, io_error},
     place,
     scan::{FoundBlock, SegmentScan},
@@ -28,10 +29,25 @@ use crate::{
     disk::{Access, Disk, is_full},
     identity::{self, IDENTITY_FILE, Identity, StoreId},
     room::DiskRoom,
+    snapshot::{self, SnapshotReader},
 };
 
 /// How much is read at once.
 const WINDOW_BYTES: u64 = 1 << 20;
+
+/// What is found again, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A part of the snapshot, if there is one.
+    Part {
+        /// The last record that the snapshot holds.
+        last: RecordNumber,
+        /// The part.
+        part: Part,
+    },
+    /// A record behind it.
+    Record(Replayed),
+}
 
 /// A record found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +69,13 @@ pub struct Recovery {
     room: DiskRoom,
     /// Which segments there should be.
     extent: Extent,
-    /// The last segment that exists; 0 if there is none. All before it exist too.
+    /// The last segment that exists; 0 if there is none.
     last_segment: u64,
+    /// The snapshot, until it was handed out.
+    snapshot: Option<SnapshotReader>,
+    /// Where the records begin that aren't in the snapshot.
+    begin: Tail,
+    replayed_bytes: u64,
     scan: Option<SegmentScan>,
     tail: Tail,
     epoch: u64,
@@ -75,7 +96,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
     if !identity::is_possible(options.segment_bytes) {
         return Err(OpenError::SegmentBytes { segment_bytes: options.segment_bytes });
     }
-    let Found { store, last_segment } = inspect(&*disk)?;
+    let Inspected { store, last_segment, snapshot } = inspect(&*disk)?;
     let is_new = store.is_none();
     let (identity, extent) = if let Some(found) = store {
         found
@@ -86,6 +107,13 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
     };
     let room = DiskRoom::open(disk.clone(), options.reserve_bytes);
     let room = room.map_err(|source| io_error("look at the room on", "the disk".to_owned(), source))?;
+    let snapshot = snapshot.filter(|_| !is_new).map(|last| {
+        let reader = SnapshotReader::open(&*disk, identity.id, identity.checksum_seed, last);
+        reader.map_err(|source| OpenError::Snapshot { file: snapshot::name(last), source })
+    });
+    let snapshot = snapshot.transpose()?;
+    let begin = Position::new(RecordNumber(0), 0, 1, 0, 0);
+    let Position { tail, epoch } = snapshot.as_ref().map_or(begin, SnapshotReader::position);
     let mut recovery = Recovery {
         disk,
         options: options.clone(),
@@ -94,14 +122,17 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
         room,
         extent,
         last_segment,
+        snapshot,
+        begin: tail,
+        replayed_bytes: 0,
         scan: None,
-        tail: Tail { segment: 1, offset: 0, checksum: 0, last: RecordNumber(0) },
-        epoch: 0,
+        tail,
+        epoch,
         block: None,
         ended: is_new,
     };
     if !recovery.ended {
-        recovery.scan = Some(recovery.open_segment(1)?);
+        recovery.scan = Some(recovery.open_segment(tail.segment)?);
     }
     Ok(recovery)
 }
@@ -124,9 +155,21 @@ impl Recovery {
         self.is_new
     }
 
-    /// The next record; `None` behind the last one.
+    /// What is next: the snapshot's parts, then the records; `None` behind the last one.
     #[expect(clippy::should_implement_trait, reason = "behind an error there is nothing to go on with")]
-    pub fn next(&mut self) -> Result<Option<Replayed>, OpenError> {
+    pub fn next(&mut self) -> Result<Option<Found>, OpenError> {
+        if let Some(snapshot) = &mut self.snapshot {
+            let last = snapshot.position().last();
+            let part = snapshot.next().map_err(|source| OpenError::Snapshot { file: snapshot::name(last), source })?;
+            if let Some(part) = part {
+                return Ok(Some(Found::Part { last, part }));
+            }
+            self.snapshot = None;
+        }
+        Ok(self.next_record()?.map(Found::Record))
+    }
+
+    fn next_record(&mut self) -> Result<Option<Replayed>, OpenError> {
         loop {
             if let Some(block) = &mut self.block {
                 let header = block.found.header;
@@ -152,6 +195,7 @@ impl Recovery {
                 return Ok(None);
             }
             if let Some(found) = self.next_block()? {
+                self.replayed_bytes += found.header.block_length();
                 self.block = Some(OpenedBlock { found, at: HEADER_BYTES, handed_out: 0 });
             } else {
                 self.check_the_rest()?;
@@ -170,11 +214,12 @@ impl Recovery {
     /// here.
     pub fn finish(mut self) -> Result<Store, OpenError> {
         while self.next()?.is_some() {}
-        let Self { disk, options, identity, is_new, room, mut extent, tail, .. } = self;
+        let Self { disk, options, identity, is_new, room, mut extent, tail, begin, .. } = self;
         let directory = || segments::DIRECTORY.to_owned();
         for file in disk.list(segments::DIRECTORY).map_err(|source| io_error("list", directory(), source))? {
             let name = format!("{}/{file}", segments::DIRECTORY);
-            if segments::is_unfinished(&name) {
+            let is_freed = segments::parse(&file).is_some_and(|segment| extent.is_freed(segment));
+            if is_freed || segments::is_unfinished(&name) {
                 disk.remove(&name).map_err(|source| io_error("remove", name, source))?;
             }
         }
@@ -183,8 +228,12 @@ impl Recovery {
                 .map_err(|source| io_error("make", segments::name(1), source))?;
             self.last_segment = 1;
         }
+        let keep = (begin.last > RecordNumber(0)).then_some(begin.last);
+        snapshot::remove_others(&*disk, keep)
+            .map_err(|source| io_error("tidy", snapshot::DIRECTORY.to_owned(), source))?;
         let mut tail_length = 0;
-        for segment in 1..=self.last_segment {
+        // What the snapshot holds was synced before it was written.
+        for segment in begin.segment..=self.last_segment {
             let name = segments::name(segment);
             let synced = disk.open(&name, Access::Buffered).and_then(|file| file.sync().and_then(|()| file.length()));
             let length = synced.map_err(|source| io_error("sync", name, source))?;
@@ -217,6 +266,8 @@ impl Recovery {
             front: Front::new(segments.clone(), cache.clone(), options.durability, epoch, tail),
             writer: Writer::new(segments.clone(), options.durability, epoch, tail),
             reader: Reader::new(disk, &identity, cache, epoch, tail),
+            shrinker: Shrinker::new(segments.clone()),
+            replayed_bytes: self.replayed_bytes,
             allocator: Allocator::new(segments, fill),
             blobs,
             room,

@@ -11,7 +11,7 @@ use std::{
 use super::extent::{EXTENT_BYTES, Extent};
 use crate::{
     disk::{Disk, DiskFile, is_full},
-    identity::Identity,
+    identity::{Identity, StoreId},
     room::DiskRoom,
 };
 
@@ -142,6 +142,26 @@ impl Segments {
     pub(super) fn note_room(&self, segment: u64, unwritten: u64) {
         let further = self.ready.load(Ordering::Relaxed).saturating_sub(segment);
         self.room.set_journal_ahead(unwritten + further * self.segment_bytes());
+    }
+
+    /// Which segments there are.
+    pub(super) fn list(&self) -> Vec<u64> {
+        self.extent.lock().unwrap_or_else(PoisonError::into_inner).segments().collect()
+    }
+
+    /// Removes segments. That they are gone is durable before the first file goes.
+    pub(super) fn free(&self, segments: &[u64]) -> io::Result<()> {
+        let mut extent = self.extent.lock().unwrap_or_else(PoisonError::into_inner);
+        self.room.within(EXTENT_BYTES, is_full, || extent.free(&*self.disk, segments))?;
+        for segment in segments.iter().filter(|segment| extent.is_freed(**segment)) {
+            self.disk.remove(&name(*segment))?;
+        }
+        Ok(())
+    }
+
+    /// Which store it is.
+    pub(super) fn store(&self) -> StoreId {
+        self.identity.id
     }
 
     /// Gives the allocator's finished segment its name.

@@ -10,7 +10,7 @@ use task_messenger_core::{
 };
 
 use super::{
-    super::{Allocation, Durability, ExtentError, OpenError, Options, extent::EXTENT_FILE, open, segments},
+    super::{Allocation, Durability, ExtentError, Found, OpenError, Options, extent::EXTENT_FILE, open, segments},
     model::Model,
     options, shared,
 };
@@ -226,7 +226,7 @@ fn a_value_that_a_record_names_and_that_is_not_there_is_refused_before_anything_
     let (before, operations) = (disk.image(), disk.operations());
     let mut recovery = open(shared(&disk), &options(Durability::Strict)).unwrap();
     let mut named = HashMap::new();
-    while let Some(replayed) = recovery.next().unwrap() {
+    while let Some(Found::Record(replayed)) = recovery.next().unwrap() {
         for (_, value) in replayed.record.values().unwrap().iter() {
             if let Value::External { file, length } = value {
                 named.insert(file, length);

@@ -9,7 +9,7 @@ use task_messenger_core::{
     values::ValuesBuilder,
 };
 
-use super::super::{Allocation, Options, Reader, Store, open};
+use super::super::{Allocation, Found, Options, Reader, Store, open};
 use crate::disk::{Disk, Random};
 
 /// What a store should hold.
@@ -29,7 +29,7 @@ impl Model {
     pub(super) fn recover(&mut self, disk: Arc<dyn Disk>, options: &Options, least: RecordNumber) -> Store {
         let mut recovery = open(disk, options).unwrap();
         let mut found = 0;
-        while let Some(replayed) = recovery.next().unwrap() {
+        while let Some(Found::Record(replayed)) = recovery.next().unwrap() {
             let (record, place) = &self.records[found];
             found += 1;
             assert_eq!(replayed.number, RecordNumber(found as u64));
