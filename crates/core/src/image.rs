@@ -33,7 +33,7 @@ pub enum Part {
     Numbers(Numbers),
     /// A job, without its tasks.
     Job(Box<Job>),
-    /// Tasks of one job. The position that an entry has for its job means nothing.
+    /// Tasks of one job, without its position.
     Tasks {
         /// The job.
         job: JobNumber,
@@ -136,7 +136,7 @@ impl Image {
 
     /// The places of all values that are still needed.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.tasks.iter().flat_map(|(_, task)| [task.needed_payload(), task.outcome()]).flatten()
+        places(&self.tasks)
     }
 
     fn jobs(&self) -> impl Iterator<Item = &Job> {
@@ -155,7 +155,7 @@ impl Image {
             while some.len() < ITEMS
                 && let Some((number, task)) = tasks.next_if(|(_, task)| task.job == position)
             {
-                some.push((number, *task));
+                some.push((number, Task { job: 0, ..*task }));
             }
             Some(Part::Tasks { job: self.job_at(position)?, tasks: some })
         })
@@ -195,6 +195,11 @@ impl Image {
         });
         owners.chain(tokens.flatten()).chain(workers.flatten())
     }
+}
+
+/// The places of all values of tasks that are still needed.
+pub(crate) fn places(tasks: &TaskTable) -> impl Iterator<Item = Place> + '_ {
+    tasks.iter().flat_map(|(_, task)| [task.needed_payload(), task.outcome()]).flatten()
 }
 
 fn sorted<T: Copy + Ord>(items: &[T]) -> impl Iterator<Item = Vec<T>> + use<T> {

@@ -113,6 +113,8 @@ pub struct State {
     pub counts: Counts,
     /// Bytes of the payloads of tasks that are not at an end.
     pub open_bytes: u64,
+    /// How many tasks were forgotten by this process.
+    pub forgotten: u64,
     /// The latest time that a record said.
     pub(crate) clock: WallTime,
     /// Values that are needed and lie in files of their own.
@@ -146,6 +148,7 @@ impl Default for State {
             keys: IdempotencyKeys::default(),
             counts: Counts::default(),
             open_bytes: 0,
+            forgotten: 0,
             clock: WallTime(0),
             large_values: BTreeMap::new(),
             dropped_files: Vec::new(),

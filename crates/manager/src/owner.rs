@@ -5,6 +5,7 @@
 //! runs, everything else gathers for the next: that is the group commit.
 
 mod room;
+mod shrinking;
 mod telling;
 
 use std::{
@@ -21,13 +22,12 @@ use task_messenger_core::{
     record::{Caller, Role},
     time::{Now, WallTime},
 };
-use task_messenger_daemon::{exit::chain, shutdown::Shutdown};
+use task_messenger_daemon::shutdown::Shutdown;
 use task_messenger_protocol::{
     messages::{self, Code, Reason, from_manager, hello::Credential},
     secret::Secret,
 };
 use task_messenger_store::{
-    blobs::Blobs,
     journal::{Durability, Front, Progress, WriteError},
     room::Level,
     thread::{Commit, CommitError, JournalThread},
@@ -35,6 +35,7 @@ use task_messenger_store::{
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+pub(crate) use self::shrinking::{Pin, Shrinking};
 use crate::{
     convert::About,
     disk::Disk,
@@ -108,8 +109,8 @@ struct SessionHandle {
 pub(crate) struct Owner {
     engine: Engine,
     front: Front,
-    blobs: Blobs,
     disk: Disk,
+    shrinking: Shrinking,
     /// Whether nothing is handed out, for want of room for the outcomes.
     paused: bool,
     /// What the store failed with.
@@ -133,8 +134,8 @@ impl Owner {
     pub(crate) fn new(
         engine: Engine,
         front: Front,
-        blobs: Blobs,
         disk: Disk,
+        shrinking: Shrinking,
         journal: JournalThread,
         tokens: TokenMaker,
         about: About,
@@ -143,8 +144,8 @@ impl Owner {
         Self {
             engine,
             front,
-            blobs,
             disk,
+            shrinking,
             paused: false,
             failure: None,
             journal,
@@ -184,6 +185,7 @@ impl Owner {
             tokio::select! {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
+                () = self.shrinking.written() => {}
                 event = events.recv(), if self.engine.waiting_effects() < EFFECTS => {
                     // Every sender is gone: the listeners ended before this heard that the manager stops.
                     let Some(event) = event else { break };
@@ -216,6 +218,7 @@ impl Owner {
             let _ = session.outgoing.try_send(Outgoing::Close { reason: Reason::Restarting, text });
         }
         self.sessions.clear();
+        self.shrinking.finish(&self.front, &self.engine).await;
         self.journal.stop().map(drop).map_err(OwnerError::Journal)
     }
 
@@ -231,28 +234,14 @@ impl Owner {
         self.remove_unused();
         self.commit(false)?;
         self.deliver();
+        self.shrinking.step(&self.front, &mut self.engine);
         Ok(())
     }
 
     /// Removes the large values that came in and were not kept.
     fn remove_unused(&mut self) {
         let files = self.engine.take_unused_files();
-        self.remove_values(files);
-    }
-
-    fn remove_values(&self, files: Vec<u64>) {
-        if files.is_empty() {
-            return;
-        }
-        let blobs = self.blobs.clone();
-        // Nobody waits for it: what is left behind when the manager ends is swept by its next start.
-        tokio::task::spawn_blocking(move || {
-            for file in files {
-                if let Err(error) = blobs.remove(file) {
-                    warn!(error = chain(&error), "a large value that nobody needs stays until the next start");
-                }
-            }
-        });
+        self.shrinking.remove_files(files);
     }
 
     /// Hands everything that gathered to the journal's thread, if it is idle and there is something to do.
@@ -266,6 +255,8 @@ impl Owner {
             Durability::Interval => self.front.wants_sync() || interval_over,
             Durability::None => self.front.wants_sync(),
         } || (force_sync && self.front.sync_owed());
+        let snapshot = self.shrinking.wants_image(&self.front, &self.engine);
+        let sync = sync || snapshot && self.front.sync_owed();
         if !sync && !self.front.pending() {
             return Ok(());
         }
@@ -273,6 +264,9 @@ impl Owner {
             self.last_sync = Instant::now();
         }
         let blocks = self.front.take_blocks();
+        if snapshot {
+            self.shrinking.take_image(&self.front, &self.engine);
+        }
         self.committing = true;
         Ok(self.journal.commit(Commit { blocks, sync })?)
     }
@@ -288,7 +282,7 @@ impl Owner {
         let engine = self.engine.timeout().map(|(at, _)| at.saturating_sub(now));
         let owed = self.front.durability() == Durability::Interval && self.front.sync_owed() && !self.committing;
         let sync = owed.then(|| SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed()));
-        engine.into_iter().chain(sync).min()
+        engine.into_iter().chain(sync).chain(self.shrinking.timeout()).min()
     }
 
     fn take(&mut self, event: Event) {

@@ -18,7 +18,7 @@ use crate::{
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
-    owner::{EVENTS, Owner},
+    owner::{EVENTS, Owner, Shrinking},
     session::Shared,
     state::{self, State},
 };
@@ -76,7 +76,7 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
         durability: config.durability.name().to_owned(),
         uptime_milliseconds: 0,
     };
-    let (blobs, watched) = (store.blobs.clone(), events.clone());
+    let (blobs, reader, watched) = (store.blobs.clone(), store.reader.clone(), events.clone());
     let shared = Rc::new(Shared {
         events,
         reader: store.reader,
@@ -109,7 +109,8 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
     info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
 
     accepting.spawn_local(disk.clone().watch(watched));
-    let owner = Owner::new(engine, store.front, blobs, disk, journal, tokens, about);
+    let shrinking = Shrinking::new(store.shrinker, reader, blobs, &store.recovered, &engine);
+    let owner = Owner::new(engine, store.front, disk, shrinking, journal, tokens, about);
     // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
     tokio::task::spawn_local(owner.run(inbox, progress, shutdown)).await.context("the owner of the state ended")??;
     // The owner has let go of every session: each says goodbye and ends.

@@ -151,8 +151,9 @@ impl Replay {
                 }
             }
         }
-        let large_values = engine.state().large_values.values().map(|value| (value.file, value.length)).collect();
-        recovery.check_values(&large_values).map_err(refused)?;
+        let state = engine.state();
+        let large_values = state.large_values.values().map(|value| (value.file, value.length)).collect();
+        recovery.check_values(state.places(), &large_values).map_err(refused)?;
         Ok(Self { directory: directory.to_owned(), started, recovery, engine, records, large_values })
     }
 

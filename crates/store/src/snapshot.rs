@@ -32,7 +32,7 @@ use crate::{
     codec::{DecodeError, decode_part, encode_part},
     disk::{Access, Disk, DiskFile},
     identity::StoreId,
-    journal::Position,
+    journal::{Position, RecoveredSnapshot},
     room::DiskRoom,
 };
 
@@ -234,6 +234,7 @@ pub(crate) struct SnapshotReader {
     at: u64,
     checksum: u32,
     position: Position,
+    bytes: u64,
     /// The frame that is being read: where it begins, its payload, and how much of that was read.
     frame: (u64, Bytes, usize),
     ended: bool,
@@ -266,12 +267,13 @@ impl SnapshotReader {
         }
         let position = Position::new(last, number(32), number(40), number(48), u32::from_le_bytes(array(&header, 56)));
         let at = HEADER_BYTES as u64;
-        Ok(Self { file, at, checksum, position, frame: (at, Bytes::new(), 0), ended: false })
+        let bytes = file.length()?;
+        Ok(Self { file, at, checksum, position, bytes, frame: (at, Bytes::new(), 0), ended: false })
     }
 
-    /// Where the journal goes on behind it.
-    pub(crate) fn position(&self) -> Position {
-        self.position
+    /// What it is.
+    pub(crate) fn recovered(&self) -> RecoveredSnapshot {
+        RecoveredSnapshot { position: self.position, bytes: self.bytes }
     }
 
     /// The next part; `None` behind the last one.
@@ -297,7 +299,7 @@ impl SnapshotReader {
             return Err(damaged("the file ends"));
         }
         let length = u32::from_le_bytes(array(&head, 0)) as usize;
-        let rest = self.file.length()?.saturating_sub(offset + FRAME_HEAD as u64);
+        let rest = self.bytes.saturating_sub(offset + FRAME_HEAD as u64);
         if length as u64 > rest || length > FRAME_BYTES_MAX {
             return Err(damaged("the file ends within a frame, or a frame's length is wrong"));
         }

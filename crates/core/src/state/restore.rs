@@ -46,6 +46,11 @@ impl State {
         Image::of(self)
     }
 
+    /// The places of all values that are needed.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        crate::image::places(&self.tasks)
+    }
+
     fn restore_tasks(&mut self, job: JobNumber, tasks: Vec<(TaskNumber, Task)>) {
         let Some(position) = self.jobs.position(job) else {
             debug_assert!(false, "job {job} was restored");

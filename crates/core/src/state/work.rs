@@ -120,6 +120,7 @@ impl State {
         for number in job.tasks() {
             if let Some(task) = self.tasks.remove(number) {
                 self.counts.subtract(task.state(), 1);
+                self.forgotten += 1;
                 for place in [Some(task.payload), task.outcome()].into_iter().flatten() {
                     self.drop_value(place);
                 }

@@ -67,7 +67,7 @@ fn small_segments() -> serde_json::Value {
     json!({"journal": {"segment": "2MiB", "memory": "0B"}, "disk": {"reserve": "16MiB"}})
 }
 
-/// A stopped manager whose store has some segments and one large value, `values/1`.
+/// A killed manager whose store has some segments, snapshots, blocks behind them, and one large value, `values/1`.
 async fn filled() -> Site {
     let mut site = Site::start_with(small_segments());
     let client = site.client().await;
@@ -76,8 +76,20 @@ async fn filled() -> Site {
     for _ in 0..40 {
         client.submit_one(&template, &vec![b'y'; 200_000], LoneOptions::default()).await.unwrap();
     }
-    site.stop_manager();
+    for _ in 0..3 {
+        client.submit_one(&template, b"z", LoneOptions::default()).await.unwrap();
+    }
+    site.kill_manager();
     site
+}
+
+/// The newest snapshot, and where the journal goes on behind it: segment and offset.
+fn snapshot(store: &Path) -> (String, u32, usize) {
+    let files = fs::read_dir(store.join("snapshots")).unwrap().map(|entry| entry.unwrap().file_name());
+    let newest = files.map(|name| format!("snapshots/{}", name.to_str().unwrap())).max().unwrap();
+    let header = fs::read(store.join(&newest)).unwrap();
+    let number = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap());
+    (newest, number(40).try_into().unwrap(), number(48).try_into().unwrap())
 }
 
 /// Starts a manager that can't, and sees that it says these words and changes nothing.
@@ -108,12 +120,18 @@ async fn a_damaged_foreign_newer_or_incomplete_store_is_refused_with_78_and_noth
         fs::copy(other.path("manager/store").join(theirs), store.join(ours)).unwrap();
     };
     let segments: Vec<String> = (0..=last).map(segment).collect();
+    let ((newest, begin, offset), (theirs, ..)) = (snapshot(&store), snapshot(&other.path("manager/store")));
+    let damaged = format!("is damaged at offset {offset}");
     let identity = fs::read_to_string(store.join("store.json")).unwrap();
     let cases: Vec<(Damage<'_>, Vec<&str>)> = vec![
         (
-            Box::new(|| flip(&store.join(segment(2)), 1_000)),
-            vec![&segments[2], "is damaged at offset 0", "is expected there", "checksum is wrong", "had been synced"],
+            Box::new(|| flip(&store.join(segment(begin)), offset + 70)),
+            vec![&segments[begin as usize], &damaged, "is expected there", "checksum is wrong", "had been synced"],
         ),
+        (Box::new(|| flip(&store.join(&newest), 100)), vec![&newest, "is damaged at offset 64", "checksum is wrong"]),
+        (Box::new(|| cut(&store.join(&newest), 100)), vec![&newest, "is damaged at offset 64", "the file ends"]),
+        (Box::new(|| flip(&store.join(&newest), 5)), vec![&newest, "is of format", "up to 1", "newer program"]),
+        (Box::new(|| foreign(&theirs, &newest)), vec![&newest, "belongs to the store", "mixed"]),
         (Box::new(|| remove(&segment(3))), vec![&segments[3], "is missing", &segments[last as usize]]),
         (Box::new(|| remove(&segment(last))), vec![&segments[last as usize], "is missing", "extent.json"]),
         (
@@ -152,7 +170,7 @@ async fn a_damaged_foreign_newer_or_incomplete_store_is_refused_with_78_and_noth
     }
     site.start_manager();
     let counts = site.client().await.status().await.unwrap().tasks.unwrap();
-    assert_eq!(counts.queued, 41);
+    assert_eq!(counts.queued, 44);
     assert!(!store.join("journal/making.new").exists() && !store.join("values/7.new").exists());
 }
 
@@ -185,7 +203,7 @@ async fn a_block_that_goes_bad_while_the_manager_runs_ends_it_with_1_and_its_nex
     site.wait_for_log(&["error:", "the store failed", &segment(3)]);
     site.kill_manager();
     worker.kill();
-    refused(&site, &[&segment(3), "is damaged at offset", "checksum is wrong"]);
+    refused(&site, &[&segment(3), "is damaged", "a value that is needed"]);
     flip(&journal, 1_500_000);
     all_is_well(site).await;
 }
@@ -195,10 +213,14 @@ async fn all_is_well(mut site: Site) {
     site.start_manager();
     let _worker = site.worker("two");
     let client = site.client().await;
-    for job in 1..=41 {
+    for job in 1..=44 {
         let mut results = client.follow(Target::Job(JobNumber(job))).unwrap();
         let result = results.next().await.unwrap().unwrap();
-        let length = if job == 1 { "400000" } else { "200000" };
+        let length = match job {
+            1 => "400000",
+            2..=41 => "200000",
+            _ => "1",
+        };
         assert_eq!(
             (result.state, String::from_utf8_lossy(&result.outcome.output).trim()),
             (TaskState::Succeeded, length)

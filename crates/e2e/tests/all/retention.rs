@@ -1,6 +1,13 @@
 //! What is over is forgotten, and stays forgotten.
 
+use std::fs;
+
 use crate::harness::{Site, json, wait_until};
+
+/// The files of a directory of the manager's store.
+fn files(site: &Site, directory: &str) -> usize {
+    fs::read_dir(site.path("manager/store").join(directory)).map_or(0, Iterator::count)
+}
 
 #[test]
 fn a_job_that_is_over_is_forgotten_after_its_time_and_one_that_is_not_stays() {
@@ -40,4 +47,29 @@ fn purging_forgets_what_is_over_and_nothing_else() {
     assert_eq!(jobs.as_array().map(Vec::len), Some(1), "{jobs}");
     site.run(&["show", &waiting]).ended_with(0);
     site.run(&["purge"]).ended_with(64);
+}
+
+#[test]
+fn what_is_forgotten_leaves_the_disk_while_the_manager_runs_and_a_start_reads_what_came_last() {
+    let config = json!({"retain": null, "journal": {"segment": "2MiB"}, "disk": {"reserve": "16MiB"}});
+    let mut site = Site::start_with(config);
+    let _worker = site.worker("one");
+    site.log_in();
+    // Outcomes of 300 kB lie in files of their own, those of 200 kB in the journal.
+    for (count, length) in [(5, "300000"), (60, "200000")] {
+        let input = (0..count).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
+        let line = format!("head -c {length} /dev/zero");
+        site.run_with(&["map", "--", "sh", "-c", &line], Some(input.as_bytes())).ended_with(0);
+    }
+    assert_eq!(files(&site, "values"), 5);
+    assert!(files(&site, "journal") > 4, "{} segments", files(&site, "journal"));
+    assert_eq!(site.run(&["purge", "--older-than", "0s"]).ended_with(0).text(), "65 tasks forgotten\n");
+    wait_until("nothing but the end of the journal is left", || {
+        files(&site, "journal") <= 3 && files(&site, "values") == 0
+    });
+    let again = site.run(&["submit", "--delay", "1h", "--", "true"]).ended_with(0).text().trim().to_owned();
+    site.stop_manager();
+    site.start_manager();
+    site.wait_for_log(&["the store is open", "records=0", "open_tasks=1"]);
+    assert_eq!(site.run(&["show", &again, "--json"]).ended_with(0).json()["state"], "scheduled");
 }

@@ -24,7 +24,7 @@ impl Owner {
                 if let Err(text) = taken
                     && !self.adds_nothing(now, caller, &submit)
                 {
-                    self.remove_values(submit.payloads.external_files().collect());
+                    self.shrinking.remove_files(submit.payloads.external_files().collect());
                     self.exhausted(session, request, text);
                     return None;
                 }

@@ -47,7 +47,8 @@ impl Owner {
                 self.answer(session, request, convert::refused(request, &refusal));
             }
             Effect::Results { session, request, job, results } => {
-                self.send(session, Outgoing::Results { request, job, results });
+                let pin = self.shrinking.pin();
+                self.send(session, Outgoing::Results { request, job, results, pin });
             }
             Effect::FollowEnded { session, request, job } => {
                 let ended = messages::FollowEnded { request, job: Some(convert::job(job)) };
@@ -71,7 +72,8 @@ impl Owner {
             }
             Effect::Assign { session, first_lease, tasks } => {
                 let templates = self.new_templates(session, tasks.iter().map(|task| task.template));
-                self.send(session, Outgoing::Assign { first_lease, tasks, templates });
+                let pin = self.shrinking.pin();
+                self.send(session, Outgoing::Assign { first_lease, tasks, templates, pin });
             }
             Effect::OutcomesTaken { session, number } => {
                 self.send(session, Outgoing::Message(messages::OutcomesTaken { number }.into()));

@@ -31,7 +31,11 @@ use task_messenger_store::{blobs::Blobs, journal::Reader};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{pending::Pending, pulse::Pulse};
-use crate::{disk::Disk, doorkeeper::Door, owner::Event};
+use crate::{
+    disk::Disk,
+    doorkeeper::Door,
+    owner::{Event, Pin},
+};
 
 /// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
 pub(crate) const OUTGOING: usize = 4_096;
@@ -87,9 +91,9 @@ pub(crate) enum Outgoing {
     /// The answer to a request, which is then no longer pending.
     Answer { request: u64, message: from_manager::Message },
     /// Tasks, whose payloads are looked up when they are written.
-    Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<DefineTemplate> },
+    Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<DefineTemplate>, pin: Pin },
     /// Results, whose outcomes are looked up when they are written.
-    Results { request: u64, job: JobNumber, results: Vec<TaskResult> },
+    Results { request: u64, job: JobNumber, results: Vec<TaskResult>, pin: Pin },
     /// The end.
     Close { reason: Reason, text: String },
 }

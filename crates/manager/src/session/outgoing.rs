@@ -94,13 +94,13 @@ impl<'a> Writing<'a> {
     async fn push(&mut self, message: Outgoing) -> Result<(), SessionError> {
         match message {
             Outgoing::Message(message) | Outgoing::Answer { message, .. } => self.writer.push(message)?,
-            Outgoing::Assign { first_lease, tasks, templates } => {
+            Outgoing::Assign { first_lease, tasks, templates, pin: _pin } => {
                 for template in templates {
                     self.writer.push(template)?;
                 }
                 self.assign(first_lease, &tasks).await?;
             }
-            Outgoing::Results { request, job, results } => self.results(request, job, &results).await?,
+            Outgoing::Results { request, job, results, pin: _pin } => self.results(request, job, &results).await?,
             Outgoing::Close { .. } => {}
         }
         Ok(())

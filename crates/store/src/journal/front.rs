@@ -149,6 +149,11 @@ impl Front {
         }
     }
 
+    /// Through which record everything is known to be synced.
+    pub fn synced_through(&self) -> RecordNumber {
+        self.progress.synced
+    }
+
     /// Whether something can't be told before the next sync: with `Strict` whatever isn't synced, otherwise only what is
     /// administrative, and all that follows it.
     pub fn wants_sync(&self) -> bool {

@@ -95,12 +95,30 @@ pub struct Store {
     pub allocator: Allocator,
     /// Takes snapshots, and frees segments.
     pub shrinker: Shrinker,
-    /// How many bytes of blocks were read behind the snapshot, if there was one.
-    pub replayed_bytes: u64,
+    /// What it was opened from.
+    pub recovered: Recovered,
     /// Holds large values.
     pub blobs: Blobs,
     /// The room on the disk.
     pub room: DiskRoom,
+}
+
+/// What a store was opened from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The snapshot, if there was one.
+    pub snapshot: Option<RecoveredSnapshot>,
+    /// How many bytes of blocks were read behind it.
+    pub replayed_bytes: u64,
+}
+
+/// A snapshot that a store was opened from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredSnapshot {
+    /// Where the journal goes on behind it.
+    pub position: Position,
+    /// Its size in bytes.
+    pub bytes: u64,
 }
 
 /// How far the writer has come.

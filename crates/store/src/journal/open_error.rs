@@ -136,6 +136,14 @@ pub enum OpenError {
         /// Where in it.
         witness_offset: u64,
     },
+    /// A value that is needed can't be read.
+    #[error("{file} is damaged: a value that is needed lies at offset {offset}, and no whole block is around it")]
+    MissingValue {
+        /// The file's name in the store.
+        file: String,
+        /// Where the value should be.
+        offset: u64,
+    },
     /// A block is whole, but what it holds is not understood: it was written by another program.
     #[error("{file} holds a record that is not understood, in the block at offset {offset}")]
     Record {

@@ -43,7 +43,7 @@ pub struct Reader {
     files: Arc<Mutex<Files>>,
 }
 
-struct Files {
+pub(super) struct Files {
     disk: Arc<dyn Disk>,
     checksum_seed: u32,
     /// Where this process began to write: segment and offset, and its epoch.
@@ -85,15 +85,7 @@ impl Reader {
         epoch: u64,
         tail: Tail,
     ) -> Self {
-        let begin = (tail.segment, tail.offset);
-        let files = Files {
-            disk,
-            checksum_seed: identity.checksum_seed,
-            begin,
-            epoch,
-            open: VecDeque::new(),
-            recent: VecDeque::new(),
-        };
+        let files = Files { begin: (tail.segment, tail.offset), epoch, ..Files::new(disk, identity.checksum_seed) };
         Self { segment_bytes: identity.segment_bytes, cache, files: Arc::new(Mutex::new(files)) }
     }
 
@@ -138,6 +130,9 @@ impl Reader {
                 Ok(value) => out[start + index] = value,
                 Err(error) => {
                     out.truncate(start);
+                    if matches!(error, ReadError::NoValue { .. }) {
+                        files.mark(places[index].0 / self.segment_bytes);
+                    }
                     return Err(error);
                 }
             }
@@ -147,7 +142,19 @@ impl Reader {
 }
 
 impl Files {
-    fn value_at(&mut self, place: Place, segment_bytes: u64) -> Result<Value, ReadError> {
+    /// Those of a journal that nobody writes to.
+    pub(super) fn new(disk: Arc<dyn Disk>, checksum_seed: u32) -> Self {
+        Self { disk, checksum_seed, begin: (u64::MAX, 0), epoch: 0, open: VecDeque::new(), recent: VecDeque::new() }
+    }
+
+    /// Marks a segment for the next start to look at: otherwise it would be come upon again and again.
+    fn mark(&self, segment: u64) {
+        // Without the mark the next start is what it would have been.
+        let _ = self.disk.create(&segments::suspect(segment), 0);
+        let _ = self.disk.sync_directory(segments::DIRECTORY);
+    }
+
+    pub(super) fn value_at(&mut self, place: Place, segment_bytes: u64) -> Result<Value, ReadError> {
         let (segment, offset) = (place.0 / segment_bytes, place.0 % segment_bytes);
         let covers = |block: &FoundBlock| block.header.segment == segment && block.covers(offset);
         if !self.recent.front().is_some_and(covers) {

@@ -13,12 +13,14 @@ use task_messenger_core::{
 };
 
 use super::{
-    Allocator, BLOCK_BYTES_MAX, Durability, Front, Options, Position, Reader, Shrinker, Store, Tail, Writer,
+    Allocator, BLOCK_BYTES_MAX, Durability, Front, Options, Position, Reader, Recovered, RecoveredSnapshot, Shrinker,
+    Store, Tail, Writer,
     cache::Cache,
     extent::{EXTENT_BYTES, EXTENT_FILE, Extent},
     inspection::{Inspected, inspect},
     open_error::{OpenError, io_error},
     place,
+    reader::{self, ReadError},
     scan::{FoundBlock, SegmentScan},
     segments::{self, Segments},
 };
@@ -73,8 +75,7 @@ pub struct Recovery {
     last_segment: u64,
     /// The snapshot, until it was handed out.
     snapshot: Option<SnapshotReader>,
-    /// Where the records begin that aren't in the snapshot.
-    begin: Tail,
+    recovered: Option<RecoveredSnapshot>,
     replayed_bytes: u64,
     scan: Option<SegmentScan>,
     tail: Tail,
@@ -112,8 +113,9 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
         reader.map_err(|source| OpenError::Snapshot { file: snapshot::name(last), source })
     });
     let snapshot = snapshot.transpose()?;
+    let recovered = snapshot.as_ref().map(SnapshotReader::recovered);
     let begin = Position::new(RecordNumber(0), 0, 1, 0, 0);
-    let Position { tail, epoch } = snapshot.as_ref().map_or(begin, SnapshotReader::position);
+    let Position { tail, epoch } = recovered.map_or(begin, |snapshot| snapshot.position);
     let mut recovery = Recovery {
         disk,
         options: options.clone(),
@@ -123,7 +125,7 @@ pub fn open(disk: Arc<dyn Disk>, options: &Options) -> Result<Recovery, OpenErro
         extent,
         last_segment,
         snapshot,
-        begin: tail,
+        recovered,
         replayed_bytes: 0,
         scan: None,
         tail,
@@ -159,7 +161,7 @@ impl Recovery {
     #[expect(clippy::should_implement_trait, reason = "behind an error there is nothing to go on with")]
     pub fn next(&mut self) -> Result<Option<Found>, OpenError> {
         if let Some(snapshot) = &mut self.snapshot {
-            let last = snapshot.position().last();
+            let last = snapshot.recovered().position.last();
             let part = snapshot.next().map_err(|source| OpenError::Snapshot { file: snapshot::name(last), source })?;
             if let Some(part) = part {
                 return Ok(Some(Found::Part { last, part }));
@@ -204,22 +206,44 @@ impl Recovery {
         }
     }
 
-    /// Checks the large values that records name: `values` are their files' numbers and their lengths in bytes. One that is
-    /// missing or doesn't have its length is found here, and one that was found damaged when it was last read.
-    pub fn check_values(&self, values: &HashMap<u64, u64>) -> Result<(), OpenError> {
-        blobs::check(&*self.disk, self.identity.checksum_seed, values)
+    /// Checks the values that are needed, of which there is nothing left to be read: those at `places`, and the large ones
+    /// `large`, by their files' numbers and with their lengths in bytes. A large one that is missing or doesn't have its
+    /// length is found here, and any that was found damaged when it was last read.
+    pub fn check_values(
+        &self,
+        places: impl Iterator<Item = Place>,
+        large: &HashMap<u64, u64>,
+    ) -> Result<(), OpenError> {
+        blobs::check(&*self.disk, self.identity.checksum_seed, large)?;
+        let files = self.disk.list(segments::DIRECTORY);
+        let files = files.map_err(|source| io_error("list", segments::DIRECTORY.to_owned(), source))?;
+        let suspects: Vec<u64> = files.iter().filter_map(|file| segments::parse_suspect(file)).collect();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let segment_bytes = self.identity.segment_bytes;
+        let mut reader = reader::Files::new(self.disk.clone(), self.identity.checksum_seed);
+        for place in places.filter(|place| suspects.contains(&(place.0 / segment_bytes))) {
+            reader.value_at(place, segment_bytes).map_err(|error| match error {
+                ReadError::Io { file, source } => io_error("read", file, source),
+                ReadError::NoValue { file, offset } => OpenError::MissingValue { file, offset },
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes durable what was replayed (what is left is read first), and the store ready for more. A new store is made
     /// here.
     pub fn finish(mut self) -> Result<Store, OpenError> {
         while self.next()?.is_some() {}
-        let Self { disk, options, identity, is_new, room, mut extent, tail, begin, .. } = self;
+        let Self { disk, options, identity, is_new, room, mut extent, tail, recovered, .. } = self;
+        let begin = recovered.map(|snapshot| snapshot.position);
         let directory = || segments::DIRECTORY.to_owned();
         for file in disk.list(segments::DIRECTORY).map_err(|source| io_error("list", directory(), source))? {
             let name = format!("{}/{file}", segments::DIRECTORY);
             let is_freed = segments::parse(&file).is_some_and(|segment| extent.is_freed(segment));
-            if is_freed || segments::is_unfinished(&name) {
+            let is_mark = segments::parse_suspect(&file).is_some();
+            if is_freed || is_mark || segments::is_unfinished(&name) {
                 disk.remove(&name).map_err(|source| io_error("remove", name, source))?;
             }
         }
@@ -228,12 +252,11 @@ impl Recovery {
                 .map_err(|source| io_error("make", segments::name(1), source))?;
             self.last_segment = 1;
         }
-        let keep = (begin.last > RecordNumber(0)).then_some(begin.last);
-        snapshot::remove_others(&*disk, keep)
+        snapshot::remove_others(&*disk, begin.map(|position| position.last()))
             .map_err(|source| io_error("tidy", snapshot::DIRECTORY.to_owned(), source))?;
         let mut tail_length = 0;
         // What the snapshot holds was synced before it was written.
-        for segment in begin.segment..=self.last_segment {
+        for segment in begin.map_or(1, |position| position.tail.segment)..=self.last_segment {
             let name = segments::name(segment);
             let synced = disk.open(&name, Access::Buffered).and_then(|file| file.sync().and_then(|()| file.length()));
             let length = synced.map_err(|source| io_error("sync", name, source))?;
@@ -267,7 +290,7 @@ impl Recovery {
             writer: Writer::new(segments.clone(), options.durability, epoch, tail),
             reader: Reader::new(disk, &identity, cache, epoch, tail),
             shrinker: Shrinker::new(segments.clone()),
-            replayed_bytes: self.replayed_bytes,
+            recovered: Recovered { snapshot: recovered, replayed_bytes: self.replayed_bytes },
             allocator: Allocator::new(segments, fill),
             blobs,
             room,

@@ -202,6 +202,17 @@ pub(super) fn name(segment: u64) -> String {
     format!("{DIRECTORY}/{segment:012}.segment")
 }
 
+/// The mark of a segment in which a value could not be read.
+pub(super) fn suspect(segment: u64) -> String {
+    format!("{DIRECTORY}/{segment:012}.suspect")
+}
+
+/// The number of the segment whose mark this file is.
+pub(super) fn parse_suspect(file: &str) -> Option<u64> {
+    let number = file.strip_suffix(".suspect")?.parse().ok()?;
+    suspect(number).ends_with(file).then_some(number)
+}
+
 /// The number of the segment whose file this is.
 pub(super) fn parse(file: &str) -> Option<u64> {
     let number = file.strip_suffix(".segment")?.parse().ok()?;

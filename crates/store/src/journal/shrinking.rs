@@ -38,10 +38,14 @@ impl Shrinker {
         let (store, seed) = (self.segments.store(), self.segments.checksum_seed());
         let bytes = snapshot::write(disk, room, store, seed, position, image.parts())?;
         snapshot::remove_others(disk, Some(position.last()))?;
-        let needed: HashSet<u64> = image.places().map(|place| self.segment_of(place)).collect();
-        let before = self.segments.list().into_iter().take_while(|segment| *segment < position.tail.segment);
-        let unneeded = before.filter(|segment| !needed.contains(segment)).collect();
-        Ok(SnapshotWritten { last: position.last(), bytes, unneeded })
+        Ok(SnapshotWritten { last: position.last(), bytes, unneeded: self.unneeded(position, image) })
+    }
+
+    /// The segments before a snapshot's position in which nothing lies that a later state needs.
+    pub fn unneeded(&self, snapshot: &Position, state: &Image) -> Vec<u64> {
+        let needed: HashSet<u64> = state.places().map(|place| self.segment_of(place)).collect();
+        let before = self.segments.list().into_iter().take_while(|segment| *segment < snapshot.tail.segment);
+        before.filter(|segment| !needed.contains(segment)).collect()
     }
 
     /// Removes segments that no durable snapshot needs, nor anybody who has a place in them.

@@ -6,6 +6,7 @@ mod durability;
 mod full;
 mod model;
 mod reading;
+mod snapshots;
 
 use std::sync::Arc;
 

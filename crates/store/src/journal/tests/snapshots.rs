@@ -1,0 +1,277 @@
+//! Starts from snapshots, and segments that are gone.
+
+use std::collections::HashMap;
+
+use task_messenger_core::{
+    engine::Engine,
+    ids::{JobNumber, LeaseNumber, OwnerNumber, RecordNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
+    image::Part,
+    labels::Labels,
+    limits::Limits,
+    record::{Idempotency, JobKey, Log, Record, Role, SecretHash, Verdict},
+    template::{Kind, RetryPolicy, Template},
+    time::WallTime,
+    values::ValuesBuilder,
+};
+
+use super::{
+    super::{Durability, Found, OpenError, Position, Replayed, Store, open},
+    options, shared,
+};
+use crate::{
+    disk::{Disk, SimulatedDisk},
+    snapshot::{self, SnapshotError},
+};
+
+/// A store, and the state that its records say.
+struct World {
+    disk: SimulatedDisk,
+    engine: Engine,
+    store: Store,
+    job: u64,
+}
+
+fn parts(engine: &Engine) -> Vec<Part> {
+    engine.image().parts().collect()
+}
+
+impl World {
+    fn new() -> Self {
+        let disk = SimulatedDisk::new(3);
+        let mut world = Self::open(disk);
+        let time = WallTime(5);
+        world.append(&Record::OwnerAdded { number: OwnerNumber(0), name: "ann".to_owned() });
+        let (number, owner, hash) = (TokenNumber(0), OwnerNumber(0), SecretHash([1; 32]));
+        let (role, label, expires) = (Role::Worker, "t".to_owned(), None);
+        world.append(&Record::TokenCreated { number, role, owner, hash, label, expires, time });
+        let (number, token, name) = (WorkerNumber(0), TokenNumber(0), "w".to_owned());
+        world.append(&Record::WorkerEnrolled { number, token, hash: SecretHash([2; 32]), name, time });
+        let template = Template {
+            kind: Kind::Command,
+            priority: 1,
+            slots: 1,
+            retry: RetryPolicy::default(),
+            body: bytes::Bytes::from_static(b"body"),
+        };
+        world.append(&Record::TemplateAdded { number: TemplateNumber(0), template: template.into() });
+        world
+    }
+
+    fn open(disk: SimulatedDisk) -> Self {
+        let mut recovery = open(shared(&disk), &options(Durability::Strict)).unwrap();
+        let mut engine = Engine::new(Limits::default());
+        while let Some(found) = recovery.next().unwrap() {
+            match found {
+                Found::Part { last, part } => engine.restore(last, part),
+                Found::Record(Replayed { number, values, record }) => engine.replay(number, &record, values),
+            }
+        }
+        recovery.check_values(engine.state().places(), &HashMap::new()).unwrap();
+        let store = recovery.finish().unwrap();
+        let job = engine.state().jobs.iter().last().map_or(0, |job| job.number.0);
+        Self { disk, engine, store, job }
+    }
+
+    fn append(&mut self, record: &Record) {
+        let appended = self.store.front.append(record);
+        self.engine.replay(appended.number, record, appended.values);
+    }
+
+    fn commit(&mut self) -> Position {
+        let blocks = self.store.front.take_blocks();
+        let progress = self.store.writer.write(blocks, true).unwrap();
+        self.store.front.progress(progress);
+        self.store.front.position().unwrap()
+    }
+
+    /// A job of four tasks with payloads that fill a few blocks; the first `done` of them succeed.
+    fn add_job(&mut self, done: u64) {
+        self.job += 1;
+        let (job, first, time) = (JobNumber(self.job), 10 * self.job, WallTime(self.job));
+        let idempotency = Some(Idempotency { key: [self.job as u8; 16], content: [3; 16] });
+        let labels = Labels::from([("number".to_owned(), job.to_string())]);
+        let (owner, key, name) = (OwnerNumber(0), JobKey([self.job as u8; 16]), "name".to_owned());
+        self.append(&Record::JobOpened { job, owner, key, name, idempotency, labels, time });
+        let mut payloads = ValuesBuilder::default();
+        (0..4).for_each(|index| payloads.push(&vec![index; 5_000]));
+        self.append(&Record::Submitted {
+            job,
+            first_task: TaskNumber(first),
+            first_index: 0,
+            template: TemplateNumber(0),
+            not_before: None,
+            deadline: Some(WallTime(1 << 40)),
+            payloads: payloads.take(),
+            time,
+        });
+        self.append(&Record::JobClosed { job });
+        let tasks = (first..first + done).map(TaskNumber).collect();
+        let (worker, first_lease) = (WorkerNumber(0), LeaseNumber(first));
+        self.append(&Record::Dispatched { worker, first_lease, tasks, time });
+        let mut details = ValuesBuilder::default();
+        (0..done).for_each(|_| details.push(b"done"));
+        let ends = (first..first + done).map(|lease| (LeaseNumber(lease), Verdict::Succeeded)).collect();
+        self.append(&Record::Finished { ends, details: details.take(), time });
+        self.commit();
+    }
+
+    /// Writes a snapshot, removes what is unneeded then, and says how many segments that were.
+    fn shrink(&mut self) -> usize {
+        let position = self.commit();
+        let written = self.store.shrinker.write(&position, &self.engine.image()).unwrap();
+        assert_eq!(written.last, self.store.front.last());
+        self.store.reader.forget(&written.unneeded);
+        self.store.shrinker.free(&written.unneeded).unwrap();
+        written.unneeded.len()
+    }
+
+    fn snapshots(&self) -> Vec<String> {
+        self.disk.list(snapshot::DIRECTORY).unwrap()
+    }
+
+    fn restart(self) -> Self {
+        let Self { disk, store, engine, .. } = self;
+        let before = parts(&engine);
+        drop(store);
+        disk.cut();
+        disk.restart();
+        let world = Self::open(disk);
+        assert!(parts(&world.engine) == before, "another state is found");
+        world
+    }
+}
+
+#[test]
+fn a_start_finds_what_the_snapshot_and_the_records_behind_it_say_and_segments_go() {
+    let mut world = World::new();
+    for _ in 0..30 {
+        world.add_job(4);
+    }
+    // All of a job's outcomes are needed until it is purged.
+    world.append(&Record::Purged { jobs: (2..=29).map(JobNumber).collect(), time: WallTime(100) });
+    let before = world.store.shrinker.segments();
+    let freed = world.shrink();
+    assert!(freed > 5 && world.store.shrinker.segments() == before - freed, "{freed} of {before} were freed");
+    let mut world = world.restart();
+    assert_eq!(world.store.recovered.replayed_bytes, 0);
+    let snapshot = world.snapshots();
+    for done in 0..=4 {
+        world.add_job(done);
+    }
+    let mut world = world.restart();
+    assert!(world.store.recovered.replayed_bytes > 60_000);
+    assert_eq!(world.snapshots(), snapshot);
+    // What the first job's outcomes lie in is still there, and nothing between.
+    let mut values = Vec::new();
+    let places: Vec<_> = world.engine.state().places().collect();
+    assert_eq!(places.len(), 8 + 5 * 4);
+    world.store.reader.read_many(&places, &mut values).unwrap();
+    world.append(&Record::Purged { jobs: vec![JobNumber(1)], time: WallTime(101) });
+    assert!(world.shrink() > 0);
+    let world = world.restart();
+    assert_ne!(world.snapshots(), snapshot);
+    assert_eq!(world.snapshots().len(), 1);
+}
+
+#[test]
+fn wherever_the_power_is_cut_while_a_snapshot_is_written_and_segments_go_the_state_is_found_again() {
+    let mut cut = 0;
+    loop {
+        let mut world = World::new();
+        for _ in 0..12 {
+            world.add_job(4);
+        }
+        world.shrink();
+        world.append(&Record::Purged { jobs: (1..=11).map(JobNumber).collect(), time: WallTime(100) });
+        let position = world.commit();
+        let (disk, before) = (world.disk.clone(), parts(&world.engine));
+        disk.fault_at(disk.operations() + cut, crate::disk::Fault::PowerCut);
+        let written = world.store.shrinker.write(&position, &world.engine.image());
+        let freed = written.and_then(|written| world.store.shrinker.free(&written.unneeded));
+        let done = freed.is_ok();
+        drop(world);
+        disk.cut();
+        disk.restart();
+        let mut world = World::open(disk);
+        assert!(parts(&world.engine) == before, "another state is found when the power is cut at {cut}");
+        assert_eq!(world.snapshots().len(), 1, "cut at {cut}");
+        world.add_job(2);
+        world.shrink();
+        world.restart();
+        if done {
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 10, "{cut} operations");
+}
+
+#[test]
+fn a_damaged_foreign_newer_or_missing_snapshot_is_refused() {
+    let mut world = World::new();
+    for _ in 0..12 {
+        world.add_job(4);
+    }
+    world.append(&Record::Purged { jobs: (1..=11).map(JobNumber).collect(), time: WallTime(100) });
+    assert!(world.shrink() > 0);
+    let name = format!("{}/{}", snapshot::DIRECTORY, world.snapshots()[0]);
+    let World { disk, store, .. } = world;
+    drop(store);
+    let refused = |disk: &SimulatedDisk| {
+        let read = || {
+            let mut recovery = open(shared(disk), &options(Durability::Strict))?;
+            while recovery.next()?.is_some() {}
+            recovery.finish()
+        };
+        let (before, operations) = (disk.image(), disk.operations());
+        let error = read().err().unwrap();
+        assert!(disk.image() == before && disk.operations() == operations);
+        assert!(!error.is_io(), "{error:?}");
+        error
+    };
+    let length = disk.read(&name).unwrap().len() as u64;
+    for at in (0..length).step_by(7).chain(length - 8..length) {
+        disk.flip(&name, at, (at % 8) as u8).unwrap();
+        match refused(&disk) {
+            OpenError::Snapshot { file, source } => {
+                assert_eq!(file, name);
+                let is_newer = matches!(source, SnapshotError::Newer { .. });
+                let is_foreign = matches!(source, SnapshotError::Foreign { .. });
+                assert_eq!(is_newer, at == 4 || at == 5, "byte {at}: {source}");
+                assert_eq!(is_foreign, (8..24).contains(&at), "byte {at}: {source}");
+            }
+            other => panic!("byte {at}: {other:?}"),
+        }
+        disk.flip(&name, at, (at % 8) as u8).unwrap();
+    }
+    let whole = disk.image();
+    for length in (0..length).step_by(11) {
+        disk.open(&name, crate::disk::Access::Buffered).unwrap().set_length(length).unwrap();
+        assert!(matches!(refused(&disk), OpenError::Snapshot { source: SnapshotError::Damaged { .. }, .. }));
+        disk.replace(&name, &whole[&name]).unwrap();
+    }
+    disk.remove(&name).unwrap();
+    assert!(matches!(refused(&disk), OpenError::NoSnapshot { .. }));
+    disk.replace(&name, &whole[&name]).unwrap();
+    World::open(disk).restart();
+}
+
+#[test]
+fn a_snapshot_is_written_though_the_disk_is_full_while_the_reserve_does() {
+    let mut world = World::new();
+    for _ in 0..12 {
+        world.add_job(4);
+    }
+    let image = world.engine.image();
+    let position = world.commit();
+    let World { disk, store, .. } = world;
+    drop(store);
+    disk.set_capacity(Some(64 << 20));
+    let with_reserve = super::Options { reserve_bytes: Some(16 << 20), ..options(Durability::Strict) };
+    let store = open(shared(&disk), &with_reserve).unwrap().finish().unwrap();
+    let used = (64 << 20) - disk.space().unwrap().free;
+    disk.set_capacity(Some(used));
+    let written = store.shrinker.write(&position, &image).unwrap();
+    assert_eq!(written.last, RecordNumber(position.last().0));
+    assert!(store.room.state().reserve < 16 << 20);
+}
