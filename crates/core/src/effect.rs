@@ -6,7 +6,9 @@ use crate::{
     ids::{
         JobNumber, LeaseNumber, Place, RecordNumber, SessionNumber, TaskId, TemplateNumber, TokenNumber, WorkerNumber,
     },
-    query::{Answer, JobSummary},
+    input::{Follow, Named},
+    query::{Answer, JobFilter, JobSummary, Status},
+    record::Caller,
     task::TaskState,
 };
 
@@ -65,6 +67,17 @@ pub enum Effect {
         request: u64,
         /// The answer.
         answer: Answer,
+    },
+    /// Somebody asks for what only the archive knows, or it too.
+    AskArchive {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// What.
+        question: ArchiveQuestion,
     },
     /// A machine is a worker now.
     Enrolled {
@@ -163,6 +176,45 @@ pub enum Effect {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// What the archive is asked for. Everybody sees what is their owner's there too, an administrator sees all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArchiveQuestion {
+    /// The results of a job, as a follow.
+    Follow(Box<Follow>),
+    /// Tasks of a job.
+    Tasks {
+        /// The job.
+        job: JobNumber,
+        /// Only those in this state.
+        state: Option<TaskState>,
+        /// From this index on.
+        from_index: u32,
+        /// At most this many.
+        limit: u32,
+    },
+    /// One task.
+    Task(TaskId),
+    /// A cancel: of what is over nothing can be.
+    Cancel(Named),
+    /// A retry: of what succeeded nothing can be.
+    Retry(Named),
+    /// Jobs, newest first: those that are here are to be completed.
+    Jobs {
+        /// Only those before this one.
+        before: Option<JobNumber>,
+        /// At most this many.
+        limit: u32,
+        /// Only such ones.
+        filter: JobFilter,
+        /// Those that are here.
+        jobs: Vec<JobSummary>,
+        /// Where the next page of those begins.
+        next_before: Option<JobNumber>,
+    },
+    /// How things are in all: what is here is to be completed.
+    Status(Status),
 }
 
 /// A task for a worker.

@@ -11,10 +11,11 @@ use std::{
 
 use crate::{
     access::Access,
+    archived::{ArchivedJob, ArchivedJobs},
     idempotency::IdempotencyKeys,
-    ids::{JobNumber, LeaseNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
+    ids::{JobNumber, LeaseNumber, OwnerNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
     job::{Job, SharedJobs},
-    record::{Idempotency, Record, Reservation, WorkerMode},
+    record::{Idempotency, JobKey, Record, Reservation, WorkerMode},
     state::{LargeValue, Silenced, State, TimedRuns},
     task::{Task, TaskTable},
     template::Template,
@@ -54,6 +55,8 @@ pub enum Part {
     Keys(Vec<(Idempotency, JobNumber, WallTime)>),
     /// Values that lie in files of their own.
     LargeValues(Vec<(Place, LargeValue)>),
+    /// Jobs in the archive, oldest first, with when they were archived.
+    Archived(Vec<(WallTime, OwnerNumber, JobKey, ArchivedJob)>),
     /// Jobs with the time when they were over, in that order.
     Over(Vec<(WallTime, JobNumber)>),
 }
@@ -87,6 +90,7 @@ pub struct Image {
     deadlines: TimedRuns,
     keys: IdempotencyKeys,
     large_values: BTreeMap<Place, LargeValue>,
+    archived: ArchivedJobs,
     over: VecDeque<(WallTime, JobNumber)>,
 }
 
@@ -108,6 +112,7 @@ impl Image {
             deadlines: state.deadlines.clone(),
             keys: state.keys.clone(),
             large_values: state.large_values.clone(),
+            archived: state.archived.clone(),
             over: state.over.clone(),
         }
     }
@@ -131,6 +136,7 @@ impl Image {
             .chain(pieces(times(&self.deadlines)).map(Part::Deadlines))
             .chain(pieces(self.keys.iter().collect()).map(Part::Keys))
             .chain(pieces(large).map(Part::LargeValues))
+            .chain(pieces(self.archived.iter().collect()).map(Part::Archived))
             .chain(pieces(self.over.iter().copied().collect()).map(Part::Over))
     }
 

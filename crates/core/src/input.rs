@@ -245,7 +245,7 @@ pub struct Submit {
 }
 
 /// What a client wants to follow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
     /// Which job.
     pub target: Target,
@@ -259,6 +259,19 @@ pub struct Follow {
     pub only_index: Option<u32>,
     /// Only what there is now is wanted: it ends without waiting for the rest.
     pub only_present: bool,
+}
+
+impl Follow {
+    /// Whether the result of this index is not wanted.
+    pub fn skips(&self, index: u32) -> bool {
+        let at = self.skip.partition_point(|(first, _)| *first <= index);
+        at > 0 && self.skip.get(at - 1).is_some_and(|(first, count)| index - first < *count)
+    }
+
+    /// Whether it is for the results of the whole job: when it has ended, they are delivered.
+    pub fn takes_all(&self) -> bool {
+        !self.only_end && self.only_index.is_none()
+    }
 }
 
 /// A job, by either of its names.

@@ -4,6 +4,7 @@
 //! what is to be done ([`effect::Effect`]). [`state::State`] is what the records say.
 
 pub mod access;
+pub mod archived;
 pub mod digest;
 pub mod effect;
 pub mod engine;

@@ -27,6 +27,8 @@ pub struct Limits {
     pub retain: Option<Duration>,
     /// Finished tasks that are kept, before the oldest jobs that are over are forgotten.
     pub finished_tasks: u64,
+    /// Tasks of jobs that are over and wait for the archive, before nothing new is taken; `None` where there is no archive.
+    pub archive_lag: Option<u64>,
     /// How long a connected worker may take to show that it is alive, when another process comes with its identity.
     pub probe: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for Limits {
             lease_grace: Duration::from_secs(30),
             retain: None,
             finished_tasks: u64::MAX,
+            archive_lag: None,
             probe: Duration::from_secs(5),
         }
     }

@@ -215,6 +215,13 @@ pub enum Record {
         /// When.
         time: WallTime,
     },
+    /// Jobs that are over and all of whose tasks succeeded are in the archive, and there alone from now on.
+    Archived {
+        /// Which.
+        jobs: Vec<JobNumber>,
+        /// When.
+        time: WallTime,
+    },
     /// An owner was named for the first time.
     OwnerAdded {
         /// Its number from now on: one more than the last one's.
@@ -296,6 +303,7 @@ impl Record {
             | Self::WorkerStarted { time, .. }
             | Self::WorkerRemoved { time, .. }
             | Self::Purged { time, .. }
+            | Self::Archived { time, .. }
             | Self::TokenCreated { time, .. }
             | Self::TokenRevoked { time, .. }
             | Self::WorkerEnrolled { time, .. } => Some(*time),

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     access::{Access, EnrolledWorker, Token},
+    archived::ArchivedJobs,
     idempotency::IdempotencyKeys,
     ids::{JobNumber, LeaseNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
     job::{Job, JobTable},
@@ -121,6 +122,10 @@ pub struct State {
     pub large_values: BTreeMap<Place, LargeValue>,
     /// The files of those that are needed no more since [`State::take_dropped_files`].
     dropped_files: Vec<u64>,
+    /// Jobs that are in the archive.
+    pub archived: ArchivedJobs,
+    /// Jobs that were over since [`State::take_newly_over`], with the time when they were.
+    newly_over: Vec<(WallTime, JobNumber)>,
     /// Jobs with the time when they were over, in that order; stale where a job was run again or purged.
     pub over: VecDeque<(WallTime, JobNumber)>,
     /// Leases that ended, with their tasks and holders, for the defect of no fencing.
@@ -152,6 +157,8 @@ impl Default for State {
             clock: WallTime(0),
             large_values: BTreeMap::new(),
             dropped_files: Vec::new(),
+            archived: ArchivedJobs::default(),
+            newly_over: Vec::new(),
             over: VecDeque::new(),
             #[cfg(feature = "faults")]
             retired: FxHashMap::default(),
@@ -160,6 +167,19 @@ impl Default for State {
 }
 
 impl State {
+    /// Jobs that came to be over since this was asked last, with the time when they were.
+    pub(crate) fn take_newly_over(&mut self) -> Vec<(WallTime, JobNumber)> {
+        std::mem::take(&mut self.newly_over)
+    }
+
+    /// Makes all jobs that are over newly so.
+    pub(crate) fn note_all_over(&mut self) {
+        let jobs = &self.jobs;
+        let ended = |number| jobs.position(number).and_then(|at| jobs.at(at)).and_then(|job| job.ended);
+        let over = self.over.iter().copied().filter(|(time, job)| ended(*job) == Some(*time));
+        self.newly_over = over.collect();
+    }
+
     /// Carries a record out. `values` is where its values lie.
     pub fn apply(&mut self, record: &Record, values: Place) {
         if let Some(time) = record.time() {
@@ -262,6 +282,11 @@ impl State {
             Record::Purged { jobs, .. } => {
                 for job in jobs {
                     self.purged(*job);
+                }
+            }
+            Record::Archived { jobs, .. } => {
+                for job in jobs {
+                    self.archive(*job);
                 }
             }
             Record::OwnerAdded { number, name } => {
@@ -428,6 +453,7 @@ impl State {
         } else if job.ended.is_none() {
             job.ended = Some(self.clock);
             self.over.push_back((self.clock, job.number));
+            self.newly_over.push((self.clock, job.number));
         }
     }
 

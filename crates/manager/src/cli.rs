@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     offline::{Request, Response, administer},
     run::run,
-    state::StoreRefused,
+    state::{ArchiveRefused, StoreRefused},
 };
 
 const EXAMPLES: &str = "\
@@ -162,6 +162,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<NoHome>()
             || cause.is::<TlsError>()
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
+            || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_final)
     });
     if hopeless { exit::CONFIGURATION } else { exit::FAILURE }
 }

@@ -19,6 +19,9 @@ use task_messenger_store::journal::{Durability as StoreDurability, Options};
 /// The port on which a manager listens when nothing else is said.
 pub const PORT: u16 = 7400;
 
+/// Tasks of jobs that are over and wait for the archive, before nothing new is taken: about 200 MB of memory.
+const ARCHIVE_LAG: u64 = 4_000_000;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -238,6 +241,7 @@ impl Config {
             open_bytes: self.limits.queue.0,
             retain: self.retain.map(|retain| retain.0),
             finished_tasks: self.limits.finished_tasks,
+            archive_lag: Some(ARCHIVE_LAG),
             idempotency_keys: self.limits.idempotency_keys,
             window: self.limits.worker_window,
             lease_grace: self.lease.grace.0,

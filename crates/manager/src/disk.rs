@@ -15,7 +15,7 @@ use task_messenger_store::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::{owner::Event, state::StoreRefused};
+use crate::{owner::Event, state::{ArchiveRefused, StoreRefused}};
 
 /// When a request that found no room is worth another try.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -104,7 +104,9 @@ impl Disk {
 /// Whether it was a full disk that made something fail.
 pub(crate) fn found_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        cause.downcast_ref::<StoreRefused>().is_some_and(|refused| caused_by_full(refused.cause())) || io_full(cause)
+        cause.downcast_ref::<StoreRefused>().is_some_and(|refused| caused_by_full(refused.cause()))
+            || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_full)
+            || io_full(cause)
     })
 }
 

@@ -124,7 +124,7 @@ fn alone(config: &Config, request: &Request) -> Result<Response> {
     let state = State::open(config)?;
     let listening = state::read_listening(&state.directory).unwrap_or_default();
     let tokens = state::token_maker(config, &state.trust, &listening);
-    let (mut engine, mut store, _, _lock) = state.into_parts();
+    let (mut engine, mut store, _, _, _lock) = state.into_parts();
     let now = owner::now(Instant::now());
     let weak = store.front.durability() != Durability::Strict;
     engine.start(now, weak, &mut store.front);

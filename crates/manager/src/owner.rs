@@ -4,7 +4,11 @@
 //! decide, hands what is to be written to the journal's thread if it is idle, and passes on what may be told. While a sync
 //! runs, everything else gathers for the next: that is the group commit.
 
+mod archiving;
+mod history;
+mod past;
 mod room;
+mod rows;
 mod shrinking;
 mod telling;
 
@@ -35,7 +39,12 @@ use task_messenger_store::{
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-pub(crate) use self::shrinking::{Pin, Shrinking};
+pub(crate) use self::{
+    archiving::Archiving,
+    history::History,
+    past::{FoundPurge, Past},
+    shrinking::{Pin, Shrinking},
+};
 use crate::{
     convert::About,
     disk::Disk,
@@ -75,6 +84,8 @@ pub(crate) enum Event {
     Exhausted { session: SessionNumber, request: u64, text: String },
     /// The room on the disk has become more or less.
     Room(Level),
+    /// What is to be purged in the archive was found.
+    PurgeFound(FoundPurge),
     /// The store could not be read or written, and won't be the next time either.
     StoreFailed(Box<dyn Error + Send + Sync>),
 }
@@ -88,6 +99,9 @@ pub(crate) enum OwnerError {
     /// A value could not be read or written.
     #[error("the store failed; the manager ends, its next start looks at what is damaged")]
     Store(#[source] Box<dyn Error + Send + Sync>),
+    /// The archive could not be filled.
+    #[error("the archive of finished tasks failed; the manager ends, its next start looks at what is damaged")]
+    Archive(#[source] Box<dyn Error + Send + Sync>),
     /// The journal's thread took no commit.
     #[error("the journal takes nothing more")]
     Commit(#[from] CommitError),
@@ -111,6 +125,7 @@ pub(crate) struct Owner {
     front: Front,
     disk: Disk,
     shrinking: Shrinking,
+    past: Past,
     /// Whether nothing is handed out, for want of room for the outcomes.
     paused: bool,
     /// What the store failed with.
@@ -131,11 +146,13 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     pub(crate) fn new(
         engine: Engine,
         front: Front,
         disk: Disk,
         shrinking: Shrinking,
+        past: Past,
         journal: JournalThread,
         tokens: TokenMaker,
         about: About,
@@ -146,6 +163,7 @@ impl Owner {
             front,
             disk,
             shrinking,
+            past,
             paused: false,
             failure: None,
             journal,
@@ -186,6 +204,7 @@ impl Owner {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
                 () = self.shrinking.written() => {}
+                done = self.past.archiving.news() => self.archived(done.map_err(OwnerError::Archive)?),
                 event = events.recv(), if self.engine.waiting_effects() < EFFECTS => {
                     // Every sender is gone: the listeners ended before this heard that the manager stops.
                     let Some(event) = event else { break };
@@ -218,6 +237,7 @@ impl Owner {
             let _ = session.outgoing.try_send(Outgoing::Close { reason: Reason::Restarting, text });
         }
         self.sessions.clear();
+        self.past.archiving.finish().await;
         self.shrinking.finish(&self.front, &self.engine).await;
         self.journal.stop().map(drop).map_err(OwnerError::Journal)
     }
@@ -235,6 +255,7 @@ impl Owner {
         self.commit(false)?;
         self.deliver();
         self.shrinking.step(&self.front, &mut self.engine);
+        self.past.archiving.step(now, &self.front, &mut self.engine, self.shrinking.pin());
         Ok(())
     }
 
@@ -256,7 +277,7 @@ impl Owner {
             Durability::None => self.front.wants_sync(),
         } || (force_sync && self.front.sync_owed());
         let snapshot = self.shrinking.wants_image(&self.front, &self.engine);
-        let sync = sync || snapshot && self.front.sync_owed();
+        let sync = sync || (snapshot || self.past.archiving.wants_sync(&self.front)) && self.front.sync_owed();
         if !sync && !self.front.pending() {
             return Ok(());
         }
@@ -282,7 +303,7 @@ impl Owner {
         let engine = self.engine.timeout().map(|(at, _)| at.saturating_sub(now));
         let owed = self.front.durability() == Durability::Interval && self.front.sync_owed() && !self.committing;
         let sync = owed.then(|| SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed()));
-        engine.into_iter().chain(sync).chain(self.shrinking.timeout()).min()
+        engine.into_iter().chain(sync).chain(self.shrinking.timeout()).chain(self.past.archiving.timeout(&self.engine)).min()
     }
 
     fn take(&mut self, event: Event) {
@@ -290,6 +311,7 @@ impl Owner {
         match event {
             Event::Arriving(arriving) => self.admit(arriving),
             Event::Left(session) => {
+                self.past.history.close(session);
                 self.sessions.remove(&session);
                 self.engine.handle(now, Input::SessionClosed { session }, &mut self.front);
             }
@@ -302,6 +324,7 @@ impl Owner {
                     }
                     self.engine.handle(now, Input::Heard { session }, &mut self.front);
                 }
+                self.past.note(&input);
                 if let Some(input) = self.weigh(now, input) {
                     self.engine.handle(now, input, &mut self.front);
                 }
@@ -323,6 +346,7 @@ impl Owner {
             Event::Deny { session, request, text } => self.refuse(session, request, Code::PermissionDenied, text),
             Event::Exhausted { session, request, text } => self.exhausted(session, request, text),
             Event::Room(level) => self.pause(level == Level::Critical),
+            Event::PurgeFound(found) => self.purge_found(found),
             Event::StoreFailed(error) => {
                 self.failure.get_or_insert(error);
             }
@@ -400,6 +424,7 @@ impl Owner {
 
     /// Forgets a session; its task ends when it finds its channel closed.
     fn drop_session(&mut self, session: SessionNumber) {
+        self.past.history.close(session);
         self.sessions.remove(&session);
         let now = self.now();
         self.engine.handle(now, Input::SessionClosed { session }, &mut self.front);

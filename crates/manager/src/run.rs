@@ -5,7 +5,12 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use anyhow::{Context, Result};
 use task_messenger_daemon::{local::LocalListener, shutdown::Shutdown};
 use task_messenger_protocol::messages::Limits;
-use task_messenger_store::thread::JournalThread;
+use task_messenger_store::{
+    archive::{Archive, ArchiveThread},
+    blobs::Blobs,
+    journal::Reader,
+    thread::JournalThread,
+};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::LocalSet,
@@ -18,7 +23,7 @@ use crate::{
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
-    owner::{EVENTS, Owner, Shrinking},
+    owner::{Archiving, EVENTS, Event, History, Owner, Past, Shrinking},
     session::Shared,
     state::{self, State},
 };
@@ -60,7 +65,7 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
     let disk = Disk::new(state.store.room.clone(), state.directory.clone());
     // A value that is there stays deliverable, whatever the limits are now.
     let message_bytes = config.limits.message.0.max(state.largest_value + MESSAGE_HEAD);
-    let (engine, store, identity, lock) = state.into_parts();
+    let (engine, store, archive, identity, lock) = state.into_parts();
 
     let (done, progress) = mpsc::unbounded_channel();
     let on_done = Box::new(move |result| {
@@ -77,6 +82,7 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
         uptime_milliseconds: 0,
     };
     let (blobs, reader, watched) = (store.blobs.clone(), store.reader.clone(), events.clone());
+    let (values, large_values, sender) = (reader.clone(), blobs.clone(), events.clone());
     let shared = Rc::new(Shared {
         events,
         reader: store.reader,
@@ -110,7 +116,8 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
 
     accepting.spawn_local(disk.clone().watch(watched));
     let shrinking = Shrinking::new(store.shrinker, reader, blobs, &store.recovered, &engine);
-    let owner = Owner::new(engine, store.front, disk, shrinking, journal, tokens, about);
+    let past = past(config, archive, values, large_values, sender)?;
+    let owner = Owner::new(engine, store.front, disk, shrinking, past, journal, tokens, about);
     // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
     tokio::task::spawn_local(owner.run(inbox, progress, shutdown)).await.context("the owner of the state ended")??;
     // The owner has let go of every session: each says goodbye and ends.
@@ -119,6 +126,30 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
     drop(lock);
     info!("the manager has stopped");
     Ok(())
+}
+
+/// Starts the archive's thread.
+fn past(
+    config: &Config,
+    archive: Archive,
+    journal: Reader,
+    blobs: Blobs,
+    events: mpsc::Sender<Event>,
+) -> Result<Past> {
+    let reader = archive.reader();
+    let kept = reader.totals_by_owner().context("what is in the archive can't be counted")?;
+    let (news, archived) = mpsc::unbounded_channel();
+    let on_event = Box::new(move |event| {
+        // Nobody listens only when the owner has ended.
+        let _ = news.send(event);
+    });
+    let thread = ArchiveThread::spawn(archive, on_event).context("the archive's thread can't be started")?;
+    let (delivered, fetched) = mpsc::unbounded_channel();
+    let history = History::new(reader.clone(), blobs, delivered);
+    let retain = config.retain.map(|retain| retain.0);
+    let most = config.limits.finished_tasks;
+    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, retain, most, false);
+    Ok(Past::new(archiving, history, reader, events))
 }
 
 /// Opens the state, and makes what tells others where the manager is.

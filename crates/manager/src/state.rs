@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use task_messenger_core::engine::Engine;
+use task_messenger_core::{engine::Engine, ids::RecordNumber};
 use task_messenger_daemon::{config::ConfigDuration, directories, exit::chain};
 use task_messenger_protocol::{
     private_file,
@@ -17,6 +17,7 @@ use task_messenger_protocol::{
 };
 use task_messenger_store::{
     Store,
+    archive::{ARCHIVE_FILE, Archive, ArchiveError},
     disk::FileDisk,
     journal::{Found, OpenError, Recovery, Replayed, open},
     lock::StoreLock,
@@ -33,6 +34,7 @@ pub(crate) struct State {
     pub(crate) directory: PathBuf,
     pub(crate) engine: Engine,
     pub(crate) store: Store,
+    pub(crate) archive: Archive,
     pub(crate) identity: Identity,
     pub(crate) trust: Trust,
     /// The length in bytes of the largest value that is stored.
@@ -66,6 +68,23 @@ impl StoreRefused {
     }
 }
 
+/// The archive can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the archive of finished tasks can't be used: {}", chain(.0))]
+pub(crate) struct ArchiveRefused(ArchiveError);
+
+impl ArchiveRefused {
+    /// Whether no restart will help.
+    pub(crate) fn is_final(&self) -> bool {
+        self.0.is_lasting()
+    }
+
+    /// Whether the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.0, ArchiveError::Full { .. })
+    }
+}
+
 impl State {
     /// Opens the state directory, making it if need be, and replays the journal.
     pub(crate) fn open(config: &Config) -> Result<Self> {
@@ -80,13 +99,13 @@ impl State {
         // Nothing is made or removed before the store has been looked through.
         let (identity, trust) = load_identity(config, &directory)?;
         let largest_value = replayed.large_values.values().copied().max().unwrap_or_default();
-        let (engine, store) = replayed.finish()?;
-        Ok(Self { directory, engine, store, identity, trust, largest_value, lock })
+        let (engine, store, archive) = replayed.finish()?;
+        Ok(Self { directory, engine, store, archive, identity, trust, largest_value, lock })
     }
 
     /// What remains after the parts went to their places: as long as it lives, nobody else opens the state.
-    pub(crate) fn into_parts(self) -> (Engine, Store, Identity, StoreLock) {
-        (self.engine, self.store, self.identity, self.lock)
+    pub(crate) fn into_parts(self) -> (Engine, Store, Archive, Identity, StoreLock) {
+        (self.engine, self.store, self.archive, self.identity, self.lock)
     }
 }
 
@@ -157,19 +176,28 @@ impl Replay {
         Ok(Self { directory: directory.to_owned(), started, recovery, engine, records, large_values })
     }
 
-    fn finish(self) -> Result<(Engine, Store)> {
+    fn finish(self) -> Result<(Engine, Store, Archive)> {
         let Self { directory, started, recovery, engine, records, large_values } = self;
+        let path = directory.join(ARCHIVE_FILE);
         let store = recovery.finish().map_err(|cause| StoreRefused { directory, cause })?;
+        let open = || {
+            let archive = Archive::open(&path, store.id, RecordNumber(0))?;
+            archive.check_journal(store.front.last())?;
+            let files = archive.reader().files()?;
+            Ok((archive, files))
+        };
+        let (archive, mut live) = open().map_err(ArchiveRefused)?;
         // Written for a record that never came: a repeated submit, a report that came too late, a crash in between.
-        let live = large_values.into_keys().collect();
+        live.extend(large_values.into_keys());
         let swept = store.blobs.sweep(&live).context("large values that nobody names can't be removed")?;
         if swept > 0 {
             info!(swept, "large values that no record names were removed");
         }
         let tasks = engine.state().counts;
         let took = ConfigDuration(std::time::Duration::from_millis(started.elapsed().as_millis() as u64));
-        info!(store = %store.id, records, tasks = tasks.total(), open_tasks = tasks.open(), %took, "the store is open");
-        Ok((engine, store))
+        let archived = archive.totals().tasks.total();
+        info!(store = %store.id, records, archived, tasks = tasks.total(), open_tasks = tasks.open(), %took, "the store is open");
+        Ok((engine, store, archive))
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Engine, admin::check_name};
 use crate::{
+    archived::ArchivedJob,
     digest,
     effect::{Effect, Refusal},
     ids::{JobNumber, SessionNumber, TemplateNumber},
@@ -26,6 +27,8 @@ enum Known {
     Here(u32),
     /// It was, under an idempotency key.
     Purged(JobNumber),
+    /// It is in the archive.
+    Archived(ArchivedJob),
 }
 
 impl Engine {
@@ -41,6 +44,7 @@ impl Engine {
         let known = match self.find_job(now, caller, submit)? {
             Known::Here(position) => Some(position),
             Known::New => None,
+            Known::Archived(archived) => return self.submit_to_archived(session, request, submit, archived),
             Known::Purged(job) => {
                 // What was submitted under the key is over and forgotten, and still is not done again.
                 let (next_index, closed) = (submit.payloads.count(), true);
@@ -60,7 +64,7 @@ impl Engine {
         };
         let payloads = submit.payloads.skip(skip);
         if closed && payloads.count() > 0 {
-            return Err(Refusal::Precondition(format!("the job is closed with {next_index} tasks and gets no more")));
+            return Err(gets_no_more(next_index));
         }
         if next_index.checked_add(payloads.count()).is_none() {
             return Err(Refusal::Invalid(format!("a job has at most {} tasks", u32::MAX)));
@@ -103,13 +107,40 @@ impl Engine {
                 return Ok(self.state.jobs.position(entry.job).map_or(Known::Purged(entry.job), Known::Here));
             }
         }
-        Ok(self.state.jobs.position_of_key(caller.owner, submit.key).map_or(Known::New, Known::Here))
+        Ok(match self.state.jobs.position_of_key(caller.owner, submit.key) {
+            Some(position) => Known::Here(position),
+            None => self.state.archived.get(caller.owner, submit.key).map_or(Known::New, Known::Archived),
+        })
+    }
+
+    /// A job that is over gets nothing more, and says so to who repeats what it has.
+    fn submit_to_archived(
+        &mut self,
+        session: SessionNumber,
+        request: u64,
+        submit: &Submit,
+        archived: ArchivedJob,
+    ) -> Result<(), Refusal> {
+        let ArchivedJob { job, tasks: next_index, digest } = archived;
+        let end = submit.first_index.checked_add(submit.payloads.count());
+        if end.is_none_or(|end| end > next_index) {
+            return Err(gets_no_more(next_index));
+        }
+        self.unused_files.extend(submit.payloads.external_files());
+        self.tell(Effect::Accepted { session, request, job, next_index, digest, closed: true });
+        Ok(())
     }
 
     fn check_room(&self, now: Now, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
         self.check_open(payloads.count().into(), payloads.layout().map(|(_, length)| length).sum())?;
         if opens && submit.idempotency.is_some() && self.state.keys.is_full(self.limits.idempotency_keys, now.wall) {
             return Err(exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64));
+        }
+        if let Some(limit) = self.limits.archive_lag
+            && self.archive_lag() > limit
+            && payloads.count() > 0
+        {
+            return Err(exhausted("tasks that wait for the archive", limit));
         }
         let known = self.state.templates.find(&submit.template).is_some();
         if !known && self.state.templates.next().0 >= self.limits.templates {
@@ -195,6 +226,10 @@ impl Engine {
             self.tell(effect);
         }
     }
+}
+
+fn gets_no_more(tasks: u32) -> Refusal {
+    Refusal::Precondition(format!("the job is closed with {tasks} tasks and gets no more"))
 }
 
 fn exhausted(what: &'static str, limit: u64) -> Refusal {

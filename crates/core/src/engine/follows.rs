@@ -93,6 +93,11 @@ impl Follows {
         }
     }
 
+    /// Whether anybody follows the job.
+    pub(super) fn is_followed(&self, job: Option<u32>) -> bool {
+        job.is_some_and(|job| self.by_job.contains_key(&job))
+    }
+
     /// The job got tasks, or was closed.
     pub(super) fn job_changed(&mut self, job: Option<u32>) {
         for key in job.and_then(|job| self.by_job.get(&job)).cloned().unwrap_or_default() {
@@ -124,7 +129,7 @@ impl Follows {
         for key in keys {
             let Some(followed) = self.all.get_mut(key) else { continue };
             let wanted = followed.follow.only_index.is_none_or(|only| only == index) && !followed.follow.only_end;
-            if wanted && index < followed.looked && !followed.skips(index) {
+            if wanted && index < followed.looked && !followed.follow.skips(index) {
                 followed.ended.push_back(index);
             }
             if !followed.busy {
@@ -145,11 +150,6 @@ impl Follows {
 }
 
 impl Followed {
-    fn skips(&self, index: u32) -> bool {
-        let at = self.follow.skip.partition_point(|(first, _)| *first <= index);
-        at > 0 && self.follow.skip.get(at - 1).is_some_and(|(first, count)| index - first < *count)
-    }
-
     /// Results to tell now, within the credit, and whether there may be more to look at.
     fn next_results(&mut self, state: &State, job: &Job) -> (Vec<TaskResult>, bool) {
         let mut results = Vec::new();
@@ -164,7 +164,7 @@ impl Followed {
         while results.len() < BATCH && self.credit > 0 && self.looked < stop {
             let index = self.looked;
             self.looked += 1;
-            if !self.skips(index) {
+            if !self.follow.skips(index) {
                 self.push_result(&mut results, state, job, index);
             }
         }
@@ -245,11 +245,15 @@ impl Engine {
             let (results, more) =
                 if followed.follow.only_end { (Vec::new(), false) } else { followed.next_results(&self.state, job) };
             let over = !more && followed.is_over(&self.state, job);
+            let fetched = over && followed.follow.takes_all() && job.is_over();
             let number = job.number;
             if !results.is_empty() {
                 self.tell(Effect::Results { session, request, job: number, results });
             }
             if over {
+                if fetched {
+                    self.fetched.insert(number);
+                }
                 if let Some(job) = self.state.jobs.position(number).and_then(|at| self.state.jobs.at(at)) {
                     let job = self.summary(job);
                     self.tell(Effect::FollowEnded { session, request, job });

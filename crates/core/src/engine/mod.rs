@@ -8,6 +8,7 @@
 //! or [`Engine::timeout`] has come.
 
 mod admin;
+mod archiving;
 mod arrivals;
 mod balance;
 mod clients;
@@ -31,9 +32,11 @@ use std::{
     time::Duration,
 };
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::archiving::Departure;
 use self::{
+    archiving::Departures,
     arrivals::Newcomer,
     balance::Balance,
     follows::Follows,
@@ -43,7 +46,7 @@ use self::{
 };
 use crate::{
     effect::{CloseReason, Effect, Gated, Refusal},
-    ids::{LeaseNumber, Place, RecordNumber, SessionNumber, TaskNumber, WorkerNumber},
+    ids::{JobNumber, LeaseNumber, Place, RecordNumber, SessionNumber, TaskNumber, WorkerNumber},
     image::{Image, Part},
     input::Input,
     limits::Limits,
@@ -87,6 +90,9 @@ pub struct Engine {
     follows: Follows,
     backoffs: Backoffs,
     purges: Purges,
+    departures: Departures,
+    /// Jobs that are over and whose results were all told to somebody.
+    fetched: FxHashSet<JobNumber>,
     /// When the last turn was.
     turned: Now,
     /// When to look whether a worker was silent for too long; one entry a worker, moved on when it comes up too early.
@@ -134,6 +140,8 @@ impl Engine {
             follows: Follows::default(),
             backoffs: Backoffs::default(),
             purges: Purges::default(),
+            departures: Departures::default(),
+            fetched: FxHashSet::default(),
             turned: Now::default(),
             silences: BTreeSet::new(),
             unused_files: Vec::new(),
@@ -177,6 +185,7 @@ impl Engine {
         self.turned = now;
         // Whoever recovered removes what no value needs.
         self.state.take_dropped_files();
+        self.state.note_all_over();
         self.commit(log, &Record::Started { time: now.wall, weak });
         for (task, wait) in &self.state.backing_off {
             self.backoffs.insert(now.monotonic + Duration::from_millis(*wait), *task);
@@ -196,6 +205,7 @@ impl Engine {
 
     /// Takes something that happened.
     pub fn handle(&mut self, now: Now, input: Input, log: &mut impl Log) {
+        let Some(input) = self.pass_on(input) else { return };
         match input {
             Input::SessionClosed { session } => {
                 self.follows.close(session);
@@ -216,9 +226,7 @@ impl Engine {
             Input::FollowCredit { session, request, more } => self.follows.credit(session, request, more),
             Input::Unfollow { session, request } => self.follows.remove(session, request),
             Input::Query { session, request, caller, query } => {
-                let result = self.query(caller, &query).map(|answer| {
-                    self.tell(Effect::Answer { session, request, answer });
-                });
+                let result = self.complete(session, request, caller, &query);
                 self.answer_refusal(session, request, result);
             }
             Input::Enrol { session, request, token, name, hash } => {
@@ -274,6 +282,7 @@ impl Engine {
         self.take_back(now);
         self.tell_followers();
         self.forget_jobs(now, log);
+        self.note_departures();
     }
 
     /// The next effect whose records are durable, given that everything up to `durable` is.
@@ -346,7 +355,7 @@ impl Engine {
         let reservation = Reservation {
             leases: reserved.leases.max(LeaseNumber(next.lease.0 + leases + LEASE_RANGE)),
             tasks: reserved.tasks.max(TaskNumber(next.task.0 + tasks + TASK_RANGE)),
-            jobs: reserved.jobs.max(crate::ids::JobNumber(next.job.0 + jobs + JOB_RANGE)),
+            jobs: reserved.jobs.max(JobNumber(next.job.0 + jobs + JOB_RANGE)),
         };
         self.commit(log, &Record::Reserved(reservation));
     }

@@ -119,6 +119,7 @@ impl Engine {
             return;
         }
         for job in &jobs {
+            self.fetched.remove(job);
             for (session, request) in self.follows.job_gone(self.state.jobs.position(*job)) {
                 let refusal = Refusal::NotFound(format!("job {job} was over for so long that it is kept no longer"));
                 self.tell(Effect::Refused { session, request, refusal });

@@ -37,6 +37,11 @@ impl State {
                 }
             }
             Part::LargeValues(values) => self.large_values.extend(values),
+            Part::Archived(jobs) => {
+                for (time, owner, key, job) in jobs {
+                    self.archived.restore(time, owner, key, job);
+                }
+            }
             Part::Over(jobs) => self.over.extend(jobs),
         }
     }

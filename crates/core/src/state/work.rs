@@ -112,22 +112,37 @@ impl State {
 
     /// Forgets a job that is over.
     pub(super) fn purged(&mut self, job: JobNumber) {
+        for task in self.take_out(job).map(|(_, tasks)| tasks).unwrap_or_default() {
+            for place in [Some(task.payload), task.outcome()].into_iter().flatten() {
+                self.drop_value(place);
+            }
+        }
+    }
+
+    /// Leaves a job that is over, and its values, to the archive.
+    pub(super) fn archive(&mut self, job: JobNumber) {
+        let Some((job, tasks)) = self.take_out(job) else { return };
+        for place in tasks.iter().filter_map(Task::outcome) {
+            self.large_values.remove(&place);
+        }
+        self.archived.insert(&job, self.clock);
+    }
+
+    /// Takes a job that is over out of the tables.
+    fn take_out(&mut self, job: JobNumber) -> Option<(Box<Job>, Vec<Task>)> {
         let over = self.jobs.position(job).filter(|at| self.jobs.at(*at).is_some_and(Job::is_over));
         let Some(job) = over.and_then(|position| self.jobs.remove(position)) else {
             debug_assert!(false, "job {job} was over");
-            return;
+            return None;
         };
-        for number in job.tasks() {
-            if let Some(task) = self.tasks.remove(number) {
-                self.counts.subtract(task.state(), 1);
-                self.forgotten += 1;
-                for place in [Some(task.payload), task.outcome()].into_iter().flatten() {
-                    self.drop_value(place);
-                }
-            }
+        let tasks: Vec<Task> = job.tasks().filter_map(|number| self.tasks.remove(number)).collect();
+        for task in &tasks {
+            self.counts.subtract(task.state(), 1);
         }
+        self.forgotten += tasks.len() as u64;
         self.trim_over();
         self.trim_times();
+        Some((job, tasks))
     }
 
     /// Drops deadlines and delays of jobs that are purged, once they may be half of all: they can lie far ahead.

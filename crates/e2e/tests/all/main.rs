@@ -10,6 +10,7 @@ mod control;
 mod demo;
 mod disk;
 mod harness;
+mod history;
 mod hostile;
 mod killers;
 mod limits;

@@ -19,6 +19,11 @@ impl Owner {
     pub(super) fn weigh(&mut self, now: Now, input: Input) -> Option<Input> {
         match input {
             Input::Submit { session, request, caller, submit } => {
+                if self.past.archiving.is_full() && !self.adds_nothing(now, caller, &submit) {
+                    self.shrinking.remove_files(submit.payloads.external_files().collect());
+                    self.exhausted(session, request, self.past.archiving.full());
+                    return None;
+                }
                 let payloads = submit.payloads.bytes().len() + submit.template.body.len();
                 let taken = self.disk.take(payloads as u64 + SUBMIT_BYTES);
                 if let Err(text) = taken

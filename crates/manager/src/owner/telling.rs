@@ -54,6 +54,9 @@ impl Owner {
                 let ended = messages::FollowEnded { request, job: Some(convert::job(job)) };
                 self.send(session, Outgoing::Message(ended.into()));
             }
+            Effect::AskArchive { session, request, caller, question } => {
+                self.ask_archive(session, request, caller, question);
+            }
             Effect::Answer { session, request, answer } => {
                 self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
                 let answer = convert::answer(request, answer, &self.about);
@@ -83,9 +86,7 @@ impl Owner {
                 self.answer(session, request, messages::TokenRevoked { request });
                 self.end_sessions_of(token);
             }
-            Effect::Changed { session, request, tasks, running } => {
-                self.answer(session, request, messages::Changed { request, tasks, running });
-            }
+            Effect::Changed { session, request, tasks, running } => self.changed(session, request, tasks, running),
             Effect::WorkerChanged { session, request, used } => {
                 self.answer(session, request, messages::WorkerChanged { request, slots_used: used });
             }

@@ -28,7 +28,7 @@ use task_messenger_protocol::{
     secret::Secret,
 };
 use task_messenger_store::{blobs::Blobs, journal::Reader};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use self::{pending::Pending, pulse::Pulse};
 use crate::{
@@ -94,6 +94,8 @@ pub(crate) enum Outgoing {
     Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<DefineTemplate>, pin: Pin },
     /// Results, whose outcomes are looked up when they are written.
     Results { request: u64, job: JobNumber, results: Vec<TaskResult>, pin: Pin },
+    /// Results with their outcomes. The next ones wait until these are written.
+    Page { message: from_manager::Message, _written: OwnedSemaphorePermit },
     /// The end.
     Close { reason: Reason, text: String },
 }

@@ -94,6 +94,10 @@ impl<'a> Writing<'a> {
     async fn push(&mut self, message: Outgoing) -> Result<(), SessionError> {
         match message {
             Outgoing::Message(message) | Outgoing::Answer { message, .. } => self.writer.push(message)?,
+            Outgoing::Page { message, _written } => {
+                self.writer.push(message)?;
+                self.flush().await?;
+            }
             Outgoing::Assign { first_lease, tasks, templates, pin: _pin } => {
                 for template in templates {
                     self.writer.push(template)?;

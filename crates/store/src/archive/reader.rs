@@ -184,6 +184,20 @@ impl Reader {
         self.ask(|connection| totals(connection, owner))
     }
 
+    /// How much is kept, by owner.
+    pub fn totals_by_owner(&self) -> Result<Vec<(OwnerNumber, Totals)>, ArchiveError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT owner, jobs, succeeded, failed, cancelled, expired, bytes FROM owners ORDER BY owner",
+            )?;
+            let owners = statement.query_map([], |row| {
+                let totals = Totals { jobs: unsigned(row, 1)?, tasks: counts(row, 2)?, bytes: unsigned(row, 6)? };
+                Ok((OwnerNumber(row.get(0)?), totals))
+            })?;
+            Ok(owners.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The files of values that the archive still needs.
     pub fn files(&self) -> Result<HashSet<u64>, ArchiveError> {
         self.ask(|connection| {

@@ -229,6 +229,7 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
             Record::WorkerRemoved { worker: WorkerNumber(body.small("worker")?), time: body.time()? }
         }
         kind::PURGED => Record::Purged { time: body.time()?, jobs: body.numbers("job", JobNumber)? },
+        kind::ARCHIVED => Record::Archived { time: body.time()?, jobs: body.numbers("job", JobNumber)? },
         kind => return Err(DecodeError::UnknownKind { kind }),
     })
 }

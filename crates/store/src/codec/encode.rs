@@ -149,6 +149,11 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             put_time(out, *time);
             put_numbers(out, jobs.iter().map(|job| job.0));
         }
+        Record::Archived { jobs, time } => {
+            out.push(kind::ARCHIVED);
+            put_time(out, *time);
+            put_numbers(out, jobs.iter().map(|job| job.0));
+        }
         Record::WorkerLost { .. }
         | Record::WorkerStarted { .. }
         | Record::WorkerSet { .. }

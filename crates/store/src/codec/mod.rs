@@ -39,6 +39,7 @@
 //! | 22 | `WorkerSet` | varint worker, byte mode (0 active, 1 paused, 2 draining) |
 //! | 23 | `WorkerRemoved` | varint worker, time |
 //! | 24 | `Purged` | time, numbers jobs |
+//! | 25 | `Archived` | time, numbers jobs |
 //!
 //! A snapshot consists of parts. Owners, tokens, workers and templates are told by the records above; the others are
 //! encoded like records, and are of these kinds. Where it says "for each", a varint count comes first.
@@ -55,6 +56,7 @@
 //! | 136 | `Keys` | for each 16 bytes key, 16 bytes content, varint job, time opened |
 //! | 137 | `LargeValues` | for each varint place, varint file, varint length |
 //! | 138 | `Over` | for each time, varint job |
+//! | 139 | `Archived` | for each time, varint owner, 16 bytes key, varint job, varint number of tasks, varint digest |
 //!
 //! A verdict is a byte: 0 succeeded, 1 failed, 2 retry, followed by the backoff in milliseconds as a varint, 3 cancelled. A
 //! loss is a byte: 0 unstarted, 1 crashed, 2 failed, 3 retry, followed by the backoff. Work is a byte 0 and the numbers of
@@ -97,6 +99,7 @@ mod kind {
     pub(super) const WORKER_SET: u8 = 22;
     pub(super) const WORKER_REMOVED: u8 = 23;
     pub(super) const PURGED: u8 = 24;
+    pub(super) const ARCHIVED: u8 = 25;
 
     // Only in snapshots.
     pub(super) const NUMBERS: u8 = 128;
@@ -110,4 +113,5 @@ mod kind {
     pub(super) const KEYS: u8 = 136;
     pub(super) const LARGE_VALUES: u8 = 137;
     pub(super) const OVER: u8 = 138;
+    pub(super) const ARCHIVED_JOBS: u8 = 139;
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use task_messenger_core::{
+    archived::ArchivedJob,
     ids::{JobNumber, LeaseNumber, OwnerNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
     image::{Numbers, Part},
     job::Job,
@@ -54,6 +55,14 @@ pub fn encode_part(part: &Part, out: &mut Vec<u8>) {
             write_varint(out, place.0);
             write_varint(out, value.file);
             write_varint(out, value.length);
+        }),
+        Part::Archived(jobs) => put_items(&mut body, kind::ARCHIVED_JOBS, jobs, |out, (time, owner, key, job)| {
+            put_time(out, *time);
+            write_varint(out, owner.0.into());
+            out.extend_from_slice(&key.0);
+            write_varint(out, job.job.0);
+            write_varint(out, job.tasks.into());
+            write_varint(out, job.digest.into());
         }),
         Part::Over(jobs) => put_items(&mut body, kind::OVER, jobs, |out, (time, job)| {
             put_time(out, *time);
@@ -170,6 +179,12 @@ pub fn decode_part(bytes: &Bytes, offset: usize) -> Result<(Part, usize), Decode
         kind::LARGE_VALUES => Part::LargeValues(items(&mut body, "value", |body| {
             let place = Place(body.varint("place")?);
             Ok((place, LargeValue { file: body.varint("file")?, length: body.varint("length")? }))
+        })?),
+        kind::ARCHIVED_JOBS => Part::Archived(items(&mut body, "archived job", |body| {
+            let (time, owner, key) = (body.time()?, OwnerNumber(body.small("owner")?), JobKey(body.array("job key")?));
+            let job = JobNumber(body.varint("job")?);
+            let job = ArchivedJob { job, tasks: body.small("number of tasks")?, digest: body.small("digest")? };
+            Ok((time, owner, key, job))
         })?),
         kind::OVER => Part::Over(items(&mut body, "job", |body| Ok((body.time()?, JobNumber(body.varint("job")?))))?),
         _ => {

@@ -1,0 +1,347 @@
+//! What goes to the archive: jobs that are over, a few thousand tasks at a time. Values are read and rows written by other
+//! threads; only when they are durable there, the state lets go of the jobs.
+
+use std::{collections::VecDeque, error::Error, time::Duration};
+
+use rustc_hash::FxHashMap;
+use task_messenger_core::{
+    engine::{Departure, Engine},
+    ids::{JobNumber, OwnerNumber, RecordNumber, SessionNumber},
+    time::Now,
+};
+use task_messenger_daemon::exit::chain;
+use task_messenger_store::{
+    archive::{AppendError, ArchiveError, ArchiveThread, Batch, Delivered, Event, FinalCounts, Retention, Totals},
+    journal::{Front, Reader},
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tracing::{debug, info, warn};
+
+use super::{
+    rows::{Piece, Rows},
+    shrinking::Pin,
+};
+
+/// For how long a job is over before it goes: until then its client has usually fetched it.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// Tasks that go at a time.
+const TASKS: u32 = 4_096;
+
+/// How often it is seen to what is too old or too much.
+const RETAIN: Duration = Duration::from_mins(1);
+
+/// The archive's end of the manager.
+pub(crate) struct Archiving {
+    thread: ArchiveThread,
+    events: mpsc::UnboundedReceiver<Event>,
+    delivered: mpsc::UnboundedReceiver<Delivered>,
+    archive: task_messenger_store::archive::Reader,
+    journal: Reader,
+    /// How much is there, by owner.
+    kept: FxHashMap<OwnerNumber, Totals>,
+    counting: Option<JoinHandle<Counted>>,
+    /// Whether something was removed since it was counted.
+    stale: bool,
+    retain: Option<Duration>,
+    tasks_max: u64,
+    retained: Option<Duration>,
+    /// What is on its way.
+    departures: Vec<Departure>,
+    /// What is left of it, and the record by which all of it was over.
+    pieces: VecDeque<Piece>,
+    over_by: RecordNumber,
+    reading: Option<JoinHandle<Read>>,
+    /// What is left of the piece that was read last.
+    unread: Option<Rows>,
+    writing: bool,
+    /// To be brought with the next batch.
+    rest: Batch,
+    /// Jobs to be removed there, and who waits for that.
+    purged: Vec<JobNumber>,
+    purgers: Vec<Purger>,
+    /// Whether nothing new goes there.
+    closed: bool,
+}
+
+/// Somebody who waits until jobs are removed from the archive.
+pub(crate) struct Purger {
+    pub(super) session: SessionNumber,
+    pub(super) request: u64,
+    /// How many tasks are forgotten then.
+    pub(super) tasks: u64,
+}
+
+/// What has to be done beyond the archive.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// Jobs that are there.
+    pub(super) archived: Vec<Departure>,
+    /// Files of large values that nobody needs.
+    pub(super) files: Vec<u64>,
+    /// Who is to hear that what was purged is removed.
+    pub(super) purgers: Vec<Purger>,
+}
+
+impl Archiving {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one thing")]
+    pub(crate) fn new(
+        thread: ArchiveThread,
+        events: mpsc::UnboundedReceiver<Event>,
+        delivered: mpsc::UnboundedReceiver<Delivered>,
+        archive: task_messenger_store::archive::Reader,
+        journal: Reader,
+        kept: Vec<(OwnerNumber, Totals)>,
+        retain: Option<Duration>,
+        tasks_max: u64,
+        closed: bool,
+    ) -> Self {
+        Self {
+            thread,
+            events,
+            delivered,
+            archive,
+            journal,
+            kept: kept.into_iter().collect(),
+            counting: None,
+            stale: false,
+            retain,
+            tasks_max,
+            retained: None,
+            departures: Vec::new(),
+            pieces: VecDeque::new(),
+            over_by: RecordNumber(0),
+            reading: None,
+            unread: None,
+            writing: false,
+            rest: Batch::default(),
+            purged: Vec::new(),
+            purgers: Vec::new(),
+            closed,
+        }
+    }
+
+    /// How much of an owner's there is, or of everybody's: jobs and tasks.
+    pub(super) fn kept(&self, owner: Option<OwnerNumber>) -> (u64, FinalCounts) {
+        let mut sum = (0, FinalCounts::default());
+        for (_, totals) in self.kept.iter().filter(|(of, _)| owner.is_none_or(|owner| owner == **of)) {
+            sum.0 += totals.jobs;
+            sum.1.succeeded += totals.tasks.succeeded;
+            sum.1.failed += totals.tasks.failed;
+            sum.1.cancelled += totals.tasks.cancelled;
+            sum.1.expired += totals.tasks.expired;
+        }
+        sum
+    }
+
+    /// Whether more is there than may be, of which nothing was fetched.
+    pub(super) fn is_full(&self) -> bool {
+        self.kept(None).1.total() > self.tasks_max
+    }
+
+    /// That it is, and what to do.
+    pub(super) fn full(&self) -> String {
+        format!(
+            "{} finished tasks are kept whose results nobody has fetched, and `limits.finished_tasks` is {}; nothing new is \
+             taken until some are fetched (`results`), purged (`purge`) or too old (`retain`)",
+            self.kept(None).1.total(),
+            self.tasks_max
+        )
+    }
+
+    /// Whether a sync is waited for.
+    pub(super) fn wants_sync(&self, front: &Front) -> bool {
+        !self.departures.is_empty() && front.synced_through() < self.over_by
+    }
+
+    /// When there is something to be done without news.
+    pub(super) fn timeout(&self, engine: &Engine) -> Option<Duration> {
+        let idle = self.departures.is_empty() && engine.archive_lag() > 0 && !self.closed;
+        idle.then_some(AFTER / 2)
+    }
+
+    /// Goes on, after everything was told that may be.
+    pub(super) fn step(&mut self, now: Now, front: &Front, engine: &mut Engine, pin: Pin) {
+        if self.retained.is_none_or(|at| at + RETAIN <= now.monotonic) {
+            self.retained = Some(now.monotonic);
+            let older_than = self.retain.map(|retain| now.wall.minus(retain));
+            self.thread.retain(Retention { older_than, tasks: self.tasks_max, bytes: u64::MAX });
+        }
+        while let Ok(delivered) = self.delivered.try_recv() {
+            self.rest.delivered.push(delivered);
+        }
+        if self.departures.is_empty() && self.counting.is_none() && !self.writing {
+            if self.stale {
+                self.stale = false;
+                let reader = self.archive.clone();
+                self.counting = Some(tokio::task::spawn_blocking(move || reader.totals_by_owner()));
+                return;
+            }
+            self.depart(now, front, engine);
+        }
+        if self.reading.is_some() || self.writing || self.departures.is_empty() || front.synced_through() < self.over_by
+        {
+            return;
+        }
+        let rows = self.unread.take().or_else(|| {
+            let piece = self.pieces.pop_front()?;
+            Some(Rows::new(engine, &piece, front.synced_through(), std::mem::take(&mut self.rest)))
+        });
+        if let Some(rows) = rows {
+            let journal = self.journal.clone();
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let batch = rows.read(&journal);
+                drop(pin);
+                batch
+            }));
+        }
+    }
+
+    /// Chooses what goes next.
+    fn depart(&mut self, now: Now, front: &Front, engine: &mut Engine) {
+        if !self.closed {
+            self.departures = engine.departing(now.wall.minus(AFTER), TASKS.into());
+        }
+        self.over_by = front.last();
+        let mut room = 0;
+        for departure in &self.departures {
+            let mut first = 0;
+            loop {
+                if room == 0 {
+                    self.pieces.push_back(Vec::new());
+                    room = TASKS;
+                }
+                let end = departure.tasks.min(first + room);
+                if let Some(piece) = self.pieces.back_mut() {
+                    piece.push((departure.job, first..end));
+                }
+                // A job without tasks takes room too.
+                room -= (end - first).max(1);
+                first = end;
+                if first == departure.tasks {
+                    break;
+                }
+            }
+        }
+        self.rest.purged.extend(self.purged.drain(..self.purged.len().min(TASKS as usize)));
+        let restless = !self.rest.delivered.is_empty() || !self.rest.purged.is_empty();
+        if self.departures.is_empty() && restless {
+            self.rest.watermark = front.synced_through();
+            let rest = std::mem::take(&mut self.rest);
+            self.hand_over(rest);
+        }
+    }
+
+    /// Jobs are to be removed from the archive.
+    pub(super) fn purge(&mut self, jobs: Vec<JobNumber>, purger: Option<Purger>) {
+        self.purged.extend(jobs);
+        self.purgers.extend(purger);
+    }
+
+    fn hand_over(&mut self, batch: Batch) {
+        match self.thread.append(batch) {
+            Ok(()) => self.writing = true,
+            Err(AppendError::Busy { batch }) => {
+                // Only one is ever under way, so this is not to be expected.
+                debug!("the archive is busy");
+                self.rest = *batch;
+            }
+            // Its event says why.
+            Err(AppendError::Ended) => {}
+        }
+    }
+
+    /// Waits for news of the other threads, and notes them.
+    pub(super) async fn news(&mut self) -> Result<Done, Failure> {
+        let Self { events, reading, counting, delivered, .. } = self;
+        tokio::select! {
+            event = events.recv() => {
+                return event.map(|event| self.note(event)).ok_or_else(|| "the archive's thread ended".into());
+            }
+            read = wait(reading) => {
+                self.reading = None;
+                let (batch, rest) = read??;
+                self.unread = rest;
+                self.hand_over(batch);
+            }
+            counted = wait(counting) => {
+                self.counting = None;
+                match counted? {
+                    Ok(kept) => self.kept = kept.into_iter().collect(),
+                    Err(error) => {
+                        warn!(error = chain(&error), "what is in the archive can't be counted");
+                        self.stale = true;
+                    }
+                }
+            }
+            Some(one) = delivered.recv() => self.rest.delivered.push(one),
+        }
+        Ok(Done::default())
+    }
+
+    fn note(&mut self, event: Event) -> Done {
+        let mut done = Done::default();
+        match event {
+            Event::Durable { watermark, .. } => {
+                debug!(record = watermark.0, "the archive has come further");
+                self.writing = false;
+                if self.purged.is_empty() && self.rest.purged.is_empty() {
+                    done.purgers = std::mem::take(&mut self.purgers);
+                }
+                if self.pieces.is_empty() && self.unread.is_none() {
+                    done.archived = std::mem::take(&mut self.departures);
+                }
+            }
+            Event::Removed { removed, .. } => {
+                self.stale = true;
+                done.files = removed.files;
+            }
+            Event::Retained { .. } => {}
+            Event::Failing { error, attempts, retry_after } => {
+                let retry = retry_after.as_secs_f32();
+                warn!(error = chain(&error), attempts, "the archive can't be written; it is tried again in {retry} s");
+            }
+            Event::Recovered => info!("the archive can be written again"),
+        }
+        done
+    }
+
+    /// The state lets go of what is in the archive.
+    pub(super) fn let_go(&mut self, now: Now, departures: Vec<Departure>, engine: &mut Engine, front: &mut Front) {
+        let jobs = &engine.state().jobs;
+        let owner = |job| jobs.position(job).and_then(|position| jobs.at(position)).map(|job| job.owner);
+        let departing: Vec<_> = departures.iter().filter_map(|one| Some((one.job, owner(one.job)?, one.tasks))).collect();
+        let purged = engine.archived(now, departures, front);
+        debug!(jobs = departing.len(), "jobs are in the archive now");
+        for (job, owner, tasks) in departing {
+            if engine.state().jobs.position(job).is_none() && !purged.contains(&job) {
+                let kept = self.kept.entry(owner).or_default();
+                kept.jobs += 1;
+                kept.tasks.succeeded += u64::from(tasks);
+            }
+        }
+        self.purge(purged, None);
+    }
+
+    /// Ends the thread, which finishes what it has. What fails now, the journal still has.
+    pub(super) async fn finish(self) {
+        let stopped = tokio::task::spawn_blocking(move || self.thread.stop()).await;
+        if let Ok(Err(error)) = stopped {
+            warn!(error = chain(&error), "the archive was not closed well; the journal has what it lacks");
+        }
+    }
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// A batch, and what is left of what it was read from.
+type Read = Result<(Batch, Option<Rows>), Failure>;
+
+type Counted = Result<Vec<(OwnerNumber, Totals)>, ArchiveError>;
+
+async fn wait<T>(work: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,148 @@
+//! What is over: its way into the archive, and what is answered from there.
+
+use rustc_hash::FxHashMap;
+use task_messenger_core::{
+    effect::ArchiveQuestion,
+    ids::{JobNumber, SessionNumber},
+    input::Input,
+    query::{Answer, JobFilter, PAGE},
+    record::Caller,
+    task::TaskState,
+    time::WallTime,
+};
+use task_messenger_daemon::exit::chain;
+use task_messenger_protocol::messages::{self, Code};
+use task_messenger_store::archive::{ArchiveError, JobQuestion, Reader};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{
+    Event, Owner,
+    archiving::{Archiving, Done, Purger},
+    history::History,
+};
+use crate::convert;
+
+/// The archive, from both sides.
+pub(crate) struct Past {
+    pub(super) archiving: Archiving,
+    pub(super) history: History,
+    reader: Reader,
+    /// Finds of purges come back this way.
+    events: mpsc::Sender<Event>,
+    /// Purges whose jobs here are being forgotten: on whose behalf, and what was over by when.
+    purges: FxHashMap<(SessionNumber, u64), (Caller, std::time::Duration)>,
+}
+
+/// The jobs of a purge that are in the archive.
+#[derive(Debug)]
+pub(crate) struct FoundPurge {
+    session: SessionNumber,
+    request: u64,
+    /// How many tasks were forgotten before.
+    tasks: u64,
+    found: Result<(Vec<JobNumber>, u64), ArchiveError>,
+}
+
+impl Past {
+    pub(crate) fn new(archiving: Archiving, history: History, reader: Reader, events: mpsc::Sender<Event>) -> Self {
+        Self { archiving, history, reader, events, purges: FxHashMap::default() }
+    }
+
+    /// Takes note of an input that is about the archive too.
+    pub(super) fn note(&mut self, input: &Input) {
+        match input {
+            Input::FollowCredit { session, request, more } => self.history.credit(*session, *request, *more),
+            Input::Unfollow { session, request } => self.history.unfollow(*session, *request),
+            Input::Purge { session, request, caller, older_than } => {
+                self.purges.insert((*session, *request), (*caller, *older_than));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Owner {
+    /// Answers a question to the archive.
+    pub(super) fn ask_archive(
+        &mut self,
+        session: SessionNumber,
+        request: u64,
+        caller: Caller,
+        question: ArchiveQuestion,
+    ) {
+        self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
+        if let ArchiveQuestion::Status(mut status) = question {
+            let (jobs, tasks) = self.past.archiving.kept((!caller.admin).then_some(caller.owner));
+            status.jobs += jobs;
+            for state in TaskState::ALL {
+                status.tasks.add(state, tasks.get(state));
+            }
+            self.answer(session, request, convert::answer(request, Answer::Status(status), &self.about));
+        } else if let Some(handle) = self.sessions.get(&session) {
+            self.past.history.ask(session, request, caller, handle.outgoing.clone(), question, &self.about);
+        }
+    }
+
+    /// The archive has come further.
+    pub(super) fn archived(&mut self, Done { archived, files, purgers }: Done) {
+        let now = self.now();
+        if !archived.is_empty() {
+            self.past.archiving.let_go(now, archived, &mut self.engine, &mut self.front);
+        }
+        self.shrinking.remove_files(files);
+        for Purger { session, request, tasks } in purgers {
+            self.answer(session, request, messages::Changed { request, tasks, running: 0 });
+        }
+    }
+
+    /// A cancel, a retry or a purge is durable. A purge goes on in the archive.
+    pub(super) fn changed(&mut self, session: SessionNumber, request: u64, tasks: u64, running: u64) {
+        let Some((caller, older_than)) = self.past.purges.remove(&(session, request)) else {
+            return self.answer(session, request, messages::Changed { request, tasks, running });
+        };
+        let before = self.now().wall.minus(older_than);
+        let (reader, events) = (self.past.reader.clone(), self.past.events.clone());
+        tokio::task::spawn_local(async move {
+            let found = tokio::task::spawn_blocking(move || jobs_over_by(&reader, caller, before)).await;
+            let found = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            // Nobody listens when the manager stops.
+            let _ = events.send(Event::PurgeFound(FoundPurge { session, request, tasks, found })).await;
+        });
+    }
+
+    pub(super) fn purge_found(&mut self, FoundPurge { session, request, tasks, found }: FoundPurge) {
+        match found {
+            Ok((jobs, _)) if jobs.is_empty() => {
+                self.answer(session, request, messages::Changed { request, tasks, running: 0 });
+            }
+            Ok((jobs, more)) => {
+                self.past.archiving.purge(jobs, Some(Purger { session, request, tasks: tasks + more }));
+            }
+            Err(error) => {
+                warn!(error = chain(&error), "what is to be purged in the archive can't be found");
+                let text = format!("{tasks} tasks were forgotten, but the archive can't be read now: {error}");
+                self.refuse(session, request, Code::FailedPrecondition, text);
+            }
+        }
+    }
+}
+
+/// The jobs that were over by a time, of those that the caller sees, and how many tasks they have there.
+fn jobs_over_by(reader: &Reader, caller: Caller, time: WallTime) -> Result<(Vec<JobNumber>, u64), ArchiveError> {
+    let owner = (!caller.admin).then_some(caller.owner);
+    let (mut jobs, mut tasks) = (Vec::new(), 0);
+    let mut before = None;
+    loop {
+        let filter = JobFilter::default();
+        let page = reader.jobs(&JobQuestion { owner, before, name_contains: None, filter, limit: PAGE })?;
+        for kept in page.jobs.iter().filter(|kept| kept.job.ended.is_some_and(|ended| ended <= time)) {
+            jobs.push(kept.job.number);
+            tasks += kept.kept;
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok((jobs, tasks));
+        }
+    }
+}
