@@ -15,7 +15,10 @@ use task_messenger_store::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::{owner::Event, state::{ArchiveRefused, StoreRefused}};
+use crate::{
+    owner::Event,
+    state::{ArchiveRefused, StoreRefused},
+};
 
 /// When a request that found no room is worth another try.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);

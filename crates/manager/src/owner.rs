@@ -303,7 +303,12 @@ impl Owner {
         let engine = self.engine.timeout().map(|(at, _)| at.saturating_sub(now));
         let owed = self.front.durability() == Durability::Interval && self.front.sync_owed() && !self.committing;
         let sync = owed.then(|| SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed()));
-        engine.into_iter().chain(sync).chain(self.shrinking.timeout()).chain(self.past.archiving.timeout(&self.engine)).min()
+        engine
+            .into_iter()
+            .chain(sync)
+            .chain(self.shrinking.timeout())
+            .chain(self.past.archiving.timeout(&self.engine))
+            .min()
     }
 
     fn take(&mut self, event: Event) {

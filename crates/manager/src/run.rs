@@ -129,13 +129,7 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
 }
 
 /// Starts the archive's thread.
-fn past(
-    config: &Config,
-    archive: Archive,
-    journal: Reader,
-    blobs: Blobs,
-    events: mpsc::Sender<Event>,
-) -> Result<Past> {
+fn past(config: &Config, archive: Archive, journal: Reader, blobs: Blobs, events: mpsc::Sender<Event>) -> Result<Past> {
     let reader = archive.reader();
     let kept = reader.totals_by_owner().context("what is in the archive can't be counted")?;
     let (news, archived) = mpsc::unbounded_channel();

@@ -6,6 +6,7 @@
 
 mod administrator;
 mod admission;
+mod archiving;
 mod client;
 mod counting;
 mod manager;

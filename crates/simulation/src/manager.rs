@@ -18,6 +18,7 @@ use task_messenger_store::{Durability, Store, disk::SimulatedDisk, journal::Bloc
 
 use crate::{
     admission::{Change, change_of},
+    archiving::{Archive, Departing, PastFollow},
     newcomers::Sessions,
     reference::{Reference, Tee},
     shrinking::Shrinking,
@@ -28,6 +29,7 @@ use crate::{
 /// The manager's machine: its disk, and its process, if it runs.
 pub(crate) struct Manager {
     pub(crate) disk: SimulatedDisk,
+    pub(super) archive: Archive,
     /// Called with every new engine.
     pub(super) prepare: fn(&mut Engine),
     pub(super) process: Option<Process>,
@@ -75,6 +77,8 @@ pub(super) struct Process {
     backlog: Vec<Block>,
     sync_due: bool,
     pub(super) shrinking: Shrinking,
+    pub(super) departing: Departing,
+    pub(super) past_follows: BTreeMap<(SessionNumber, u64), PastFollow>,
     pub(super) sessions: Sessions,
     waiting: Waiting,
     /// Changes that were handled and not acknowledged.
@@ -111,6 +115,8 @@ impl Process {
             backlog: Vec::new(),
             sync_due: false,
             shrinking: Shrinking::default(),
+            departing: Departing::default(),
+            past_follows: BTreeMap::new(),
             sessions: Sessions::default(),
             waiting: Waiting::default(),
             changing: BTreeMap::new(),
@@ -130,7 +136,7 @@ impl Process {
     }
 
     /// Lets the engine do something; what it writes down is judged and goes to the journal.
-    fn with_log(
+    pub(super) fn with_log(
         &mut self,
         reference: &mut Reference,
         stage: &mut Stage,
@@ -156,6 +162,7 @@ impl Manager {
     pub(crate) fn new(seed: u64, prepare: fn(&mut Engine)) -> Self {
         Self {
             disk: SimulatedDisk::new(seed),
+            archive: Archive::new(),
             prepare,
             process: None,
             reference: Reference::default(),
@@ -230,11 +237,12 @@ impl Manager {
 
     /// The event loop's turn.
     fn turn(&mut self, stage: &mut Stage) -> Checked {
-        let Self { process: Some(process), reference, .. } = self else { return Ok(()) };
-        let before = reference.records.len();
+        let before = self.reference.records.len();
         let most = stage.random.between(1, 8);
         for _ in 0..most {
-            let Some(mut input) = process.inbox.pop_front() else { break };
+            let Some(mut input) = self.process.as_mut().and_then(|process| process.inbox.pop_front()) else { break };
+            self.hear_of_past(stage, &input)?;
+            let Self { process: Some(process), reference, .. } = self else { return Ok(()) };
             if !process.admit(reference, stage, &mut input) {
                 continue;
             }
@@ -248,6 +256,7 @@ impl Manager {
             process.note_change(change, reference.records.len());
             process.follow_sessions(stage)?;
         }
+        let Self { process: Some(process), reference, .. } = self else { return Ok(()) };
         let now = process.now(stage);
         process.with_log(reference, stage, now.wall, |engine, log| engine.settle(now, log));
         process.follow_sessions(stage)?;
@@ -288,6 +297,7 @@ impl Manager {
         }
         let strict = front.durability() == Durability::Strict;
         let sync = strict || front.wants_sync() || process.sync_due || process.shrinking.wants_sync();
+        let sync = sync || process.departing.wants_sync();
         if !idle || (process.backlog.is_empty() && !(sync && front.sync_owed())) {
             return;
         }
@@ -361,6 +371,7 @@ impl Manager {
         process.store.front.progress(process.store.writer.progress());
         self.tell(stage)?;
         self.shrink(stage)?;
+        self.depart(stage)?;
         self.kick(stage);
         // In durability `none` what was just taken may be told.
         self.tell(stage)

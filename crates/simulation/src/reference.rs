@@ -78,6 +78,8 @@ pub(crate) struct Job {
     pub(crate) key: JobKey,
     pub(crate) opened_at: u64,
     pub(crate) closed_at: Option<u64>,
+    /// Whether it is in the archive alone.
+    pub(crate) archived: bool,
     /// The numbers of its tasks.
     pub(crate) tasks: Vec<u64>,
 }
@@ -246,7 +248,10 @@ impl Reference {
         match record {
             Record::TemplateAdded { template, .. } => self.templates.push(template.clone()),
             Record::JobOpened { job, key, .. } => {
-                self.jobs.insert(job.0, Job { key: *key, opened_at: at, closed_at: None, tasks: Vec::new() });
+                self.jobs.insert(
+                    job.0,
+                    Job { key: *key, opened_at: at, closed_at: None, archived: false, tasks: Vec::new() },
+                );
             }
             Record::JobClosed { job } => {
                 if let Some(job) = self.jobs.get_mut(&job.0) {
@@ -336,6 +341,7 @@ impl Reference {
             }
             Record::Cancelled { tasks, .. } => self.cancelled(tasks, at)?,
             Record::Requeued { tasks, .. } => self.requeued(tasks, at)?,
+            Record::Archived { jobs, .. } => jobs.iter().try_for_each(|job| self.archived(job.0))?,
             Record::Due { at: time, first_task } => self.due(*time, first_task.0)?,
             Record::Expired { at: time, first_task } => self.expired(*time, first_task.0, at)?,
             Record::Started { .. } => self.started = self.leases.keys().copied().collect(),
@@ -404,12 +410,15 @@ impl Reference {
 
     /// Whether the engine reads the records in the same way.
     pub(crate) fn compare(&self, state: &State) -> Checked {
-        ensure!(state.tasks.iter().count() == self.tasks.len(), "the engine has another number of tasks");
+        let archived: usize = self.jobs.values().filter(|job| job.archived).map(|job| job.tasks.len()).sum();
+        let tasks = self.tasks.len() - archived;
+        ensure!(state.tasks.iter().count() == tasks, "the engine has another number of tasks");
         ensure!(state.leases.len() == self.leases.len(), "the engine has another number of leases");
         ensure!(state.silenced.len() == self.silenced.len(), "the engine has another number of silenced leases");
         let times = (state.delayed.len(), state.deadlines.len());
         ensure!(times == (self.delayed.len(), self.deadlines.len()), "the engine waits for other times");
-        for (number, task) in &self.tasks {
+        let is_here = |task: &Task| self.jobs.get(&task.job).is_some_and(|job| !job.archived);
+        for (number, task) in self.tasks.iter().filter(|(_, task)| is_here(task)) {
             let theirs = state.tasks.get(TaskNumber(*number));
             let same = theirs.is_some_and(|theirs| {
                 let job = state.jobs.at(theirs.job).map(|job| job.number.0);

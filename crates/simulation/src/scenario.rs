@@ -70,6 +70,8 @@ pub(crate) struct Scenario {
     pub(crate) killers: u64,
     /// Workers die of nothing else, and nothing else makes them silent: what neither kills nor fails is never charged.
     pub(crate) only_killers: bool,
+    /// After so many of a hundred commits what is over goes on its way to the archive.
+    pub(crate) archived: u64,
     /// In so many of a hundred commits a snapshot is taken.
     pub(crate) snapshots: u64,
     /// Whether administrators do something with workers and tokens.
@@ -103,6 +105,7 @@ impl Scenario {
             lease_grace: Duration::from_millis(random.pick(graces)),
             window: random.pick(&[10, 64, 64]),
             probe: Duration::from_millis(random.pick(&[500, 1_000, 3_000])),
+            archive_lag: Some(1_000_000),
             ..Limits::default()
         };
         if shape >= 90 {
@@ -131,6 +134,7 @@ impl Scenario {
             large_values,
             killers,
             only_killers,
+            archived: random.pick(&[0, 5, 40]),
             snapshots: random.pick(&[0, 2, 10]),
             administrated: random.percent(40),
             chaos: random.pick(&[300, 600, 1_000, 2_000, 4_000]),

@@ -62,7 +62,10 @@ impl Manager {
         }
     }
 
-    fn tell_one(&mut self, stage: &mut Stage, effect: Effect) -> Checked {
+    pub(super) fn tell_one(&mut self, stage: &mut Stage, effect: Effect) -> Checked {
+        if let Effect::AskArchive { session, request, caller, question } = effect {
+            return self.answer_from_archive(stage, session, request, caller, question);
+        }
         let reference = &self.reference;
         let session = match &effect {
             Effect::Accepted { session, job, next_index, digest, closed, .. } => {
@@ -142,6 +145,7 @@ impl Manager {
                 return Ok(());
             }
             Effect::FollowEnded { session, .. }
+            | Effect::AskArchive { session, .. }
             | Effect::Cancel { session, .. }
             | Effect::TakeBack { session, .. }
             | Effect::Probe { session } => *session,
@@ -169,7 +173,7 @@ impl Manager {
     }
 
     /// The value at a place, as the journal has it.
-    fn value(&self, stage: &mut Stage, place: Place) -> Checked<Bytes> {
+    pub(super) fn value(&self, stage: &mut Stage, place: Place) -> Checked<Bytes> {
         let Some(process) = &self.process else { return Ok(Bytes::new()) };
         if process.store.reader.cached(place).is_none() {
             stage.totals.read_back += 1;

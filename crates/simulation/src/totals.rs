@@ -61,6 +61,12 @@ totals! {
     failed_snapshots: "snapshots that failed",
     /// Segments that were removed.
     freed_segments: "segments freed",
+    /// Jobs that went to the archive.
+    archived: "jobs archived",
+    /// Questions that the archive answered, or completed.
+    asked_archive: "questions to the archive",
+    /// Results told from the archive.
+    results_of_archive: "results told from the archive",
     /// Errors of writes or syncs.
     disk_errors: "write or sync errors",
     /// Of the ends of the manager's process, those because the disk was full.

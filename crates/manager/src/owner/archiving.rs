@@ -310,7 +310,8 @@ impl Archiving {
     pub(super) fn let_go(&mut self, now: Now, departures: Vec<Departure>, engine: &mut Engine, front: &mut Front) {
         let jobs = &engine.state().jobs;
         let owner = |job| jobs.position(job).and_then(|position| jobs.at(position)).map(|job| job.owner);
-        let departing: Vec<_> = departures.iter().filter_map(|one| Some((one.job, owner(one.job)?, one.tasks))).collect();
+        let departing: Vec<_> =
+            departures.iter().filter_map(|one| Some((one.job, owner(one.job)?, one.tasks))).collect();
         let purged = engine.archived(now, departures, front);
         debug!(jobs = departing.len(), "jobs are in the archive now");
         for (job, owner, tasks) in departing {

@@ -58,7 +58,8 @@ impl Rows {
             let delivered = engine.is_fetched(job.number);
             let submitted = (job.runs.len() == 1).then_some(job.opened);
             for index in indexes.clone() {
-                let Some((number, task)) = job.task(index).and_then(|task| Some((task, *state.tasks.get(task)?))) else {
+                let Some((number, task)) = job.task(index).and_then(|task| Some((task, *state.tasks.get(task)?)))
+                else {
                     continue;
                 };
                 if templates.insert(task.template)

@@ -57,6 +57,20 @@ impl Reference {
         })
     }
 
+    /// Only what is over and succeeded as a whole goes to the archive, and once.
+    pub(super) fn archived(&mut self, job: u64) -> Checked {
+        let known = self.jobs.get_mut(&job).ok_or_else(|| Violation(format!("job {job} goes to the archive")))?;
+        ensure!(known.closed_at.is_some(), "job {job} goes to the archive, and may get more tasks");
+        ensure!(!known.archived, "job {job} goes to the archive again");
+        known.archived = true;
+        let tasks = known.tasks.clone();
+        for task in tasks {
+            let state = self.known(task)?.state;
+            ensure!(state == TaskState::Succeeded, "task {task} goes to the archive, and is {state:?}");
+        }
+        Ok(())
+    }
+
     pub(super) fn cancelled(&mut self, work: &Work, at: u64) -> Checked {
         if let Work::Job(job) = work
             && let Some(job) = self.jobs.get_mut(&job.0)
