@@ -134,7 +134,7 @@ impl Scenario {
             large_values,
             killers,
             only_killers,
-            archived: random.pick(&[0, 5, 40]),
+            archived: random.pick(&[0, 10, 100]),
             snapshots: random.pick(&[0, 2, 10]),
             administrated: random.percent(40),
             chaos: random.pick(&[300, 600, 1_000, 2_000, 4_000]),

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use super::Engine;
 use crate::{
     effect::{ArchiveQuestion, Effect, Refusal},
@@ -76,8 +78,12 @@ impl Engine {
     /// and are to be purged there too.
     pub fn archived(&mut self, now: Now, departures: Vec<Departure>, log: &mut impl Log) -> Vec<JobNumber> {
         let (mut jobs, mut purged) = (Vec::new(), Vec::new());
+        // Over twice within a millisecond, a job is named twice.
+        let mut named = FxHashSet::default();
         for departure in departures {
-            if self.may_depart(departure.job, departure.over).is_none() {
+            if !named.insert(departure.job) {
+                self.departures.tasks -= u64::from(departure.tasks);
+            } else if self.may_depart(departure.job, departure.over).is_none() {
                 self.departures.tasks -= u64::from(departure.tasks);
                 purged.push(departure.job);
             } else if self.follows.is_followed(self.state.jobs.position(departure.job)) {
