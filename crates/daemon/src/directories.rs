@@ -50,13 +50,35 @@ fn absolute(path: Option<std::ffi::OsString>) -> Option<PathBuf> {
 }
 
 /// Makes a directory, and what is missing above it, for its owner alone (mode 0700; on Windows with the access of the
-/// directory above). One that exists stays as it is.
+/// directory above). One that exists stays as it is. What was made is there after a power cut too.
 pub fn create_private(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|directory| !directory.exists()).collect();
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    if missing.is_empty() {
+        // Whoever made it may have been killed before its name was durable. If it can't be made so now, because the
+        // directory above is somebody else's, say, then it was not this program that made it.
+        let _ = sync_name(path);
+    }
+    missing.into_iter().try_for_each(sync_name)
+}
+
+/// Makes a directory's name durable.
+#[cfg(unix)]
+fn sync_name(directory: &Path) -> io::Result<()> {
+    let Some(above) = directory.parent() else { return Ok(()) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    std::fs::File::open(above)?.sync_all()
+}
+
+/// Windows has no such call: NTFS keeps its names consistent by its own journal.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
+fn sync_name(_directory: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(all(test, unix))]
