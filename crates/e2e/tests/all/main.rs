@@ -19,6 +19,7 @@ mod lying_worker;
 mod manager_ends;
 mod map;
 mod misbehaving;
+mod power_cuts;
 mod prefetch;
 mod refused;
 mod resume;
