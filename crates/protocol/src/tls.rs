@@ -131,16 +131,16 @@ impl Identity {
         Ok(Self { chain, key })
     }
 
-    /// Writes both as PEM, each atomically, the key first.
+    /// Writes both as PEM, each atomically, the key last: where it is, its certificate is too, whatever happened in between.
     pub fn save(&self, certificate: &Path, key: &Path) -> Result<(), TlsError> {
         let label = match &self.key {
             PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
             PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
             _ => "PRIVATE KEY",
         };
-        private_file::write(key, pem(label, self.key.secret_der()).as_bytes())?;
         let chain: String = self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect();
-        Ok(private_file::write(certificate, chain.as_bytes())?)
+        private_file::write(certificate, chain.as_bytes())?;
+        Ok(private_file::write(key, pem(label, self.key.secret_der()).as_bytes())?)
     }
 
     /// What a token carries, so that peers know the manager.
@@ -300,6 +300,11 @@ mod tests {
         let loaded = Identity::load(&certificate, &key).unwrap();
         assert_eq!(loaded.fingerprint().unwrap(), made.fingerprint().unwrap());
         loaded.server_config().unwrap();
+
+        // A start that ends between the two leaves no key, and the next one makes both anew.
+        let alone = directory.path().join("alone.key");
+        made.save(&directory.path().join("missing/manager.crt"), &alone).unwrap_err();
+        assert!(!alone.exists(), "a key without its certificate");
 
         let other = Identity::create().unwrap();
         assert_ne!(other.fingerprint().unwrap(), made.fingerprint().unwrap());
