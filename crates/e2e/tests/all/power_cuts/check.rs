@@ -39,7 +39,7 @@ impl<'a> Told<'a> {
                 Fact::Token(owner, token) => told.tokens.push((*owner, token)),
                 Fact::Accepted(submitted) => told.accepted.push(submitted),
                 Fact::Result(task, result) => {
-                    assert!(told.results.insert(*task, result).is_none(), "{task} ended twice")
+                    assert!(told.results.insert(*task, result).is_none(), "{task} ended twice");
                 }
                 Fact::Cancelled(task) => drop(told.cancelled.insert(*task)),
                 Fact::Leased(lease) => assert!(told.leases.insert(*lease), "lease {lease} was given out twice"),

@@ -97,7 +97,7 @@ impl Trace {
     /// Reads what strace wrote about a manager whose state directory is in `root`.
     pub(super) fn read(file: &Path, root: &Path) -> Self {
         let root = root.to_str().unwrap().to_owned();
-        let root_in_hexadecimal = root.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        let root_in_hexadecimal = root.bytes().flat_map(escape).collect();
         let mut parser = Parser { root, root_in_hexadecimal, ..Parser::default() };
         let mut reader = BufReader::new(File::open(file).unwrap());
         let mut line = String::new();
@@ -328,6 +328,12 @@ fn bytes(argument: &str) -> Vec<u8> {
 /// A string with or without quotes.
 fn text(argument: &str) -> String {
     String::from_utf8(unescape(argument.trim_matches('"')).collect()).unwrap()
+}
+
+/// `\x68`, as strace writes it.
+fn escape(byte: u8) -> [char; 4] {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap();
+    ['\\', 'x', digit(byte >> 4), digit(byte & 15)]
 }
 
 /// `\x68\x69`; anything else is no string, and has no bytes.

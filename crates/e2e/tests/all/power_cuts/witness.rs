@@ -1,14 +1,14 @@
 //! A worker without a program that notes its leases, and says at once that everything has succeeded.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use prost::Message as _;
 use task_messenger_client::{JobNumber, Outcome, TaskId};
 use task_messenger_protocol::{
     credential::token_proof,
     link::{LinkError, connect, hello},
-    messages::{
-        Enrol, GivenBack, Outcomes, Resume, WorkerProof, from_manager::Message, hello::Credential, outcome::Ending,
-    },
+    messages::{Enrol, Outcomes, Pong, Resume, WorkerProof, from_manager::Message, hello::Credential, outcome::Ending},
     secret::Secret,
     token::Token,
     values::ValuesBuilder,
@@ -64,7 +64,7 @@ impl Witness {
         link.writer.push(Resume { incarnation, slots: 2, window: 2, accepts_commands: true, ..Resume::default() })?;
         link.writer.flush().await?;
         // What it has said and nobody has taken, by the numbers of the messages; they come back in order.
-        let mut said = std::collections::VecDeque::new();
+        let mut said = VecDeque::new();
         let mut messages = 0;
         while let Some(message) = link.reader.next().await? {
             match message {
@@ -93,11 +93,8 @@ impl Witness {
                         }
                     }
                 }
-                // Everything was reported when it came.
-                Message::TakeBack(_) => link.writer.push(GivenBack { leases: Vec::new() })?,
-                Message::Ping(ping) => {
-                    link.writer.push(task_messenger_protocol::messages::Pong { number: ping.number })?
-                }
+                Message::Ping(ping) => link.writer.push(Pong { number: ping.number })?,
+                // Everything was reported when it came: there is nothing to give back or to stop.
                 _ => {}
             }
             link.writer.flush().await?;
