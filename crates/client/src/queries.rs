@@ -6,13 +6,13 @@ use std::{
 };
 
 use task_messenger_protocol::messages::{
-    Cancel, Changed, CreateToken, JobSummary, JobsQuestion, Purge, Query, RemoveWorker, Retry, RevokeToken, Role,
-    SetWorker, Status, StatusQuestion, TaskDetail, TaskQuestion, TaskState, TaskSummary, TasksQuestion, TokenCreated,
-    TokenSummary, TokensQuestion, WorkerMode, WorkerSummary, WorkersQuestion, answer::Answer, from_manager, from_peer,
-    query::Question,
+    Acknowledge, Cancel, Changed, Code, CreateToken, JobSummary, JobsQuestion, Purge, Query, RemoveWorker, Retry,
+    RevokeToken, Role, SetWorker, Status, StatusQuestion, TaskDetail, TaskQuestion, TaskState, TaskSummary,
+    TasksQuestion, TokenCreated, TokenSummary, TokensQuestion, WorkerMode, WorkerSummary, WorkersQuestion,
+    answer::Answer, from_manager, from_peer, query::Question,
 };
 
-use crate::{Client, Error, JobNumber, Target, TaskId, TaskResult};
+use crate::{Client, Error, JobNumber, Target, TaskId, TaskResult, state::Handle};
 
 /// Jobs or tasks that are asked for at a time.
 const PAGE: u32 = 1_000;
@@ -168,8 +168,24 @@ impl Client {
     }
 
     async fn call(&self, body: from_peer::Message, once: Option<&'static str>) -> Result<from_manager::Message, Error> {
-        let answer = self.handle().with(|state| state.call(body, once))?;
-        answer.await.unwrap_or(Err(Error::Nonsense { what: "the link's task ended" }))
+        call(self.handle(), body, once).await
+    }
+}
+
+async fn call(
+    handle: &Handle,
+    body: from_peer::Message,
+    once: Option<&'static str>,
+) -> Result<from_manager::Message, Error> {
+    let answer = handle.with(|state| state.call(body, once))?;
+    answer.await.unwrap_or(Err(Error::Nonsense { what: "the link's task ended" }))
+}
+
+/// Tells the manager that all results of a job are here. That it knows the job no more is what was wanted.
+pub(crate) async fn acknowledge(handle: &Handle, job: u64) -> Result<(), Error> {
+    match call(handle, Acknowledge { request: 0, job }.into(), None).await {
+        Ok(_) | Err(Error::Refused { code: Code::NotFound, .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -10,6 +10,7 @@ use task_messenger_protocol::{
 
 use crate::{
     Client, Error, JobKey, JobNumber, TaskId,
+    queries::acknowledge,
     state::{Follow, Handle, Taken},
 };
 
@@ -162,13 +163,21 @@ impl Client {
 impl Results {
     /// The next results, as many as came together; `None` at the end. The faster of the two ways.
     ///
+    /// Where the manager keeps results only until they have been fetched, this tells it at the end that they have been:
+    /// whoever asks for what comes behind a batch is done with it.
+    ///
     /// Cancel-safe. Not to be mixed with [`Results::next`] in the middle of a batch.
     pub async fn next_batch(&mut self) -> Result<Option<ResultBatch>, Error> {
         loop {
             match self.handle.with(|state| state.take(self.number))? {
                 Taken::Batch(batch) => return Ok(Some(batch)),
-                Taken::Over(summary) => {
+                Taken::Over(summary, kept) => {
+                    let first = self.summary.is_none();
+                    let job = summary.job;
                     self.summary = Some(summary);
+                    if kept && first {
+                        acknowledge(&self.handle, job).await?;
+                    }
                     return Ok(None);
                 }
                 Taken::NothingYet => self.wake.notified().await,

@@ -58,6 +58,8 @@ pub enum Effect {
         request: u64,
         /// The job as it is.
         job: JobSummary,
+        /// Whether the job is over and all of its results were told.
+        all: bool,
     },
     /// The answer to a question.
     Answer {

@@ -177,6 +177,17 @@ pub enum Input {
         /// Which.
         named: Named,
     },
+    /// Somebody has all results of a job, which may be forgotten.
+    Acknowledge {
+        /// Who is answered.
+        session: SessionNumber,
+        /// What the answer names.
+        request: u64,
+        /// On whose behalf.
+        caller: Caller,
+        /// Which.
+        job: JobNumber,
+    },
     /// Somebody wants jobs forgotten that have been over for a while: their own, an administrator all.
     Purge {
         /// Who is answered.
@@ -268,9 +279,9 @@ impl Follow {
         at > 0 && self.skip.get(at - 1).is_some_and(|(first, count)| index - first < *count)
     }
 
-    /// Whether it is for the results of the whole job: when it has ended, they are delivered.
-    pub fn takes_all(&self) -> bool {
-        !self.only_end && self.only_index.is_none()
+    /// Whether it is for all results of a job of so many tasks: when it has ended, they are delivered.
+    pub fn takes_all_of(&self, tasks: u32) -> bool {
+        !self.only_end && (self.only_index.is_none() || tasks == 1)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Limits {
     pub lease_grace: Duration,
     /// For how long jobs that are over are kept; `None`: for ever.
     pub retain: Option<Duration>,
+    /// Whether jobs that are over are forgotten as soon as somebody has acknowledged that he has all of their results.
+    pub forget_fetched: bool,
     /// Finished tasks that are kept, before the oldest jobs that are over are forgotten.
     pub finished_tasks: u64,
     /// Tasks of jobs that are over and wait for the archive, before nothing new is taken; `None` where there is no archive.
@@ -46,6 +48,7 @@ impl Default for Limits {
             follows: 1_000,
             lease_grace: Duration::from_secs(30),
             retain: None,
+            forget_fetched: false,
             finished_tasks: u64::MAX,
             archive_lag: None,
             probe: Duration::from_secs(5),

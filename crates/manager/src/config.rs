@@ -37,8 +37,9 @@ pub struct Config {
     pub durability: Durability,
     /// An operator's certificate; by default the manager makes its own.
     pub certificate: Option<Certificate>,
-    /// For how long jobs that are over are kept, with their results; `null`: for ever.
-    pub retain: Option<ConfigDuration>,
+    /// For how long jobs that are over are kept, with their results; `null`: for ever; `"none"`: until their client has
+    /// them.
+    pub retain: Option<Retain>,
     /// Leases.
     pub lease: Lease,
     /// Links.
@@ -202,6 +203,17 @@ pub struct Disk {
     pub reserve: Option<ByteSize>,
 }
 
+/// How jobs that are over are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retain {
+    /// Until their client has acknowledged that it has all results.
+    #[serde(rename = "none")]
+    None,
+    /// For so long.
+    #[serde(untagged)]
+    For(ConfigDuration),
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -210,7 +222,7 @@ impl Default for Config {
             advertise: Vec::new(),
             durability: Durability::default(),
             certificate: None,
-            retain: Some(ConfigDuration(Duration::from_hours(7 * 24))),
+            retain: Some(Retain::For(ConfigDuration(Duration::from_hours(7 * 24)))),
             lease: Lease::default(),
             link: Link::default(),
             limits: Limits::default(),
@@ -235,11 +247,20 @@ impl Config {
         directories::config().ok().map(|directory| directory.join(Path::new("config-manager.json")))
     }
 
+    /// For how long jobs that are over are kept; `None`: for ever, or until their client has them.
+    pub(crate) fn retain_time(&self) -> Option<Duration> {
+        match self.retain {
+            Some(Retain::For(time)) => Some(time.0),
+            Some(Retain::None) | None => None,
+        }
+    }
+
     pub(crate) fn core_limits(&self) -> CoreLimits {
         CoreLimits {
             open_tasks: self.limits.queue_tasks,
             open_bytes: self.limits.queue.0,
-            retain: self.retain.map(|retain| retain.0),
+            retain: self.retain_time(),
+            forget_fetched: self.retain == Some(Retain::None),
             finished_tasks: self.limits.finished_tasks,
             archive_lag: Some(ARCHIVE_LAG),
             idempotency_keys: self.limits.idempotency_keys,
@@ -278,8 +299,9 @@ impl Validate for Config {
                 require(false, &format!("advertise[{index}]"), message);
             }
         }
-        let ok = self.retain.is_none_or(|retain| within(retain.0.as_millis() as u64, 1_000, 3_155_760_000_000));
-        require(ok, "retain", "1s to 100years, or null (for ever), is allowed".to_owned());
+        let ok = self.retain_time().is_none_or(|retain| within(retain.as_millis() as u64, 1_000, 3_155_760_000_000));
+        let allowed = "1s to 100years, null (for ever), or \"none\" (until their client has them) is allowed";
+        require(ok, "retain", allowed.to_owned());
         let grace = self.lease.grace.0;
         let ok = within(grace.as_millis() as u64, 1_000, 86_400_000);
         require(ok, "lease.grace", "1s to 1day is allowed".to_owned());

@@ -142,6 +142,8 @@ pub(crate) struct Owner {
     new_tokens: FxHashMap<(SessionNumber, u64), (Role, Secret)>,
     tokens: TokenMaker,
     about: About,
+    /// Whether jobs go when their client has all of their results.
+    forgets_fetched: bool,
     started: Instant,
 }
 
@@ -156,6 +158,7 @@ impl Owner {
         journal: JournalThread,
         tokens: TokenMaker,
         about: About,
+        forgets_fetched: bool,
     ) -> Self {
         let started = Instant::now();
         Self {
@@ -175,6 +178,7 @@ impl Owner {
             new_tokens: FxHashMap::default(),
             tokens,
             about,
+            forgets_fetched,
             started,
         }
     }

@@ -18,7 +18,7 @@ use tokio::{
 use tracing::info;
 
 use crate::{
-    config::Config,
+    config::{Config, Retain},
     convert::About,
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
@@ -116,8 +116,9 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
 
     accepting.spawn_local(disk.clone().watch(watched));
     let shrinking = Shrinking::new(store.shrinker, reader, blobs, &store.recovered, &engine);
+    let forgets_fetched = config.retain == Some(Retain::None);
     let past = past(config, archive, values, large_values, sender)?;
-    let owner = Owner::new(engine, store.front, disk, shrinking, past, journal, tokens, about);
+    let owner = Owner::new(engine, store.front, disk, shrinking, past, journal, tokens, about, forgets_fetched);
     // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
     tokio::task::spawn_local(owner.run(inbox, progress, shutdown)).await.context("the owner of the state ended")??;
     // The owner has let go of every session: each says goodbye and ends.
@@ -140,9 +141,10 @@ fn past(config: &Config, archive: Archive, journal: Reader, blobs: Blobs, events
     let thread = ArchiveThread::spawn(archive, on_event).context("the archive's thread can't be started")?;
     let (delivered, fetched) = mpsc::unbounded_channel();
     let history = History::new(reader.clone(), blobs, delivered);
-    let retain = config.retain.map(|retain| retain.0);
+    let closed = config.retain == Some(Retain::None);
+    let retain = config.retain_time();
     let most = config.limits.finished_tasks;
-    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, retain, most, false);
+    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, retain, most, closed);
     Ok(Past::new(archiving, history, reader, events))
 }
 

@@ -1,10 +1,10 @@
 //! The two outermost messages: what a peer sends, and what the manager sends.
 
 use crate::messages::{
-    Accepted, Answer, Assign, Cancel, CancelLeases, Changed, CreateToken, DefineTemplate, Enrol, Enrolled, Follow,
-    FollowCredit, FollowEnded, FromManager, FromPeer, GivenBack, Goodbye, Hello, Outcomes, OutcomesTaken, Ping, Pong,
-    Purge, Query, Refused, RemoveWorker, Results, Resume, Resumed, Retry, RevokeToken, SetWorker, Started, Submit,
-    TakeBack, TokenCreated, TokenRevoked, Unfollow, Welcome, Window, WorkerChanged, from_manager, from_peer,
+    Accepted, Acknowledge, Answer, Assign, Cancel, CancelLeases, Changed, CreateToken, DefineTemplate, Enrol, Enrolled,
+    Follow, FollowCredit, FollowEnded, FromManager, FromPeer, GivenBack, Goodbye, Hello, Outcomes, OutcomesTaken, Ping,
+    Pong, Purge, Query, Refused, RemoveWorker, Results, Resume, Resumed, Retry, RevokeToken, SetWorker, Started,
+    Submit, TakeBack, TokenCreated, TokenRevoked, Unfollow, Welcome, Window, WorkerChanged, from_manager, from_peer,
 };
 
 /// An outermost message: one of many bodies.
@@ -43,7 +43,7 @@ macro_rules! envelope {
 
 envelope!(FromPeer, from_peer:
     Hello, Ping, Pong, DefineTemplate, Submit, Follow, FollowCredit, Unfollow, Query, Enrol, Resume, Window, Started,
-    Outcomes, GivenBack, CreateToken, RevokeToken, Cancel, Retry, Purge, SetWorker, RemoveWorker,
+    Outcomes, GivenBack, CreateToken, RevokeToken, Cancel, Retry, Purge, Acknowledge, SetWorker, RemoveWorker,
 );
 
 envelope!(FromManager, from_manager:

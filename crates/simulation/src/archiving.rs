@@ -166,7 +166,7 @@ impl Manager {
             stage.send_down(session, Down::Results { request, job, results });
         }
         if following.results.is_empty() {
-            return self.tell_one(stage, Effect::FollowEnded { session, request, job: following.summary });
+            return self.tell_one(stage, Effect::FollowEnded { session, request, job: following.summary, all: true });
         }
         if let Some(process) = &mut self.process {
             process.past_follows.insert((session, request), following);

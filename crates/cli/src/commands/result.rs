@@ -1,10 +1,10 @@
 //! `result`: what a task came to.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde_json::{Value, json};
-use task_messenger_client::{Outcome, TaskId, TaskState};
+use task_messenger_client::{Outcome, Target, TaskId, TaskState};
 use task_messenger_daemon::say::say;
 
 use super::{show::find_job, submit::write_outputs};
@@ -56,7 +56,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         let message = format!("task {task} is {}: it has no result yet", format::state(state));
         return Err(Advised::new(message, format!("`task-messenger wait {task}` waits for it")).into());
     }
-    let result = client.result(task).await?;
+    let mut results = client.follow(Target::Task(task))?;
+    let result = results.next().await?.with_context(|| format!("task {task} has ended without a result"))?;
     if arguments.json {
         let mut document = format::result_json(task.job.0, &result);
         add_outputs(&mut document, &result.outcome);
@@ -64,6 +65,8 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     } else {
         write_outputs(&result.outcome)?;
     }
+    // Only now it may be forgotten, should the manager keep results no longer.
+    results.next().await?;
     if result.state == TaskState::Succeeded {
         return Ok(0);
     }

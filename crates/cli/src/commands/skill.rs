@@ -57,9 +57,10 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
         print_task(task, false)?;
         return Ok(0);
     }
-    let Some(result) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
+    let Some((result, mut rest)) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
     if result.state != TaskState::Succeeded {
         say(format_args!("error: task {task} is {}", format::end(&result)));
+        rest.next().await?;
         return Ok(1);
     }
     let printer = Printer::new(true);
@@ -67,6 +68,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     if !result.outcome.output.ends_with(b"\n") {
         printer.line("")?;
     }
+    rest.next().await?;
     Ok(0)
 }
 

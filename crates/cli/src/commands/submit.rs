@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use task_messenger_client::{Client, Ending, LoneOptions, Outcome, Target, TaskId, TaskResult, TaskState, Use};
+use task_messenger_client::{
+    Client, Ending, LoneOptions, Outcome, Results, Target, TaskId, TaskResult, TaskState, Use,
+};
 
 use crate::{
     failure, format,
@@ -90,8 +92,9 @@ async fn submit(arguments: &Arguments, session: &SessionOptions) -> Result<u8> {
         print_task(task, arguments.json)?;
         return Ok(0);
     }
-    let Some(result) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
+    let Some((result, mut rest)) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
     write_outputs(&result.outcome)?;
+    rest.next().await?;
     Ok(exit_code(task, &result))
 }
 
@@ -101,13 +104,14 @@ pub fn print_task(task: TaskId, json: bool) -> Result<()> {
     if json { printer.document(&json!({ "task": task.to_string() })) } else { printer.line(&task.to_string()) }
 }
 
-/// The result of a task, once it is at its end; `None` when Ctrl-C came first, which is then explained.
-pub async fn await_result(client: &Client, task: TaskId) -> Result<Option<TaskResult>> {
+/// The result of a task, once it is at its end; `None` when Ctrl-C came first, which is then explained. Whoever has passed
+/// the result on reads the rest, which is nothing: the manager hears then that it may be forgotten.
+pub async fn await_result(client: &Client, task: TaskId) -> Result<Option<(TaskResult, Results)>> {
     let mut results = client.follow(Target::Task(task))?;
     tokio::select! {
         result = results.next() => {
             let result = result?.with_context(|| format!("task {task} has ended without a result"))?;
-            Ok(Some(result))
+            Ok(Some((result, results)))
         }
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;

@@ -33,7 +33,7 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
     let printer = Printer::new(arguments.json);
     match arguments.id {
         Id::Task(task) => {
-            let Some(result) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
+            let Some((result, _)) = await_result(&client, task).await? else { return Ok(INTERRUPTED) };
             if printer.json() {
                 printer.document(&format::result_json(task.job.0, &result))?;
             } else if result.state != TaskState::Succeeded {

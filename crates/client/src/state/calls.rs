@@ -66,6 +66,7 @@ impl State {
             from_peer::Message::Cancel(cancel) => cancel.request = request,
             from_peer::Message::Retry(retry) => retry.request = request,
             from_peer::Message::Purge(purge) => purge.request = request,
+            from_peer::Message::Acknowledge(acknowledge) => acknowledge.request = request,
             from_peer::Message::SetWorker(set) => set.request = request,
             from_peer::Message::RemoveWorker(remove) => remove.request = request,
             _ => {}

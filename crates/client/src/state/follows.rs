@@ -57,14 +57,16 @@ enum Phase {
     BrokenOff,
     /// The manager wants to hear of it again later.
     Paused,
-    Over(Box<JobSummary>),
+    /// Whether the manager keeps the job until it hears that its results are here.
+    Over(Box<JobSummary>, bool),
     Failed(Error),
 }
 
 /// What there is for the caller of a follow.
 pub(crate) enum Taken {
     Batch(ResultBatch),
-    Over(Box<JobSummary>),
+    /// Whether the manager keeps the job until it hears so.
+    Over(Box<JobSummary>, bool),
     NothingYet,
 }
 
@@ -181,7 +183,7 @@ impl State {
         let follow = self.follows.get_mut(&number).ok_or(nonsense)?;
         let Some(batch) = follow.queue.pop_front() else {
             return match (&follow.phase, &failed) {
-                (Phase::Over(job), _) => Ok(Taken::Over(job.clone())),
+                (Phase::Over(job, kept), _) => Ok(Taken::Over(job.clone(), *kept)),
                 (Phase::Failed(error), _) | (_, Some(error)) => Err(error.clone()),
                 _ => Ok(Taken::NothingYet),
             };
@@ -258,7 +260,7 @@ impl State {
         let Some(Item::Follow(number)) = self.requests.remove(&ended.request) else { return };
         if let Some(follow) = self.follows.get_mut(&number) {
             follow.request = None;
-            follow.phase = Phase::Over(Box::new(ended.job.unwrap_or_default()));
+            follow.phase = Phase::Over(Box::new(ended.job.unwrap_or_default()), ended.acknowledge);
             follow.wake.notify_one();
         }
     }

@@ -290,7 +290,7 @@ impl Session {
                 let (job, name) = (job.number, job.name.clone());
                 let summary =
                     JobSummary { job, name, tasks, closed: true, counts: Some(counts), ..JobSummary::default() };
-                self.writer.push(FollowEnded { request: *request, job: Some(summary) })?;
+                self.writer.push(FollowEnded { request: *request, job: Some(summary), acknowledge: false })?;
                 over.push(*request);
             }
             world.results_sent += wanted.len();

@@ -245,7 +245,7 @@ impl Engine {
             let (results, more) =
                 if followed.follow.only_end { (Vec::new(), false) } else { followed.next_results(&self.state, job) };
             let over = !more && followed.is_over(&self.state, job);
-            let fetched = over && followed.follow.takes_all() && job.is_over();
+            let fetched = over && followed.follow.takes_all_of(job.next_index) && job.is_over();
             let number = job.number;
             if !results.is_empty() {
                 self.tell(Effect::Results { session, request, job: number, results });
@@ -256,7 +256,7 @@ impl Engine {
                 }
                 if let Some(job) = self.state.jobs.position(number).and_then(|at| self.state.jobs.at(at)) {
                     let job = self.summary(job);
-                    self.tell(Effect::FollowEnded { session, request, job });
+                    self.tell(Effect::FollowEnded { session, request, job, all: fetched });
                 }
                 self.follows.remove(session, request);
             } else if more {

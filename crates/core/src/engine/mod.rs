@@ -257,6 +257,10 @@ impl Engine {
                 let result = self.requeue(now, session, request, caller, named, log);
                 self.answer_refusal(session, request, result);
             }
+            Input::Acknowledge { session, request, caller, job } => {
+                let result = self.acknowledge(now, session, request, caller, job, log);
+                self.answer_refusal(session, request, result);
+            }
             Input::Purge { session, request, caller, older_than } => {
                 self.purge(now, session, request, caller, older_than);
             }

@@ -46,6 +46,26 @@ impl Engine {
         self.purges.0.push_back(Purge { session, request, caller, before, tasks: 0 });
     }
 
+    /// Forgets a job whose results somebody has, if it is over and nobody wants it kept.
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Now,
+        session: SessionNumber,
+        request: u64,
+        caller: Caller,
+        job: JobNumber,
+        log: &mut impl Log,
+    ) -> Result<(), Refusal> {
+        let mut tasks = 0;
+        let known = self.visible_job(caller, job)?;
+        if self.limits.forget_fetched && known.is_over() {
+            tasks = u64::from(known.next_index);
+            self.purge_jobs(now, vec![job], log);
+        }
+        self.tell(Effect::Changed { session, request, tasks, running: 0 });
+        Ok(())
+    }
+
     /// Whether there is something left to purge.
     pub(super) fn is_purging(&self) -> bool {
         !self.purges.0.is_empty() || self.has_too_many()

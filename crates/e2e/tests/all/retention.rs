@@ -73,3 +73,24 @@ fn what_is_forgotten_leaves_the_disk_while_the_manager_runs_and_a_start_reads_wh
     site.wait_for_log(&["the store is open", "records=0", "open_tasks=1"]);
     assert_eq!(site.run(&["show", &again, "--json"]).ended_with(0).json()["state"], "scheduled");
 }
+
+#[test]
+fn with_retain_none_a_job_goes_when_its_client_has_all_of_it_and_stays_until_then() {
+    let mut site = Site::start_with(json!({"retain": "none"}));
+    let _worker = site.worker("one");
+    site.log_in();
+    let kept = site.run(&["submit", "--", "echo", "kept"]).ended_with(0).text().trim().to_owned();
+    site.run(&["wait", &kept]).ended_with(0);
+    let input = (0..200).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat();
+    let told = site.run_with(&["map", "--keep-order", "--", "echo", "{}"], Some(input.as_bytes())).ended_with(0);
+    assert_eq!(told.text(), input);
+    let succeeded = |site: &Site| site.run(&["status", "--json"]).json()["tasks"]["succeeded"].clone();
+    assert_eq!(succeeded(&site), 1);
+    site.kill_manager();
+    site.start_manager();
+    assert_eq!(succeeded(&site), 1);
+    assert_eq!(site.run(&["result", &kept]).ended_with(0).text(), "kept\n");
+    assert_eq!(site.run(&["list", "--json"]).ended_with(0).json(), json!([]));
+    site.run(&["result", &kept]).saying(&["there is no job"]);
+    assert_eq!(succeeded(&site), 0);
+}

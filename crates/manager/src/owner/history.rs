@@ -291,14 +291,15 @@ impl Following {
     async fn run(mut self, delivered: mpsc::UnboundedSender<Delivered>) {
         match self.tell().await {
             Ok(Some(job)) => {
-                if self.follow.takes_all()
+                if self.follow.takes_all_of(job.tasks)
                     && let Some(last_index) = job.tasks.checked_sub(1)
                 {
                     // Nobody listens when the manager stops.
                     let _ = delivered.send(Delivered { job: job.number, first_index: 0, last_index });
                 }
                 let request = self.asker.request;
-                let ended = messages::FollowEnded { request, job: Some(convert::job(job_summary(&job))) };
+                let job = Some(convert::job(job_summary(&job)));
+                let ended = messages::FollowEnded { request, job, acknowledge: false };
                 let _ = self.asker.outgoing.send(Outgoing::Message(ended.into())).await;
             }
             Ok(None) => {}

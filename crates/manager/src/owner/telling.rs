@@ -50,8 +50,9 @@ impl Owner {
                 let pin = self.shrinking.pin();
                 self.send(session, Outgoing::Results { request, job, results, pin });
             }
-            Effect::FollowEnded { session, request, job } => {
-                let ended = messages::FollowEnded { request, job: Some(convert::job(job)) };
+            Effect::FollowEnded { session, request, job, all } => {
+                let acknowledge = all && self.forgets_fetched;
+                let ended = messages::FollowEnded { request, job: Some(convert::job(job)), acknowledge };
                 self.send(session, Outgoing::Message(ended.into()));
             }
             Effect::AskArchive { session, request, caller, question } => {

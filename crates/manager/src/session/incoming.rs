@@ -179,6 +179,10 @@ impl Incoming<'_> {
                 self.pending.begin(request, 0).await;
                 Event::Input(Input::Retry { session, request, caller, named: named(job, index_plus_one) })
             }
+            Message::Acknowledge(messages::Acknowledge { request, job }) => {
+                self.pending.begin(request, 0).await;
+                Event::Input(Input::Acknowledge { session, request, caller, job: JobNumber(job) })
+            }
             Message::Purge(messages::Purge { request, older_than_milliseconds }) => {
                 self.pending.begin(request, 0).await;
                 let older_than = Duration::from_millis(older_than_milliseconds);
