@@ -15,7 +15,7 @@ use crate::{
     idempotency::IdempotencyKeys,
     ids::{JobNumber, LeaseNumber, OwnerNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
     job::{Job, SharedJobs},
-    record::{Idempotency, JobKey, Record, Reservation, WorkerMode},
+    record::{Idempotency, JobKey, Record, Reservation, ValueOf, WorkerMode},
     state::{LargeValue, Silenced, State, TimedRuns},
     task::{Task, TaskTable},
     template::Template,
@@ -59,6 +59,17 @@ pub enum Part {
     Archived(Vec<(WallTime, OwnerNumber, JobKey, ArchivedJob)>),
     /// Jobs with the time when they were over, in that order.
     Over(Vec<(WallTime, JobNumber)>),
+}
+
+/// A value that is still needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeededValue {
+    /// Whose it is.
+    pub task: TaskNumber,
+    /// Which.
+    pub value_of: ValueOf,
+    /// Where it lies.
+    pub place: Place,
 }
 
 /// The numbers that come next, and the like.
@@ -140,9 +151,9 @@ impl Image {
             .chain(pieces(self.over.iter().copied().collect()).map(Part::Over))
     }
 
-    /// The places of all values that are still needed.
-    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        places(&self.tasks)
+    /// All values that are still needed.
+    pub fn values(&self) -> impl Iterator<Item = NeededValue> + '_ {
+        values(&self.tasks)
     }
 
     fn jobs(&self) -> impl Iterator<Item = &Job> {
@@ -203,9 +214,14 @@ impl Image {
     }
 }
 
-/// The places of all values of tasks that are still needed.
-pub(crate) fn places(tasks: &TaskTable) -> impl Iterator<Item = Place> + '_ {
-    tasks.iter().flat_map(|(_, task)| [task.needed_payload(), task.outcome()]).flatten()
+/// All values of tasks that are still needed.
+pub(crate) fn values(tasks: &TaskTable) -> impl Iterator<Item = NeededValue> + '_ {
+    let of = |task, value_of, place: Option<Place>| place.map(|place| NeededValue { task, value_of, place });
+    tasks.iter().flat_map(move |(number, task)| {
+        [of(number, ValueOf::Payload, task.needed_payload()), of(number, ValueOf::Outcome, task.outcome())]
+            .into_iter()
+            .flatten()
+    })
 }
 
 fn sorted<T: Copy + Ord>(items: &[T]) -> impl Iterator<Item = Vec<T>> + use<T> {

@@ -222,6 +222,13 @@ pub enum Record {
         /// When.
         time: WallTime,
     },
+    /// Values were written again, so that the segment can go in which they lay.
+    Moved {
+        /// Of which tasks, and which of their values.
+        values_of: Vec<(TaskNumber, ValueOf)>,
+        /// The values.
+        values: Values,
+    },
     /// An owner was named for the first time.
     OwnerAdded {
         /// Its number from now on: one more than the last one's.
@@ -312,6 +319,7 @@ impl Record {
             | Self::TemplateAdded { .. }
             | Self::JobClosed { .. }
             | Self::Retried { .. }
+            | Self::Moved { .. }
             | Self::WorkerSet { .. }
             | Self::OwnerAdded { .. } => None,
         }
@@ -322,9 +330,19 @@ impl Record {
         match self {
             Self::Submitted { payloads, .. } => Some(payloads),
             Self::Finished { details, .. } => Some(details),
+            Self::Moved { values, .. } => Some(values),
             _ => None,
         }
     }
+}
+
+/// Which of a task's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueOf {
+    /// Its payload.
+    Payload,
+    /// What it came to.
+    Outcome,
 }
 
 /// A job's key: 16 random bytes made by the client, so that a repeated submit finds the job.

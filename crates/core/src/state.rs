@@ -284,6 +284,7 @@ impl State {
                     self.purged(*job);
                 }
             }
+            Record::Moved { values_of, values: moved } => self.moved(values_of, moved, values),
             Record::Archived { jobs, .. } => {
                 for job in jobs {
                     self.archive(*job);

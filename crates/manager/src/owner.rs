@@ -258,7 +258,7 @@ impl Owner {
         self.remove_unused();
         self.commit(false)?;
         self.deliver();
-        self.shrinking.step(&self.front, &mut self.engine);
+        self.shrinking.step(&mut self.front, &mut self.engine);
         self.past.archiving.step(now, &self.front, &mut self.engine, self.shrinking.pin());
         Ok(())
     }

@@ -82,7 +82,7 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
         uptime_milliseconds: 0,
     };
     let (blobs, reader, watched) = (store.blobs.clone(), store.reader.clone(), events.clone());
-    let (values, large_values, sender) = (reader.clone(), blobs.clone(), events.clone());
+    let (values, large_values, sender) = (reader, blobs.clone(), events.clone());
     let shared = Rc::new(Shared {
         events,
         reader: store.reader,
@@ -115,7 +115,7 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
     info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
 
     accepting.spawn_local(disk.clone().watch(watched));
-    let shrinking = Shrinking::new(store.shrinker, reader, blobs, &store.recovered, &engine);
+    let shrinking = Shrinking::new(store.shrinker, blobs, &store.recovered, &engine);
     let forgets_fetched = config.retain == Some(Retain::None);
     let past = past(config, archive, values, large_values, sender)?;
     let owner = Owner::new(engine, store.front, disk, shrinking, past, journal, tokens, about, forgets_fetched);

@@ -44,7 +44,6 @@ impl Manager {
         let Some(process) = &mut self.process else { return Ok(()) };
         let unneeded = std::mem::take(&mut process.shrinking.unneeded);
         if !unneeded.is_empty() {
-            process.store.reader.forget(&unneeded);
             match process.store.shrinker.free(&unneeded) {
                 Ok(()) => stage.totals.freed_segments += unneeded.len() as u64,
                 Err(error) if !self.disk.is_running() => return self.fail(stage, &error),
@@ -59,6 +58,11 @@ impl Manager {
         match process.store.shrinker.write(&position, &image) {
             Ok(written) => {
                 stage.totals.snapshots += 1;
+                stage.totals.moved_values += written.sparse.len() as u64;
+                let wall = process.now(stage).wall;
+                process.with_log(&mut self.reference, stage, wall, |engine, log| {
+                    engine.move_values(written.sparse, log);
+                });
                 process.shrinking.unneeded.extend(written.unneeded);
                 process.shrinking.unneeded.sort_unstable();
                 process.shrinking.unneeded.dedup();

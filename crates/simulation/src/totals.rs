@@ -59,6 +59,8 @@ totals! {
     snapshots: "snapshots",
     /// Snapshots that could not be written.
     failed_snapshots: "snapshots that failed",
+    /// Values that were written again.
+    moved_values: "values moved",
     /// Segments that were removed.
     freed_segments: "segments freed",
     /// Jobs that went to the archive.

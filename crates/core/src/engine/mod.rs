@@ -18,6 +18,7 @@ mod dispatch;
 mod faults;
 mod follows;
 mod invariants;
+mod moving;
 mod queries;
 mod retention;
 mod timers;

@@ -2,8 +2,8 @@
 
 use super::State;
 use crate::{
-    ids::{LeaseNumber, Place},
-    record::Verdict,
+    ids::{LeaseNumber, Place, TaskNumber},
+    record::{ValueOf, Verdict},
     values::Values,
 };
 
@@ -44,6 +44,21 @@ impl State {
                 self.large_values.insert(at, value);
             } else {
                 self.dropped_files.push(value.file);
+            }
+        }
+    }
+
+    /// Values lie somewhere else now.
+    pub(super) fn moved(&mut self, values_of: &[(TaskNumber, ValueOf)], values: &Values, place: Place) {
+        for ((number, value_of), (offset, _)) in values_of.iter().zip(values.layout()) {
+            let Some(task) = self.tasks.get_mut(*number) else { continue };
+            let to = Place(place.0 + offset as u64);
+            let from = match value_of {
+                ValueOf::Payload => Some(std::mem::replace(&mut task.payload, to)),
+                ValueOf::Outcome => task.outcome().inspect(|_| task.set_outcome(Some(to))),
+            };
+            if let Some(value) = from.and_then(|from| self.large_values.remove(&from)) {
+                self.large_values.insert(to, value);
             }
         }
     }

@@ -53,7 +53,7 @@ impl State {
 
     /// The places of all values that are needed.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        crate::image::places(&self.tasks)
+        crate::image::values(&self.tasks).map(|value| value.place)
     }
 
     fn restore_tasks(&mut self, job: JobNumber, tasks: Vec<(TaskNumber, Task)>) {

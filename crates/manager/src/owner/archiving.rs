@@ -185,15 +185,11 @@ impl Archiving {
         }
         let rows = self.unread.take().or_else(|| {
             let piece = self.pieces.pop_front()?;
-            Some(Rows::new(engine, &piece, front.synced_through(), std::mem::take(&mut self.rest)))
+            Some(Rows::new(engine, &piece, front.synced_through(), std::mem::take(&mut self.rest), pin))
         });
         if let Some(rows) = rows {
             let journal = self.journal.clone();
-            self.reading = Some(tokio::task::spawn_blocking(move || {
-                let batch = rows.read(&journal);
-                drop(pin);
-                batch
-            }));
+            self.reading = Some(tokio::task::spawn_blocking(move || rows.read(&journal)));
         }
     }
 

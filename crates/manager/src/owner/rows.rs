@@ -19,6 +19,8 @@ use task_messenger_store::{
     journal::Reader,
 };
 
+use super::shrinking::Pin;
+
 /// Bytes of outcomes in a batch: what is more goes into the next one.
 const BYTES: u64 = 16 << 20;
 
@@ -32,6 +34,8 @@ pub(super) type Piece = Vec<(JobNumber, Range<u32>)>;
 pub(super) struct Rows {
     batch: Batch,
     tasks: VecDeque<Row>,
+    /// Their places are kept.
+    pin: Pin,
 }
 
 struct Row {
@@ -45,9 +49,9 @@ struct Row {
 
 impl Rows {
     /// Those of a piece, in addition to what is in `batch`, as of a record that is synced.
-    pub(super) fn new(engine: &Engine, piece: &Piece, synced: RecordNumber, batch: Batch) -> Self {
+    pub(super) fn new(engine: &Engine, piece: &Piece, synced: RecordNumber, batch: Batch, pin: Pin) -> Self {
         let state = engine.state();
-        let mut rows = Self { batch: Batch { watermark: synced, ..batch }, tasks: VecDeque::new() };
+        let mut rows = Self { batch: Batch { watermark: synced, ..batch }, tasks: VecDeque::new(), pin };
         let mut templates = FxHashSet::default();
         for (number, indexes) in piece {
             let job = state.jobs.position(*number).and_then(|position| state.jobs.at(position));
@@ -76,7 +80,7 @@ impl Rows {
 
     /// Reads outcomes. What is too much for one batch comes back.
     pub(super) fn read(self, journal: &Reader) -> Result<(Batch, Option<Self>), Box<dyn Error + Send + Sync>> {
-        let Self { mut batch, mut tasks } = self;
+        let Self { mut batch, mut tasks, pin } = self;
         let mut bytes = 0;
         while bytes < BYTES && !tasks.is_empty() {
             let some: Vec<Row> = tasks.drain(..READ.min(tasks.len())).collect();
@@ -94,7 +98,7 @@ impl Rows {
         }
         let rest = (!tasks.is_empty()).then(|| {
             let (watermark, jobs, templates) = (batch.watermark, batch.jobs.clone(), batch.templates.clone());
-            Self { batch: Batch { watermark, jobs, templates, ..Batch::default() }, tasks }
+            Self { batch: Batch { watermark, jobs, templates, ..Batch::default() }, tasks, pin }
         });
         Ok((batch, rest))
     }

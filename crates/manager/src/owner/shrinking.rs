@@ -11,11 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use task_messenger_core::{engine::Engine, ids::RecordNumber, image::Image};
+use task_messenger_core::{
+    engine::Engine,
+    ids::RecordNumber,
+    image::{Image, NeededValue},
+    values::Value,
+};
 use task_messenger_daemon::exit::chain;
 use task_messenger_store::{
     blobs::Blobs,
-    journal::{Front, Position, Reader, Recovered, Shrinker, SnapshotWritten},
+    journal::{Front, Position, Recovered, Shrinker, SnapshotWritten},
 };
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
@@ -33,7 +38,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What takes snapshots and lets go.
 pub(crate) struct Shrinking {
     shrinker: Shrinker,
-    reader: Reader,
     blobs: Blobs,
     /// How large the last snapshot is, and how much of the journal there was at it.
     snapshot_bytes: u64,
@@ -48,6 +52,8 @@ pub(crate) struct Shrinking {
     image: Option<(Position, Image)>,
     writing: Option<JoinHandle<io::Result<SnapshotWritten>>>,
     not_before: Option<Instant>,
+    /// What is to be written again.
+    sparse: Vec<(NeededValue, Value)>,
     /// What is handed out now is pinned with this.
     pin: Pin,
     leaving: VecDeque<Leaving>,
@@ -64,11 +70,11 @@ struct Leaving {
 }
 
 impl Shrinking {
-    pub(crate) fn new(shrinker: Shrinker, reader: Reader, blobs: Blobs, found: &Recovered, engine: &Engine) -> Self {
+    pub(crate) fn new(shrinker: Shrinker, blobs: Blobs, found: &Recovered, engine: &Engine) -> Self {
         let mut shrinking = Self {
             shrinker,
-            reader,
             blobs,
+            sparse: Vec::new(),
             snapshot_bytes: 0,
             journal_bytes: 0,
             forgotten: engine.state().forgotten,
@@ -82,7 +88,12 @@ impl Shrinking {
         };
         if let Some(snapshot) = &found.snapshot {
             let unneeded = shrinking.shrinker.unneeded(&snapshot.position, &engine.image());
-            shrinking.note(SnapshotWritten { last: snapshot.position.last(), bytes: snapshot.bytes, unneeded });
+            shrinking.note(SnapshotWritten {
+                last: snapshot.position.last(),
+                bytes: snapshot.bytes,
+                unneeded,
+                sparse: Vec::new(),
+            });
         }
         shrinking
     }
@@ -129,7 +140,10 @@ impl Shrinking {
     }
 
     /// Goes on, after everything was told that may be.
-    pub(super) fn step(&mut self, front: &Front, engine: &mut Engine) {
+    pub(super) fn step(&mut self, front: &mut Front, engine: &mut Engine) {
+        if !self.sparse.is_empty() {
+            engine.move_values(std::mem::take(&mut self.sparse), front);
+        }
         let files = engine.take_dropped_files();
         if !files.is_empty() {
             self.leave(front.last(), Vec::new(), files);
@@ -154,10 +168,9 @@ impl Shrinking {
     }
 
     fn remove(&self, segments: Vec<u64>, files: Vec<u64>) {
-        let (shrinker, reader, blobs) = (self.shrinker.clone(), self.reader.clone(), self.blobs.clone());
+        let (shrinker, blobs) = (self.shrinker.clone(), self.blobs.clone());
         // Nobody waits for it: what is left behind when the manager ends is removed by its next start.
         tokio::task::spawn_blocking(move || {
-            reader.forget(&segments);
             if let Err(error) = shrinker.free(&segments) {
                 warn!(error = chain(&error), "segments that nobody needs stay until the next start");
             }
@@ -186,8 +199,13 @@ impl Shrinking {
         }
     }
 
-    fn note(&mut self, SnapshotWritten { last, bytes, unneeded }: SnapshotWritten) {
-        debug!(record = last.0, bytes, segments = unneeded.len(), "a snapshot was written; segments are to go");
+    fn note(&mut self, SnapshotWritten { last, bytes, unneeded, sparse }: SnapshotWritten) {
+        let (segments, moved) = (unneeded.len(), sparse.len());
+        debug!(
+            record = last.0,
+            bytes, segments, moved, "a snapshot was written; segments are to go, values to be moved"
+        );
+        self.sparse = sparse;
         self.snapshot_bytes = bytes;
         self.last = last;
         if !unneeded.is_empty() {

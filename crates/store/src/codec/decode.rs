@@ -7,7 +7,8 @@ use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, OwnerNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
     labels::Labels,
     record::{
-        Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict, Work, WorkerMode,
+        Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, ValueOf, Verdict, Work,
+        WorkerMode,
     },
     template::{Kind, RetryPolicy, Template},
     time::WallTime,
@@ -230,6 +231,16 @@ fn read_record(kind: u8, body: &mut Body<'_>, values: &mut Option<usize>) -> Res
         }
         kind::PURGED => Record::Purged { time: body.time()?, jobs: body.numbers("job", JobNumber)? },
         kind::ARCHIVED => Record::Archived { time: body.time()?, jobs: body.numbers("job", JobNumber)? },
+        kind::MOVED => {
+            let count = body.count("value")?;
+            let mut values_of = Vec::with_capacity(count);
+            let mut tasks = Steps::default();
+            for _ in 0..count {
+                let task = TaskNumber(tasks.next(body, "task")?);
+                values_of.push((task, body.choice("value", [ValueOf::Payload, ValueOf::Outcome])?));
+            }
+            Record::Moved { values_of, values: body.values(values)? }
+        }
         kind => return Err(DecodeError::UnknownKind { kind }),
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use task_messenger_core::{
     labels::Labels,
-    record::{Idempotency, Loss, Record, ReleaseReason, Role, Verdict, Work, WorkerMode},
+    record::{Idempotency, Loss, Record, ReleaseReason, Role, ValueOf, Verdict, Work, WorkerMode},
     template::Kind,
     time::WallTime,
     values::{Values, write_varint},
@@ -153,6 +153,19 @@ pub(crate) fn encode_head(record: &Record, out: &mut Vec<u8>) {
             out.push(kind::ARCHIVED);
             put_time(out, *time);
             put_numbers(out, jobs.iter().map(|job| job.0));
+        }
+        Record::Moved { values_of, values } => {
+            out.push(kind::MOVED);
+            write_varint(out, values_of.len() as u64);
+            let mut tasks = Steps::default();
+            for (task, value_of) in values_of {
+                tasks.put(out, task.0);
+                out.push(match value_of {
+                    ValueOf::Payload => 0,
+                    ValueOf::Outcome => 1,
+                });
+            }
+            put_count(out, values);
         }
         Record::WorkerLost { .. }
         | Record::WorkerStarted { .. }

@@ -40,6 +40,7 @@
 //! | 23 | `WorkerRemoved` | varint worker, time |
 //! | 24 | `Purged` | time, numbers jobs |
 //! | 25 | `Archived` | time, numbers jobs |
+//! | 26 | `Moved` | varint count, then for each value the step of its task and a byte (0 payload, 1 outcome); varint count, values |
 //!
 //! A snapshot consists of parts. Owners, tokens, workers and templates are told by the records above; the others are
 //! encoded like records, and are of these kinds. Where it says "for each", a varint count comes first.
@@ -100,6 +101,7 @@ mod kind {
     pub(super) const WORKER_REMOVED: u8 = 23;
     pub(super) const PURGED: u8 = 24;
     pub(super) const ARCHIVED: u8 = 25;
+    pub(super) const MOVED: u8 = 26;
 
     // Only in snapshots.
     pub(super) const NUMBERS: u8 = 128;

@@ -10,7 +10,8 @@ use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, OwnerNumber, TaskNumber, TemplateNumber, TokenNumber, WorkerNumber},
     labels::Labels,
     record::{
-        Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, Verdict, Work, WorkerMode,
+        Idempotency, JobKey, Loss, Record, ReleaseReason, Reservation, Role, SecretHash, ValueOf, Verdict, Work,
+        WorkerMode,
     },
     template::{Kind, RetryPolicy, Template},
     time::WallTime,
@@ -338,6 +339,11 @@ fn any_record() -> impl Strategy<Value = Record> {
         (work(), time.clone()).prop_map(|(tasks, time)| Record::Requeued { tasks, time }),
         (numbers(), time.clone())
             .prop_map(|(jobs, time)| Record::Purged { jobs: jobs.into_iter().map(JobNumber).collect(), time }),
+        (vec((any::<u64>(), any::<bool>()), 0..5), any_values()).prop_map(|(tasks, values)| {
+            let of = |outcome| if outcome { ValueOf::Outcome } else { ValueOf::Payload };
+            let values_of = tasks.into_iter().map(|(task, outcome)| (TaskNumber(task), of(outcome))).collect();
+            Record::Moved { values_of, values }
+        }),
         (any::<(u32, u64)>(), numbers(), time.clone()).prop_map(|((worker, lease), tasks, time)| Record::Dispatched {
             worker: WorkerNumber(worker),
             first_lease: LeaseNumber(lease),

@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// Lets go of segments that are to be removed.
-    pub fn forget(&self, segments: &[u64]) {
+    pub(super) fn forget(&self, segments: &[u64]) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.open.retain(|scan| !segments.contains(&scan.segment()));
         files.recent.retain(|block| !segments.contains(&block.header.segment));

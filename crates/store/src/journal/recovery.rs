@@ -283,13 +283,14 @@ impl Recovery {
         make_room(&segments, tail, tail_length)?;
         let cache = Arc::new(Mutex::new(Cache::new(options.cache_bytes, tail.last)));
         let epoch = self.epoch + 1;
+        let reader = Reader::new(disk, &identity, cache.clone(), epoch, tail);
         let fill = options.durability == Durability::Strict;
         Ok(Store {
             id: identity.id,
             front: Front::new(segments.clone(), cache.clone(), options.durability, epoch, tail),
             writer: Writer::new(segments.clone(), options.durability, epoch, tail),
-            reader: Reader::new(disk, &identity, cache, epoch, tail),
-            shrinker: Shrinker::new(segments.clone()),
+            shrinker: Shrinker::new(segments.clone(), reader.clone()),
+            reader,
             recovered: Recovered { snapshot: recovered, replayed_bytes: self.replayed_bytes },
             allocator: Allocator::new(segments, fill),
             blobs,

@@ -120,7 +120,6 @@ impl World {
         let position = self.commit();
         let written = self.store.shrinker.write(&position, &self.engine.image()).unwrap();
         assert_eq!(written.last, self.store.front.last());
-        self.store.reader.forget(&written.unneeded);
         self.store.shrinker.free(&written.unneeded).unwrap();
         written.unneeded.len()
     }
