@@ -28,6 +28,18 @@ const AFTER: Duration = Duration::from_secs(2);
 /// Tasks that go at a time.
 const TASKS: u32 = 4_096;
 
+/// When fewer tasks wait, they gather for so long: each batch costs a sync.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// While the journal grows by more bytes a second than this, the archive keeps out of the way,
+const BUSY: u64 = 2 << 20;
+
+/// unless more tasks than this wait for it: 40 MB of memory.
+const PATIENCE: u64 = 1_000_000;
+
+/// How often it is looked how much the journal grows.
+const SAMPLE: Duration = Duration::from_millis(250);
+
 /// How often it is seen to what is too old or too much.
 const RETAIN: Duration = Duration::from_mins(1);
 
@@ -62,6 +74,12 @@ pub(crate) struct Archiving {
     purgers: Vec<Purger>,
     /// Whether nothing new goes there.
     closed: bool,
+    /// When something went on its way last.
+    departed: Duration,
+    /// When it was looked how much there is of the journal, and how much there was.
+    sampled: (Duration, u64),
+    /// Whether others need the machine.
+    busy: bool,
 }
 
 /// Somebody who waits until jobs are removed from the archive.
@@ -118,6 +136,9 @@ impl Archiving {
             purged: Vec::new(),
             purgers: Vec::new(),
             closed,
+            departed: Duration::ZERO,
+            sampled: (Duration::ZERO, 0),
+            busy: false,
         }
     }
 
@@ -170,6 +191,10 @@ impl Archiving {
         while let Ok(delivered) = self.delivered.try_recv() {
             self.rest.delivered.push(delivered);
         }
+        self.sample(now, front);
+        if self.busy && engine.archive_lag() < PATIENCE && self.purged.is_empty() {
+            return;
+        }
         if self.departures.is_empty() && self.counting.is_none() && !self.writing {
             if self.stale {
                 self.stale = false;
@@ -193,10 +218,24 @@ impl Archiving {
         }
     }
 
+    /// Looks how busy the others are.
+    fn sample(&mut self, now: Now, front: &Front) {
+        let (at, bytes) = self.sampled;
+        let elapsed = now.monotonic.saturating_sub(at);
+        if elapsed >= SAMPLE {
+            let grown = u128::from(front.block_bytes().saturating_sub(bytes));
+            self.busy = grown * 1_000 > u128::from(BUSY) * elapsed.as_millis();
+            self.sampled = (now.monotonic, front.block_bytes());
+        }
+    }
+
     /// Chooses what goes next.
     fn depart(&mut self, now: Now, front: &Front, engine: &mut Engine) {
-        if !self.closed {
+        let few = engine.archive_lag() < u64::from(TASKS);
+        let gathers = few && now.monotonic < self.departed + GATHER;
+        if !self.closed && !gathers {
             self.departures = engine.departing(now.wall.minus(AFTER), TASKS.into());
+            self.departed = now.monotonic;
         }
         self.over_by = front.last();
         let mut room = 0;
