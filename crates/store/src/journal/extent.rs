@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{disk::Disk, identity::StoreId};
 
 /// The file's name.
-pub(super) const EXTENT_FILE: &str = "extent.json";
+pub(crate) const EXTENT_FILE: &str = "extent.json";
 
 /// What it takes on the disk, at most.
 pub(super) const EXTENT_BYTES: u64 = 1 << 16;
@@ -84,6 +84,11 @@ impl Extent {
     /// Whether a segment was freed.
     pub(super) fn is_freed(&self, segment: u64) -> bool {
         segment < self.first || self.freed.contains(&segment)
+    }
+
+    /// The last segment that was freed.
+    pub(super) fn last_freed(&self) -> Option<u64> {
+        self.freed.last().copied().or_else(|| self.first.checked_sub(1).filter(|segment| *segment > 0))
     }
 
     /// Takes segments out; durable on return. The last one stays.

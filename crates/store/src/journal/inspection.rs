@@ -47,8 +47,8 @@ pub(super) fn inspect(disk: &dyn Disk) -> Result<Inspected, OpenError> {
     };
     let extent = find_extent(disk, identity.id)?;
     check_completeness(&extent, &numbers)?;
-    if extent.first > 1 && snapshot.is_none() {
-        return Err(OpenError::NoSnapshot { directory: snapshot::DIRECTORY, first: segments::name(extent.first) });
+    if let Some(gone) = extent.last_freed().filter(|_| snapshot.is_none()) {
+        return Err(OpenError::NoSnapshot { directory: snapshot::DIRECTORY, gone: segments::name(gone) });
     }
     check_segments(disk, &identity, &extent, &numbers)?;
     Ok(Inspected { store: Some((identity, extent)), last_segment, snapshot })

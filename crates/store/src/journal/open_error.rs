@@ -65,12 +65,12 @@ pub enum OpenError {
         witness: &'static str,
     },
     /// Segments were freed, and the snapshot that made them unneeded is missing.
-    #[error("{directory} holds no snapshot, and the journal begins with {first}: what was before it is missing")]
+    #[error("{directory} holds no snapshot, and {gone} was freed because of one: what it held is missing")]
     NoSnapshot {
         /// Where it should be.
         directory: &'static str,
-        /// The first segment that is kept.
-        first: String,
+        /// The last segment that was freed.
+        gone: String,
     },
     /// The newest snapshot can't be used.
     #[error("cannot open the store by its {file}")]
