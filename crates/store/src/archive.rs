@@ -10,6 +10,7 @@
 //!
 //! Everything here waits for the disk; [`ArchiveThread`] does the waiting for others.
 
+mod about;
 mod append;
 mod changes;
 mod error;
@@ -30,6 +31,7 @@ use rusqlite::Connection;
 use task_messenger_core::ids::RecordNumber;
 
 pub use self::{
+    about::About,
     append::Appended,
     error::ArchiveError,
     reader::{JobPage, JobQuestion, KeptJob, Reader, TaskPage},

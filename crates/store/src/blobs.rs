@@ -25,6 +25,10 @@ use crate::{
     room::DiskRoom,
 };
 
+mod verify;
+
+pub(crate) use verify::{names, verify};
+
 const DIRECTORY: &str = "values";
 const UNFINISHED: &str = ".new";
 const SUSPECT: &str = ".suspect";
@@ -212,7 +216,7 @@ pub(crate) fn any(disk: &dyn Disk) -> Result<Option<String>, BlobError> {
 }
 
 /// A damaged value is invalid data.
-fn read(disk: &dyn Disk, checksum_seed: u32, number: u64) -> io::Result<Bytes> {
+pub(crate) fn read(disk: &dyn Disk, checksum_seed: u32, number: u64) -> io::Result<Bytes> {
     let mut bytes = disk.read(&name(number))?;
     let offset = bytes.len().saturating_sub(CHECKSUM_BYTES);
     let announced = bytes.split_off(offset);
@@ -230,7 +234,7 @@ fn checksum(seed: u32, number: u64, value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &number.to_le_bytes()), value)
 }
 
-fn name(number: u64) -> String {
+pub(crate) fn name(number: u64) -> String {
     format!("{DIRECTORY}/{number}")
 }
 

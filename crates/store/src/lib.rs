@@ -12,6 +12,7 @@ pub mod archive;
 pub mod blobs;
 pub mod block;
 mod buffer;
+pub mod check;
 pub mod codec;
 pub mod disk;
 pub mod identity;

@@ -72,7 +72,11 @@ pub(super) fn open_writer(
 /// Opens an archive for reading.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Problem> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    known(Connection::open_with_flags(path, flags)?)
+}
+
+/// A connection for reading, if it leads to an archive.
+pub(super) fn known(connection: Connection) -> Result<Connection, Problem> {
     connection.busy_timeout(PATIENCE)?;
     match look(&connection, None)? {
         Found::Nothing => Err(Problem::Foreign),

@@ -7,14 +7,18 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{ArchiveError, open::open_reader};
+use super::{ArchiveError, error::Problem, open::open_reader};
 
 /// The most connections at a time; further readers wait.
 const CONNECTIONS_MAX: usize = 8;
 
+/// Makes a connection.
+pub(super) type Open = fn(&Path) -> Result<Connection, Problem>;
+
 /// Connections to one archive.
 pub(super) struct Pool {
     path: PathBuf,
+    open: Open,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -33,7 +37,11 @@ struct Place<'a> {
 
 impl Pool {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default(), returned: Condvar::new() }
+        Self::opening_by(path, open_reader)
+    }
+
+    pub(super) fn opening_by(path: PathBuf, open: Open) -> Self {
+        Self { path, open, state: Mutex::default(), returned: Condvar::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,7 +56,7 @@ impl Pool {
         let mut place = self.take_place();
         let connection = match place.idle.take() {
             Some(connection) => connection,
-            None => open_reader(&self.path).map_err(|problem| ArchiveError::new(&self.path, "open", problem))?,
+            None => (self.open)(&self.path).map_err(|problem| ArchiveError::new(&self.path, "open", problem))?,
         };
         let result = use_it(&connection)?;
         place.idle = Some(connection);

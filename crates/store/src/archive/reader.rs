@@ -30,7 +30,7 @@ const LOOKED_AT_MAX: u32 = 100_000;
 /// Reads the archive, from any thread, while it is written. Clones share their connections, of which there are at most 8.
 #[derive(Clone)]
 pub struct Reader {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
 /// Which jobs are wanted.
@@ -216,7 +216,7 @@ impl Reader {
         })
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Problem>) -> Result<T, ArchiveError> {
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Problem>) -> Result<T, ArchiveError> {
         let failed = |problem| ArchiveError::new(self.pool.path(), "read", problem);
         self.pool.with(|connection| {
             // One state of the archive for all that the question reads.

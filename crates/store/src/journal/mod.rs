@@ -20,9 +20,11 @@
 
 mod allocator;
 mod cache;
+mod check;
 mod extent;
 mod front;
 mod inspection;
+mod offline;
 mod open_error;
 mod reader;
 mod recovery;
@@ -36,9 +38,13 @@ mod writer;
 use bytes::Bytes;
 use task_messenger_core::ids::{Place, RecordNumber};
 
+pub(crate) use check::{check_journal, journal_bytes};
+pub(crate) use extent::EXTENT_FILE;
+
 pub use allocator::{AllocateError, Allocation, Allocator};
 pub use extent::ExtentError;
 pub use front::Front;
+pub use offline::{Overview, ValueReadError, ValueReader};
 pub use open_error::OpenError;
 pub use reader::{ReadError, Reader};
 pub use recovery::{Found, Recovery, Replayed, open};

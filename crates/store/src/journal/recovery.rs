@@ -64,21 +64,21 @@ pub struct Replayed {
 
 /// A store that is being read. Nothing is changed before [`Recovery::finish`].
 pub struct Recovery {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     options: Options,
-    identity: Identity,
+    pub(super) identity: Identity,
     is_new: bool,
     room: DiskRoom,
     /// Which segments there should be.
-    extent: Extent,
+    pub(super) extent: Extent,
     /// The last segment that exists; 0 if there is none.
     last_segment: u64,
     /// The snapshot, until it was handed out.
     snapshot: Option<SnapshotReader>,
-    recovered: Option<RecoveredSnapshot>,
-    replayed_bytes: u64,
+    pub(super) recovered: Option<RecoveredSnapshot>,
+    pub(super) replayed_bytes: u64,
     scan: Option<SegmentScan>,
-    tail: Tail,
+    pub(super) tail: Tail,
     epoch: u64,
     block: Option<OpenedBlock>,
     ended: bool,

@@ -3,6 +3,7 @@ mod limits;
 mod model;
 mod properties;
 mod thread;
+mod unused;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

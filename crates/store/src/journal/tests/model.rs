@@ -27,6 +27,7 @@ impl Model {
     /// Opens a store and checks that it holds a prefix of what was appended, and all that was told through `least`. From
     /// now on the prefix is what there is.
     pub(super) fn recover(&mut self, disk: Arc<dyn Disk>, options: &Options, least: RecordNumber) -> Store {
+        assert_eq!(crate::check::check_blocks(&disk), []);
         let mut recovery = open(disk, options).unwrap();
         let mut found = 0;
         while let Some(Found::Record(replayed)) = recovery.next().unwrap() {
