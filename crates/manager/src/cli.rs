@@ -28,6 +28,7 @@ use crate::{
     offline::{Request, Response, administer},
     run::run,
     state::{ArchiveRefused, StoreRefused},
+    store_commands::{self, StoreCommand, StoreCommandError},
 };
 
 const EXAMPLES: &str = "\
@@ -36,6 +37,7 @@ Examples:
   task-messenger-manager token create --role worker --label rack-7 --expires 30d
   task-messenger-manager token create --role client --owner alice
   task-messenger-manager token revoke 3
+  task-messenger-manager store check
 
 Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
 line, a store that is newer or damaged).";
@@ -76,6 +78,9 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Look into the store of a manager that is stopped: check it, count what it holds, export it
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +166,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<NothingToDo>()
             || cause.is::<NoHome>()
             || cause.is::<TlsError>()
+            || cause.downcast_ref::<StoreCommandError>().is_some_and(StoreCommandError::is_final)
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
             || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_final)
     });
@@ -183,6 +189,7 @@ fn execute(cli: Cli) -> Result<()> {
             run(&config, shutdown)
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
+        Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
         None => Err(NothingToDo.into()),
     }
 }

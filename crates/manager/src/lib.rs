@@ -15,5 +15,6 @@ mod owner;
 pub mod run;
 mod session;
 pub mod state;
+mod store_commands;
 mod templates;
 mod tokens;

@@ -52,8 +52,8 @@ pub(crate) struct State {
     advice = .cause.advice()
 )]
 pub(crate) struct StoreRefused {
-    directory: PathBuf,
-    cause: OpenError,
+    pub(crate) directory: PathBuf,
+    pub(crate) cause: OpenError,
 }
 
 impl StoreRefused {

@@ -26,4 +26,5 @@ mod resume;
 mod retention;
 mod retries;
 mod secrets;
+mod store_commands;
 mod worker_ends;

@@ -52,7 +52,7 @@ pub enum ValueReadError {
     #[error(transparent)]
     Journal(#[from] ReadError),
     /// It lies in a file of its own.
-    #[error("{file} can't be read: {source}")]
+    #[error("{file} can't be read")]
     Large {
         /// The file's name in the store.
         file: String,
