@@ -258,6 +258,18 @@ fn what_is_missing_or_cut_is_found_and_so_is_all_of_it() {
     for (file, offset) in [(&first.0, first.1), (&later.0, later.1), (&value, 3_000)] {
         assert!(findings.iter().any(|found| found.file == *file && found.offset == Some(offset)), "{findings:?}");
     }
+    let numbers = disk.list("journal").unwrap();
+    let two: Vec<_> = ["000000000001", "000000000002"].map(|number| format!("journal/{number}.segment")).to_vec();
+    assert!(two.iter().all(|file| numbers.iter().any(|name| file.ends_with(name.as_str()))), "{numbers:?}");
+    let read = |file: &String| (file.clone(), disk.read(file).unwrap());
+    let kept: Vec<_> = two.iter().map(read).collect();
+    two.iter().for_each(|file| disk.remove(file).unwrap());
+    let findings = look_at(&disk).findings;
+    for (file, content) in kept {
+        let is_it = |found: &Finding| found.file == file && found.problem.contains("is missing");
+        assert!(findings.iter().any(is_it), "{file}: {findings:?}");
+        disk.replace(&file, &content).unwrap();
+    }
     // A file with another content, for which its checksum is right.
     disk.flip(&first.0, first.1 + 70, 1).unwrap();
     disk.flip(&later.0, later.1 + 70, 1).unwrap();
@@ -267,10 +279,43 @@ fn what_is_missing_or_cut_is_found_and_so_is_all_of_it() {
 }
 
 #[test]
+fn what_a_snapshot_says_must_be_in_the_journal() {
+    let mut world = World::open(&SimulatedDisk::new(3), 0);
+    (0..3).for_each(|_| assert!(world.add_job()));
+    world.shrink().unwrap();
+    let disk = world.disk;
+    assert_eq!(look_at(&disk).findings, []);
+    // Nothing else says that the last block was there.
+    let (file, offset, _) = blocks(&disk).pop().unwrap();
+    disk.flip(&file, offset + 70, 3).unwrap();
+    let findings = look_at(&disk).findings;
+    let is_it = |found: &Finding| found.file == file && found.offset == Some(offset);
+    assert!(findings.iter().any(is_it) && findings[0].problem.contains("checksum is wrong"), "{findings:?}");
+    disk.flip(&file, offset + 70, 3).unwrap();
+    // The snapshot of the same store a job later doesn't belong to this journal.
+    let mut later = World::open(&SimulatedDisk::new(3), 0);
+    (0..4).for_each(|_| assert!(later.add_job()));
+    later.shrink().unwrap();
+    assert_eq!(later.disk.read(IDENTITY_FILE).unwrap(), disk.read(IDENTITY_FILE).unwrap());
+    let name = |disk: &SimulatedDisk| format!("snapshots/{}", disk.list("snapshots").unwrap()[0]);
+    let bytes = later.disk.read(&name(&later.disk)).unwrap();
+    disk.remove(&name(&disk)).unwrap();
+    disk.replace(&name(&later.disk), &bytes).unwrap();
+    let findings = look_at(&disk).findings;
+    assert!(findings.iter().any(|found| segments(&found.file)), "{findings:?}");
+}
+
+#[test]
 fn wherever_the_power_is_cut_a_store_stays_whole() {
-    let mut boundary = 20;
+    for seed in 0..20 {
+        survive_cuts(seed);
+    }
+}
+
+fn survive_cuts(seed: u64) {
+    let mut boundary = 20 + seed;
     let (mut cuts, mut job) = (0, 0);
-    let disk = SimulatedDisk::new(11);
+    let disk = SimulatedDisk::new(seed);
     while cuts < 60 {
         let mut world = World::open(&disk, job);
         disk.fault_at(disk.operations() + boundary, Fault::PowerCut);
