@@ -306,6 +306,61 @@ fn what_a_snapshot_says_must_be_in_the_journal() {
 }
 
 #[test]
+fn a_snapshot_of_another_course_of_things_is_named() {
+    // The same store, as it could have gone on otherwise: two copies of it that were both used.
+    let shrunk = |job| {
+        let mut world = World::open(&SimulatedDisk::new(3), job);
+        (0..3).for_each(|_| assert!(world.add_job()));
+        world.shrink().unwrap();
+        (0..3).for_each(|_| assert!(world.add_job()));
+        world.disk
+    };
+    let (disk, other) = (shrunk(0), shrunk(50));
+    let snapshot = format!("snapshots/{}", disk.list("snapshots").unwrap()[0]);
+    disk.replace(&snapshot, &other.read(&snapshot).unwrap()).unwrap();
+    let findings = look_at(&disk).findings;
+    let is_it = |found: &Finding| found.file == snapshot && found.problem.contains("no block there does");
+    assert!(findings.iter().any(is_it), "{findings:?}");
+}
+
+#[test]
+fn what_a_power_cut_left_at_the_end_of_a_segment_before_a_freed_one_is_no_damage() {
+    let disk = SimulatedDisk::new(3);
+    let mut world = World::open(&disk, 0);
+    assert!(world.add_job() && world.add_job());
+    let nothing = Record::Retried { tasks: Vec::new() };
+    let offset = |world: &World| world.store.front.position().unwrap().tail.offset;
+    while offset(&world) < (64 << 10) - (12 << 10) {
+        world.append(&nothing);
+        assert!(world.commit());
+    }
+    // Two blocks of which nobody was told, the first of them torn. The next job doesn't fit into their room.
+    let torn = offset(&world);
+    let mut blocks = Vec::new();
+    for _ in 0..2 {
+        world.append(&nothing);
+        blocks.extend(world.store.front.take_blocks());
+    }
+    assert_eq!(blocks.len(), 2);
+    world.store.writer.write(blocks, true).unwrap();
+    drop(world);
+    let first = "journal/000000000001.segment";
+    disk.flip(first, torn + 64, 1).unwrap();
+    assert_eq!(look_at(&disk).findings, []);
+    let mut world = World::open(&disk, 2);
+    (0..8).for_each(|_| assert!(world.add_job()));
+    let is_there = || disk.list("journal").unwrap().iter().any(|file| file.starts_with("000000000002"));
+    assert!(is_there());
+    world.purge(3..=8);
+    world.shrink().unwrap();
+    assert!(!is_there());
+    assert_eq!(look_at(&disk).findings, []);
+    // What had been synced, and is broken, is damage there too.
+    disk.flip(first, torn - 4096 + 64, 1).unwrap();
+    assert_eq!(look_at(&disk).findings[0].offset, Some(torn - 4096));
+}
+
+#[test]
 fn wherever_the_power_is_cut_a_store_stays_whole() {
     for seed in 0..20 {
         survive_cuts(seed);

@@ -305,16 +305,22 @@ impl Walk<'_, '_> {
     }
 
     /// Whether what is at this place was the next block, and is no more: all but one of the fields by which it follows are
-    /// still right.
+    /// still right. What a power cut tore is overwritten by the next start, or has at least its epoch and its predecessor's
+    /// checksum from before; but a segment that isn't complete is left as it is as soon as there is another.
     fn resembles_the_next(&mut self, segment: u64, offset: u64) -> bool {
         let mut start = [0; HEADER_BYTES];
         let file = self.disk.open(&segments::name(segment), Access::Read);
-        if file.and_then(|file| file.read_at(offset, &mut start)).is_err() {
+        let read = file.and_then(|file| Ok((file.read_at(offset, &mut start)?, file.length()?)));
+        let Ok((_, length)) = read else { return false };
+        let is_cut = |(header, _): (Header, u32)| offset + header.block_length() > length;
+        if length < self.identity.segment_bytes && !Header::read(&start).is_some_and(is_cut) {
             return false;
         }
+        let epoch = start[8..].first_chunk().copied().unwrap_or_default();
         let units = (offset / BLOCK_UNIT as u64) as u32;
         let wrong = [
             start[..4] != *b"TMJB",
+            u64::from_le_bytes(epoch) < self.epoch,
             start[16..24] != segment.to_le_bytes(),
             start[24..28] != units.to_le_bytes(),
             start[32..40] != self.checked.last.next().0.to_le_bytes(),
