@@ -263,7 +263,9 @@ fn what_is_missing_or_cut_is_found_and_so_is_all_of_it() {
     assert!(two.iter().all(|file| numbers.iter().any(|name| file.ends_with(name.as_str()))), "{numbers:?}");
     let read = |file: &String| (file.clone(), disk.read(file).unwrap());
     let kept: Vec<_> = two.iter().map(read).collect();
-    two.iter().for_each(|file| disk.remove(file).unwrap());
+    for file in &two {
+        disk.remove(file).unwrap();
+    }
     let findings = look_at(&disk).findings;
     for (file, content) in kept {
         let is_it = |found: &Finding| found.file == file && found.problem.contains("is missing");
