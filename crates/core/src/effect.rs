@@ -7,7 +7,7 @@ use crate::{
         JobNumber, LeaseNumber, Place, RecordNumber, SessionNumber, TaskId, TemplateNumber, TokenNumber, WorkerNumber,
     },
     input::{Follow, Named},
-    query::{Answer, JobFilter, JobSummary, Status},
+    query::{Answer, JobFilter, JobSummary, Query, Status},
     record::Caller,
     task::TaskState,
 };
@@ -185,19 +185,8 @@ pub enum Effect {
 pub enum ArchiveQuestion {
     /// The results of a job, as a follow.
     Follow(Box<Follow>),
-    /// Tasks of a job.
-    Tasks {
-        /// The job.
-        job: JobNumber,
-        /// Only those in this state.
-        state: Option<TaskState>,
-        /// From this index on.
-        from_index: u32,
-        /// At most this many.
-        limit: u32,
-    },
-    /// One task.
-    Task(TaskId),
+    /// A question about tasks of one job.
+    Query(Query),
     /// A cancel: of what is over nothing can be.
     Cancel(Named),
     /// A retry: of what succeeded nothing can be.

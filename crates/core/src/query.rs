@@ -47,6 +47,17 @@ pub enum Query {
     Tokens,
 }
 
+impl Query {
+    /// The job that it is about, if it is about one.
+    pub fn job(&self) -> Option<JobNumber> {
+        match self {
+            Self::Tasks { job, .. } => Some(*job),
+            Self::Task(task) => Some(task.job),
+            Self::Status | Self::Jobs { .. } | Self::Workers | Self::Tokens => None,
+        }
+    }
+}
+
 /// Which jobs are meant: those of which all of this is true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {

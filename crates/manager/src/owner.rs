@@ -41,7 +41,7 @@ use tracing::{debug, warn};
 
 pub(crate) use self::{
     archiving::Archiving,
-    history::History,
+    history::{DELIVERIES, History},
     past::{FoundPurge, Past},
     shrinking::{Pin, Shrinking},
 };

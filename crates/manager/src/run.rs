@@ -23,7 +23,7 @@ use crate::{
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
-    owner::{Archiving, EVENTS, Event, History, Owner, Past, Shrinking},
+    owner::{Archiving, DELIVERIES, EVENTS, Event, History, Owner, Past, Shrinking},
     session::Shared,
     state::{self, State},
 };
@@ -139,7 +139,7 @@ fn past(config: &Config, archive: Archive, journal: Reader, blobs: Blobs, events
         let _ = news.send(event);
     });
     let thread = ArchiveThread::spawn(archive, on_event).context("the archive's thread can't be started")?;
-    let (delivered, fetched) = mpsc::unbounded_channel();
+    let (delivered, fetched) = mpsc::channel(DELIVERIES);
     let history = History::new(reader.clone(), blobs, delivered);
     let closed = config.retain == Some(Retain::None);
     let retain = config.retain_time();

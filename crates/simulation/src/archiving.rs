@@ -120,7 +120,7 @@ impl Manager {
                 let effect = Effect::Changed { session, request, tasks: 0, running: 0 };
                 return self.tell_one(stage, effect);
             }
-            ArchiveQuestion::Tasks { .. } | ArchiveQuestion::Task(_) => return self.not_found(stage, session, request),
+            ArchiveQuestion::Query(_) => return self.not_found(stage, session, request),
         };
         self.tell_one(stage, Effect::Answer { session, request, answer })
     }

@@ -121,61 +121,57 @@ pub(crate) fn remove_others(disk: &dyn Disk, keep: Option<RecordNumber>) -> io::
     Ok(())
 }
 
-/// Writes a snapshot; durable on return. Says how many bytes it has. The reserve is used for it if need be, as far as
-/// outcomes may use it: a snapshot is what lets a full disk get room again.
-pub(crate) fn write(
-    disk: &dyn Disk,
-    room: &DiskRoom,
-    store: StoreId,
-    seed: u32,
-    position: &Position,
-    parts: impl Iterator<Item = Part>,
-) -> io::Result<u64> {
-    let written = write_unfinished(disk, room, store, seed, position, parts);
-    let named = written.and_then(|bytes| {
-        disk.rename(UNFINISHED, &name(position.last()))?;
-        disk.sync_directory(DIRECTORY)?;
-        Ok(bytes)
-    });
-    if named.is_err() {
-        // What it takes is needed elsewhere. If it can't be removed either, the next one does it.
-        let _ = disk.remove(UNFINISHED);
-    }
-    named
+/// Where snapshots are written, and for which store.
+pub(crate) struct Destination<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) room: &'a DiskRoom,
+    pub(crate) store: StoreId,
+    /// What checksums begin with.
+    pub(crate) seed: u32,
 }
 
-fn write_unfinished(
-    disk: &dyn Disk,
-    room: &DiskRoom,
-    store: StoreId,
-    seed: u32,
-    position: &Position,
-    parts: impl Iterator<Item = Part>,
-) -> io::Result<u64> {
-    match disk.remove(UNFINISHED) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    disk.create(UNFINISHED, 0)?;
-    let file = disk.open(UNFINISHED, Access::Buffered)?;
-    let mut out = Out { file: &*file, room, at: 0, checksum: 0 };
-    let header = header(store, seed, position);
-    out.checksum = u32::from_le_bytes(array(&header, 60));
-    out.put(&header)?;
-    let mut payload = Vec::with_capacity(FRAME_BYTES + (FRAME_BYTES >> 2));
-    for part in parts {
-        encode_part(&part, &mut payload);
-        if payload.len() >= FRAME_BYTES {
-            out.frame(&payload)?;
-            payload.clear();
+impl Destination<'_> {
+    /// Writes a snapshot; durable on return. Says how many bytes it has. The reserve is used for it if need be, as far as
+    /// outcomes may use it: a snapshot is what lets a full disk get room again.
+    pub(crate) fn write(&self, position: &Position, parts: impl Iterator<Item = Part>) -> io::Result<u64> {
+        let named = self.write_unfinished(position, parts).and_then(|bytes| {
+            self.disk.rename(UNFINISHED, &name(position.last()))?;
+            self.disk.sync_directory(DIRECTORY)?;
+            Ok(bytes)
+        });
+        if named.is_err() {
+            // What it takes is needed elsewhere. If it can't be removed either, the next one does it.
+            let _ = self.disk.remove(UNFINISHED);
         }
+        named
     }
-    if !payload.is_empty() {
-        out.frame(&payload)?;
+
+    fn write_unfinished(&self, position: &Position, parts: impl Iterator<Item = Part>) -> io::Result<u64> {
+        match self.disk.remove(UNFINISHED) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.disk.create(UNFINISHED, 0)?;
+        let file = self.disk.open(UNFINISHED, Access::Buffered)?;
+        let header = header(self.store, self.seed, position);
+        let checksum = u32::from_le_bytes(array(&header, 60));
+        let mut out = Out { file: &*file, room: self.room, at: 0, checksum };
+        out.put(&header)?;
+        let mut payload = Vec::with_capacity(FRAME_BYTES + (FRAME_BYTES >> 2));
+        for part in parts {
+            encode_part(&part, &mut payload);
+            if payload.len() >= FRAME_BYTES {
+                out.frame(&payload)?;
+                payload.clear();
+            }
+        }
+        if !payload.is_empty() {
+            out.frame(&payload)?;
+        }
+        out.frame(&[])?;
+        file.sync()?;
+        Ok(out.at)
     }
-    out.frame(&[])?;
-    file.sync()?;
-    Ok(out.at)
 }
 
 struct Out<'a> {

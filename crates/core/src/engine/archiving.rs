@@ -126,13 +126,8 @@ impl Engine {
             Input::Follow { session, request, caller, follow } if self.is_elsewhere(caller, follow.target) => {
                 (session, request, caller, ArchiveQuestion::Follow(Box::new(self.by_number(caller, follow))))
             }
-            Input::Query { session, request, caller, query: Query::Tasks { job, state, from_index, limit } }
-                if self.is_past(job) =>
-            {
-                (session, request, caller, ArchiveQuestion::Tasks { job, state, from_index, limit })
-            }
-            Input::Query { session, request, caller, query: Query::Task(task) } if self.is_past(task.job) => {
-                (session, request, caller, ArchiveQuestion::Task(task))
+            Input::Query { session, request, caller, query } if query.job().is_some_and(|job| self.is_past(job)) => {
+                (session, request, caller, ArchiveQuestion::Query(query))
             }
             Input::Cancel { session, request, caller, named } if self.is_past(named.job()) => {
                 (session, request, caller, ArchiveQuestion::Cancel(named))

@@ -18,6 +18,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{debug, info, warn};
 
 use super::{
+    history::DELIVERIES,
     rows::{Piece, Rows},
     shrinking::Pin,
 };
@@ -47,11 +48,13 @@ const RETAIN: Duration = Duration::from_mins(1);
 pub(crate) struct Archiving {
     thread: ArchiveThread,
     events: mpsc::UnboundedReceiver<Event>,
-    delivered: mpsc::UnboundedReceiver<Delivered>,
+    delivered: mpsc::Receiver<Delivered>,
     archive: task_messenger_store::archive::Reader,
     journal: Reader,
     /// How much is there, by owner.
     kept: FxHashMap<OwnerNumber, Totals>,
+    /// How many tasks that are.
+    total: u64,
     counting: Option<JoinHandle<Counted>>,
     /// Whether something was removed since it was counted.
     stale: bool,
@@ -106,7 +109,7 @@ impl Archiving {
     pub(crate) fn new(
         thread: ArchiveThread,
         events: mpsc::UnboundedReceiver<Event>,
-        delivered: mpsc::UnboundedReceiver<Delivered>,
+        delivered: mpsc::Receiver<Delivered>,
         archive: task_messenger_store::archive::Reader,
         journal: Reader,
         kept: Vec<(OwnerNumber, Totals)>,
@@ -120,6 +123,7 @@ impl Archiving {
             delivered,
             archive,
             journal,
+            total: kept.iter().map(|(_, totals)| totals.tasks.total()).sum(),
             kept: kept.into_iter().collect(),
             counting: None,
             stale: false,
@@ -157,7 +161,7 @@ impl Archiving {
 
     /// Whether more is there than may be, of which nothing was fetched.
     pub(super) fn is_full(&self) -> bool {
-        self.kept(None).1.total() > self.tasks_max
+        self.total > self.tasks_max
     }
 
     /// That it is, and what to do.
@@ -165,8 +169,7 @@ impl Archiving {
         format!(
             "{} finished tasks are kept whose results nobody has fetched, and `limits.finished_tasks` is {}; nothing new is \
              taken until some are fetched (`results`), purged (`purge`) or too old (`retain`)",
-            self.kept(None).1.total(),
-            self.tasks_max
+            self.total, self.tasks_max
         )
     }
 
@@ -187,9 +190,6 @@ impl Archiving {
             self.retained = Some(now.monotonic);
             let older_than = self.retain.map(|retain| now.wall.minus(retain));
             self.thread.retain(Retention { older_than, tasks: self.tasks_max, bytes: u64::MAX });
-        }
-        while let Ok(delivered) = self.delivered.try_recv() {
-            self.rest.delivered.push(delivered);
         }
         self.sample(now, front);
         if self.busy && engine.archive_lag() < PATIENCE && self.purged.is_empty() {
@@ -288,7 +288,7 @@ impl Archiving {
 
     /// Waits for news of the other threads, and notes them.
     pub(super) async fn news(&mut self) -> Result<Done, Failure> {
-        let Self { events, reading, counting, delivered, .. } = self;
+        let Self { events, reading, counting, delivered, rest, .. } = self;
         tokio::select! {
             event = events.recv() => {
                 return event.map(|event| self.note(event)).ok_or_else(|| "the archive's thread ended".into());
@@ -302,14 +302,17 @@ impl Archiving {
             counted = wait(counting) => {
                 self.counting = None;
                 match counted? {
-                    Ok(kept) => self.kept = kept.into_iter().collect(),
+                    Ok(kept) => {
+                        self.total = kept.iter().map(|(_, totals)| totals.tasks.total()).sum();
+                        self.kept = kept.into_iter().collect();
+                    }
                     Err(error) => {
                         warn!(error = chain(&error), "what is in the archive can't be counted");
                         self.stale = true;
                     }
                 }
             }
-            Some(one) = delivered.recv() => self.rest.delivered.push(one),
+            Some(one) = delivered.recv(), if rest.delivered.len() < DELIVERIES => rest.delivered.push(one),
         }
         Ok(Done::default())
     }
@@ -354,6 +357,7 @@ impl Archiving {
                 let kept = self.kept.entry(owner).or_default();
                 kept.jobs += 1;
                 kept.tasks.succeeded += u64::from(tasks);
+                self.total += u64::from(tasks);
             }
         }
         self.purge(purged, None);

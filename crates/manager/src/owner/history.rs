@@ -1,11 +1,13 @@
 //! What is answered from the archive: beside the event loop, and straight to the session.
 
+use std::time::Duration;
+
 use rustc_hash::FxHashMap;
 use task_messenger_core::{
     effect::{ArchiveQuestion, Refusal},
     ids::{JobNumber, SessionNumber, TaskId},
     input::{Follow, Named, Target},
-    query::{Answer, JobSummary, PAGE, TaskDetail, TaskSummary},
+    query::{Answer, JobSummary, PAGE, Query, TaskDetail, TaskSummary},
     record::Caller,
     task::{Counts, TaskState},
     values::{Value, ValuesBuilder},
@@ -16,7 +18,7 @@ use task_messenger_store::{
     archive::{ArchiveError, ArchivedJob, ArchivedTask, Delivered, JobQuestion, KeptJob, Reader},
     blobs::Blobs,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::warn;
 
 use crate::{
@@ -30,13 +32,19 @@ const RESULTS: u32 = 1_024;
 /// Bytes of outcomes after which no more are read at a time.
 const RESULT_BYTES: u64 = 128 << 10;
 
+/// Jobs there that one session follows at a time.
+const FOLLOWS: usize = 1_000;
+
+/// Deliveries that may wait to be noted: follows wait beyond that.
+pub(crate) const DELIVERIES: usize = 1_024;
+
 /// Answers from the archive.
 pub(crate) struct History {
     reader: Reader,
     blobs: Blobs,
-    /// Follows of jobs that are there, each with where its credit goes.
-    follows: FxHashMap<(SessionNumber, u64), mpsc::UnboundedSender<u32>>,
-    delivered: mpsc::UnboundedSender<Delivered>,
+    /// Follows of jobs that are there, each with its credit.
+    follows: FxHashMap<(SessionNumber, u64), watch::Sender<u64>>,
+    delivered: mpsc::Sender<Delivered>,
 }
 
 /// Who asked, and where the answer goes.
@@ -65,7 +73,7 @@ impl From<Refusal> for Unanswered {
 }
 
 impl History {
-    pub(crate) fn new(reader: Reader, blobs: Blobs, delivered: mpsc::UnboundedSender<Delivered>) -> Self {
+    pub(crate) fn new(reader: Reader, blobs: Blobs, delivered: mpsc::Sender<Delivered>) -> Self {
         Self { reader, blobs, follows: FxHashMap::default(), delivered }
     }
 
@@ -82,11 +90,19 @@ impl History {
         let asker = Asker { request, caller, outgoing };
         let reader = self.reader.clone();
         if let ArchiveQuestion::Follow(follow) = question {
-            let (credit, more) = mpsc::unbounded_channel();
             self.follows.retain(|_, credit| !credit.is_closed());
+            if self.follows.keys().filter(|(of, _)| *of == session).count() >= FOLLOWS {
+                let (what, limit, retry_after) = ("jobs followed at a time", FOLLOWS as u64, Duration::from_secs(1));
+                let refusal = Refusal::Exhausted { what, limit, retry_after };
+                tokio::task::spawn_local(async move {
+                    asker.answer(convert::refused(request, &refusal).into()).await;
+                });
+                return;
+            }
+            let (credit, granted) = watch::channel(u64::from(follow.credit));
             self.follows.insert((session, request), credit);
             let (blobs, delivered) = (self.blobs.clone(), self.delivered.clone());
-            let following = Following { asker, reader, blobs, follow: *follow, more };
+            let following = Following { asker, reader, blobs, follow: *follow, granted };
             tokio::task::spawn_local(following.run(delivered));
             return;
         }
@@ -105,8 +121,7 @@ impl History {
     /// A follow may be sent more.
     pub(super) fn credit(&self, session: SessionNumber, request: u64, more: u32) {
         if let Some(credit) = self.follows.get(&(session, request)) {
-            // It may have ended meanwhile.
-            let _ = credit.send(more);
+            credit.send_modify(|granted| *granted = granted.saturating_add(more.into()));
         }
     }
 
@@ -158,13 +173,15 @@ enum Reply {
 
 fn answer(reader: &Reader, caller: Caller, question: ArchiveQuestion) -> Result<Reply, Unanswered> {
     Ok(match question {
-        ArchiveQuestion::Tasks { job, state, from_index, limit } => {
+        ArchiveQuestion::Query(Query::Tasks { job, state, from_index, limit }) => {
             visible(reader, caller, job)?;
             let page = reader.tasks(job, state, from_index, limit.clamp(1, PAGE))?;
             let tasks = page.tasks.iter().map(task_summary).collect();
             Reply::Answer(Answer::Tasks { tasks, next_index: page.next_index })
         }
-        ArchiveQuestion::Task(id) => Reply::Answer(Answer::Task(Box::new(task_detail(reader, caller, id)?))),
+        ArchiveQuestion::Query(Query::Task(id)) => {
+            Reply::Answer(Answer::Task(Box::new(task_detail(reader, caller, id)?)))
+        }
         ArchiveQuestion::Cancel(named) => {
             let job = visible(reader, caller, named.job())?;
             if let Named::Task(id) = named
@@ -193,8 +210,10 @@ fn answer(reader: &Reader, caller: Caller, question: ArchiveQuestion) -> Result<
             let there: Vec<JobSummary> = page.jobs.iter().map(|kept| job_summary(&kept.job)).collect();
             Reply::Answer(merge((jobs, next_before), (there, page.next), limit as usize))
         }
-        ArchiveQuestion::Status(status) => Reply::Answer(Answer::Status(status)),
-        ArchiveQuestion::Follow(_) => Reply::NothingChanged,
+        // The core asks nothing else; and what it answers by itself, or is followed, isn't asked here.
+        ArchiveQuestion::Query(_) | ArchiveQuestion::Status(_) | ArchiveQuestion::Follow(_) => {
+            return Err(Refusal::Invalid("the archive has no answer to that".to_owned()).into());
+        }
     })
 }
 
@@ -284,18 +303,19 @@ struct Following {
     reader: Reader,
     blobs: Blobs,
     follow: Follow,
-    more: mpsc::UnboundedReceiver<u32>,
+    /// How many results may be told in all.
+    granted: watch::Receiver<u64>,
 }
 
 impl Following {
-    async fn run(mut self, delivered: mpsc::UnboundedSender<Delivered>) {
+    async fn run(mut self, delivered: mpsc::Sender<Delivered>) {
         match self.tell().await {
             Ok(Some(job)) => {
                 if self.follow.takes_all_of(job.tasks)
                     && let Some(last_index) = job.tasks.checked_sub(1)
                 {
                     // Nobody listens when the manager stops.
-                    let _ = delivered.send(Delivered { job: job.number, first_index: 0, last_index });
+                    let _ = delivered.send(Delivered { job: job.number, first_index: 0, last_index }).await;
                 }
                 let request = self.asker.request;
                 let job = Some(convert::job(job_summary(&job)));
@@ -320,7 +340,7 @@ impl Following {
         {
             return Err(no_such_task(&job, TaskId { job: number, index }).into());
         }
-        let mut credit = u64::from(self.follow.credit);
+        let mut told = 0;
         let mut next = (!self.follow.only_end).then_some(self.follow.only_index.unwrap_or(0));
         // One message at a time waits for the session.
         let turn = std::sync::Arc::new(Semaphore::new(1));
@@ -328,24 +348,22 @@ impl Following {
             if self.follow.only_index.is_some_and(|only| from > only) {
                 break;
             }
-            while credit == 0 {
-                let Some(more) = self.more.recv().await else { return Ok(None) };
-                credit += u64::from(more);
+            // Nobody grants anything any more when the follow is given up, or its session has ended.
+            let Ok(granted) = self.granted.wait_for(|granted| *granted > told).await.map(|granted| *granted) else {
+                return Ok(None);
+            };
+            if self.granted.has_changed().is_err() {
+                return Ok(None);
             }
-            let limit = if self.follow.only_index.is_some() { 1 } else { RESULTS.min(credit as u32) };
+            let credit = u32::try_from(granted - told).unwrap_or(u32::MAX);
+            let limit = if self.follow.only_index.is_some() { 1 } else { RESULTS.min(credit) };
             let Ok(written) = turn.clone().acquire_owned().await else { return Ok(None) };
             let (reader, blobs) = (self.reader.clone(), self.blobs.clone());
             let page = blocking(move || read(&reader, &blobs, number, from, limit)).await?;
             next = page.next_index;
-            let (message, told) = results(self.asker.request, number, &self.follow, page.tasks);
-            credit = credit.saturating_sub(told);
-            while let Ok(more) = self.more.try_recv() {
-                credit += u64::from(more);
-            }
-            if self.more.is_closed() && self.more.is_empty() {
-                return Ok(None);
-            }
-            if told > 0 && self.asker.outgoing.send(Outgoing::Page { message, _written: written }).await.is_err() {
+            let (message, count) = results(self.asker.request, number, &self.follow, page.tasks);
+            told += count;
+            if count > 0 && self.asker.outgoing.send(Outgoing::Page { message, _written: written }).await.is_err() {
                 return Ok(None);
             }
         }

@@ -48,9 +48,14 @@ impl Shrinker {
 
     /// Writes a snapshot: the state `image` at `position`, up to which everything is synced. Durable on return.
     pub fn write(&self, position: &Position, image: &Image) -> io::Result<SnapshotWritten> {
-        let (disk, room) = (&**self.segments.disk(), self.segments.room());
-        let (store, seed) = (self.segments.store(), self.segments.checksum_seed());
-        let bytes = snapshot::write(disk, room, store, seed, position, image.parts())?;
+        let disk = &**self.segments.disk();
+        let destination = snapshot::Destination {
+            disk,
+            room: self.segments.room(),
+            store: self.segments.store(),
+            seed: self.segments.checksum_seed(),
+        };
+        let bytes = destination.write(position, image.parts())?;
         snapshot::remove_others(disk, Some(position.last()))?;
         let unneeded = self.unneeded(position, image);
         let sparse = self.sparse(position, image, &unneeded);
