@@ -149,6 +149,12 @@ impl Segments {
         self.extent.lock().unwrap_or_else(PoisonError::into_inner).segments().collect()
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        let extent = self.extent.lock().unwrap_or_else(PoisonError::into_inner);
+        (extent.last + 1).saturating_sub(extent.first) as usize - extent.freed.len()
+    }
+
     /// Removes segments. That they are gone is durable before the first file goes.
     pub(super) fn free(&self, segments: &[u64]) -> io::Result<()> {
         let mut extent = self.extent.lock().unwrap_or_else(PoisonError::into_inner);

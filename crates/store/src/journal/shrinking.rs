@@ -125,7 +125,7 @@ impl Shrinker {
 
     /// How many segments there are.
     pub fn segments(&self) -> usize {
-        self.segments.list().len()
+        self.segments.count()
     }
 
     /// A segment's size in bytes.
