@@ -12,7 +12,7 @@ use crate::{
     effect::Effect,
     ids::{LeaseNumber, SessionNumber, WorkerNumber},
     state::Start,
-    task::Care,
+    task::{Care, Task},
     time::Now,
 };
 
@@ -104,6 +104,12 @@ impl Engine {
         let mut asked: Vec<(SessionNumber, LeaseNumber)> = Vec::new();
         for (number, worker) in waiting {
             let Some(lease) = self.state.leases.get(&number) else { continue };
+            let Some(session) = self.presences.get(&worker).and_then(|presence| presence.session) else { continue };
+            if self.state.tasks.get(lease.task).is_some_and(Task::is_overdue) {
+                // Given back it ends, and takes no place: what waits before it is not to wait for each of these.
+                asked.push((session, number));
+                continue;
+            }
             let load = self.load_of(lease.task);
             let class = self.state.tasks.get(lease.task).map(|task| self.state.templates.class(task.template));
             let Some(place) = idle.iter_mut().find(|idle| {
@@ -116,7 +122,6 @@ impl Engine {
                 }
                 continue;
             };
-            let Some(session) = self.presences.get(&worker).and_then(|presence| presence.session) else { continue };
             place.free -= load.slots;
             place.apart |= load.care == Care::Apart;
             asked.push((session, number));

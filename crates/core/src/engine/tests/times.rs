@@ -123,3 +123,27 @@ fn a_retry_of_what_expired_runs_without_a_deadline() {
     let state = environment.engine.state();
     assert!(state.delayed.is_empty() && state.deadlines.is_empty(), "nothing is left of the times");
 }
+
+#[test]
+fn what_waits_at_a_worker_behind_its_deadline_is_asked_back_at_once_and_holds_no_other_up() {
+    let mut environment = Environment::new();
+    environment.submit(9, 0, 2, &template(0, 1, 3));
+    submit(&mut environment, 4, None, Some(Duration::from_secs(1)));
+    let worker = environment.enrol(1);
+    let mut given = assigned(&environment.connect_as(worker, 1, 1, 1, &[]));
+    given.extend(assigned(&environment.input(Input::Window { session: SessionNumber(1), slots: 6 })));
+    assert_eq!(given.len(), 6);
+    environment.input(Input::Started { session: SessionNumber(1), leases: vec![given[0].1] });
+    environment.pass(Duration::from_secs(11));
+    environment.input(Input::Heard { session: SessionNumber(1) });
+    let other = environment.enrol(2);
+    let mut effects = environment.connect_as(other, 7, 2, 1, &[]);
+    effects.extend(environment.pass(Duration::from_millis(100)));
+    let asked = effects.into_iter().find_map(|effect| match effect {
+        Effect::TakeBack { leases, .. } => Some(leases),
+        _ => None,
+    });
+    let mut unstarted: Vec<_> = given.iter().skip(1).map(|(_, lease, _)| *lease).collect();
+    unstarted.sort_unstable();
+    assert_eq!(asked, Some(unstarted), "all that ends then, and one for the free slot");
+}
