@@ -6,7 +6,6 @@
 mod calls;
 mod follows;
 mod jobs;
-mod templates;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,6 +15,7 @@ use std::{
 use task_messenger_protocol::{
     link::FromPeerWriter,
     messages::{Code, Limits, Refused, Unfollow, Welcome, from_manager::Message},
+    template::TemplateNumbers,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -27,7 +27,6 @@ pub(crate) use follows::{Follow, Taken};
 pub(crate) use jobs::{Digest, Job};
 
 use crate::{Error, LinkStatus};
-use templates::SessionTemplates;
 
 /// Nothing more is handed to the link while this much waits in it, in bytes.
 const LINK_BYTES: usize = 512 * 1024;
@@ -115,7 +114,7 @@ pub(crate) struct State {
     paused: Vec<(Instant, Item)>,
     /// Follows that nobody wants any more.
     unfollowed: Vec<u64>,
-    templates: SessionTemplates,
+    templates: TemplateNumbers,
     limits: Limits,
     failed: Option<Error>,
     wake_link: bool,
@@ -141,7 +140,7 @@ impl State {
         self.requests.clear();
         self.paused.clear();
         self.unfollowed.clear();
-        self.templates = SessionTemplates::default();
+        self.templates = TemplateNumbers::default();
         for job in self.jobs.values_mut() {
             job.unsend();
         }

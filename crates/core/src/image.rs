@@ -77,6 +77,8 @@ pub struct NeededValue {
 pub struct Numbers {
     /// The first of each kind that was not given out.
     pub next: Reservation,
+    /// The template number that comes next.
+    pub next_template: TemplateNumber,
     /// Up to which they may be given out.
     pub reserved: Reservation,
     /// Whether what was told may go beyond what was recorded.
@@ -132,12 +134,16 @@ impl Image {
     pub fn parts(&self) -> impl Iterator<Item = Part> + '_ {
         let times =
             |times: &TimedRuns| times.iter().map(|((at, task), count)| (*at, *task, *count)).collect::<Vec<_>>();
+        let mut templates: Vec<_> = self.templates.iter().map(|(number, template)| (*number, template)).collect();
+        templates.sort_unstable_by_key(|(number, _)| *number);
         let large: Vec<_> = self.large_values.iter().map(|(place, value)| (*place, *value)).collect();
         std::iter::once(Part::Numbers(self.numbers))
             .chain(self.access_records().map(Part::Record))
-            .chain(self.templates.iter().map(|(number, template)| {
-                Part::Record(Record::TemplateAdded { number: *number, template: template.clone() })
-            }))
+            .chain(
+                templates.into_iter().map(|(number, template)| {
+                    Part::Record(Record::TemplateAdded { number, template: template.clone() })
+                }),
+            )
             .chain(self.jobs().map(|job| Part::Job(Box::new(job.clone()))))
             .chain(self.tasks())
             .chain(sorted(&self.leases).map(Part::Leases))

@@ -101,6 +101,15 @@ impl Job {
     }
 }
 
+/// What a job costs in memory beside its words, about: itself, its place in the tables.
+const OVERHEAD: u64 = 384;
+
+/// What a job with this name and these labels takes in memory, in bytes, about.
+pub(crate) fn cost(name: &str, labels: &Labels) -> u64 {
+    let words: usize = labels.iter().map(|(key, value)| 2 * size_of::<String>() + key.len() + value.len()).sum();
+    OVERHEAD + (name.len() + words) as u64
+}
+
 /// Jobs to a chunk.
 const CHUNK: usize = 128;
 
@@ -115,6 +124,7 @@ pub struct JobTable {
     chunks: SharedJobs,
     first: u32,
     count: usize,
+    bytes: u64,
     by_key: FxHashMap<(OwnerNumber, JobKey), u32>,
 }
 
@@ -162,6 +172,11 @@ impl JobTable {
         self.count
     }
 
+    /// About how much memory they take, without their tasks, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -202,6 +217,7 @@ impl JobTable {
         let at = before + self.chunks.back().map_or(0, |chunk| chunk.len());
         let position = self.first.wrapping_add(at as u32);
         self.by_key.insert((job.owner, job.key), position);
+        self.bytes += cost(&job.name, &job.labels);
         if let Some(chunk) = self.chunks.back_mut() {
             Arc::make_mut(chunk).push((job.number, Some(Box::new(job))));
         }
@@ -213,6 +229,7 @@ impl JobTable {
     pub(crate) fn remove(&mut self, position: u32) -> Option<Box<Job>> {
         let job = self.slot_mut(position)?.take()?;
         self.count -= 1;
+        self.bytes -= cost(&job.name, &job.labels);
         if self.by_key.get(&(job.owner, job.key)) == Some(&position) {
             self.by_key.remove(&(job.owner, job.key));
         }

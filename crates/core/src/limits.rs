@@ -11,8 +11,8 @@ pub struct Limits {
     pub open_bytes: u64,
     /// Idempotency keys kept.
     pub idempotency_keys: usize,
-    /// Templates kept.
-    pub templates: u32,
+    /// Bytes of memory that jobs (with their names and labels, without their tasks) and templates take, about.
+    pub descriptions: u64,
     /// Tokens ever created.
     pub tokens: u32,
     /// Workers ever enrolled.
@@ -41,9 +41,9 @@ impl Default for Limits {
             open_tasks: 20_000_000,
             open_bytes: 16 << 30,
             idempotency_keys: 1_000_000,
-            templates: 2_000_000,
-            tokens: 10_000,
-            workers: 10_000,
+            descriptions: 4 << 30,
+            tokens: 100_000,
+            workers: 100_000,
             window: 65_536,
             follows: 1_000,
             lease_grace: Duration::from_secs(30),

@@ -194,11 +194,12 @@ impl State {
                     self.next.job = self.reserved.jobs;
                 }
                 self.weak = *weak;
+                self.templates.forget_unused();
             }
             Record::Reserved(reservation) => self.reserved = *reservation,
             Record::TemplateAdded { number, template } => {
-                debug_assert_eq!(*number, self.templates.next(), "templates are numbered in order");
-                self.templates.insert(template.clone());
+                debug_assert!(self.templates.get(*number).is_none(), "no template's number is used twice");
+                self.templates.insert(*number, template.clone());
             }
             Record::JobOpened { job, owner, key, name, idempotency, labels, time } => {
                 self.jobs.insert(Job::new(*job, *owner, *key, name, labels.clone(), *time));
@@ -349,6 +350,7 @@ impl State {
         self.keep_values(payloads, place);
         let count = u64::from(payloads.count());
         self.counts.add(state, count);
+        self.templates.hold(template, count);
         if state == TaskState::Queued {
             self.ready.push_fresh(self.lane_of(template, Care::None), first_task, count);
         }

@@ -155,6 +155,8 @@ pub struct Limits {
     pub queue: ByteSize,
     /// Finished tasks that are kept before the oldest jobs that are over are forgotten.
     pub finished_tasks: u64,
+    /// Memory for jobs, with their names and labels, and templates.
+    pub descriptions: ByteSize,
     /// Idempotency keys kept.
     pub idempotency_keys: usize,
     /// Slots' worth of tasks that one worker may hold.
@@ -172,6 +174,7 @@ impl Default for Limits {
             queue_tasks: core.open_tasks,
             queue: ByteSize(core.open_bytes),
             finished_tasks: 10_000_000,
+            descriptions: ByteSize(core.descriptions),
             idempotency_keys: core.idempotency_keys,
             worker_window: core.window,
         }
@@ -263,6 +266,7 @@ impl Config {
             forget_fetched: self.retain == Some(Retain::None),
             finished_tasks: self.limits.finished_tasks,
             archive_lag: Some(ARCHIVE_LAG),
+            descriptions: self.limits.descriptions.0,
             idempotency_keys: self.limits.idempotency_keys,
             window: self.limits.worker_window,
             lease_grace: self.lease.grace.0,
@@ -330,6 +334,8 @@ impl Validate for Config {
         let ok = within(self.limits.message.0, largest + (1 << 20), 2 << 30);
         let least = ByteSize(largest + (1 << 20));
         require(ok, "limits.message", format!("1MiB more than the largest value ({least}), up to 2GiB, is allowed"));
+        let ok = within(self.limits.descriptions.0, 1 << 20, 1 << 40);
+        require(ok, "limits.descriptions", "1MiB to 1TiB is allowed".to_owned());
         require(self.limits.queue_tasks > 0, "limits.queue_tasks", "at least 1 is wanted".to_owned());
         require(self.limits.worker_window > 0, "limits.worker_window", "at least 1 is wanted".to_owned());
         let ok = self.journal.segment.0.is_multiple_of(4096) && within(self.journal.segment.0, 1 << 21, 1 << 40);
@@ -367,6 +373,7 @@ mod tests {
             ("limits.outcome", json!("1KiB"), json!("31MiB"), json!("1023B"), json!("1073741825B")),
             ("limits.template", json!("1KiB"), json!("512KiB"), json!("1023B"), json!("524289B")),
             ("limits.message", json!("17MiB"), json!("2GiB"), json!("17825791B"), json!("2147483649B")),
+            ("limits.descriptions", json!("1MiB"), json!("1TiB"), json!("1048575B"), json!("1099511627777B")),
             ("limits.queue_tasks", json!(1), json!(u64::MAX), json!(0), json!(0)),
             ("limits.worker_window", json!(1), json!(u32::MAX), json!(0), json!(0)),
             ("journal.segment", json!("2MiB"), json!("1TiB"), json!("2093056B"), json!("2097153B")),

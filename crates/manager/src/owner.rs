@@ -17,11 +17,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use task_messenger_core::{
     access::Denied,
     engine::{Engine, Wake},
-    ids::{OwnerNumber, SessionNumber, TemplateNumber, TokenNumber, WorkerNumber},
+    ids::{OwnerNumber, SessionNumber, TokenNumber, WorkerNumber},
     input::Input,
     record::{Caller, Role},
     time::{Now, WallTime},
@@ -115,8 +115,6 @@ struct SessionHandle {
     identity: Identity,
     /// What a worker said that it wants to hold.
     window: u32,
-    /// Templates that a worker has got.
-    templates: FxHashSet<TemplateNumber>,
 }
 
 /// The state and everything that moves it.
@@ -384,7 +382,7 @@ impl Owner {
         self.next_session += 1;
         if arriving.reply.send(Ok(Admitted { session, identity })).is_ok() {
             let outgoing = arriving.outgoing;
-            let handle = SessionHandle { outgoing, identity, window: 0, templates: FxHashSet::default() };
+            let handle = SessionHandle { outgoing, identity, window: 0 };
             self.sessions.insert(session, handle);
             debug!(session = session.0, ?identity, "a session begins");
         }

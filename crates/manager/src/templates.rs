@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use task_messenger_core::template::Template;
-use task_messenger_protocol::{messages::DefineTemplate, template::to_core};
+use task_messenger_protocol::{
+    messages::DefineTemplate,
+    template::{MOST_NUMBERS, to_core},
+};
 
-/// Templates that one session may have defined at a time.
-const MOST: usize = 1_024;
-/// Their bytes.
+/// How many bytes of templates a session may have defined at a time.
 const MOST_BYTES: usize = 16 << 20;
 
 /// A session's templates by the numbers that its client gave them. One that is no good is kept as the reason why, so that
@@ -27,8 +28,8 @@ impl SessionTemplates {
         if let Some(Ok(earlier)) = self.by_number.insert(define.number, template) {
             self.bytes -= earlier.body.len();
         }
-        if self.by_number.len() > MOST || self.bytes > MOST_BYTES {
-            return Err(format!("more than {MOST} templates, or {MOST_BYTES} bytes of them, at a time"));
+        if self.by_number.len() > MOST_NUMBERS || self.bytes > MOST_BYTES {
+            return Err(format!("more than {MOST_NUMBERS} templates, or {MOST_BYTES} bytes of them, at a time"));
         }
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! Templates: from what a client sends to what the core schedules and a worker runs.
 
+mod numbers;
+
 use std::time::Duration;
+
+pub use numbers::{Definition, MOST as MOST_NUMBERS, TemplateNumbers};
 
 use bytes::Bytes;
 use prost::Message;

@@ -43,7 +43,7 @@ pub(crate) struct Reference {
     /// Every lease that there ever was.
     pub(crate) handed: BTreeMap<u64, HandOut>,
     silenced: BTreeMap<u64, Silenced>,
-    templates: Vec<Arc<Template>>,
+    templates: BTreeMap<u32, Arc<Template>>,
     queue: BTreeMap<Lane, BTreeSet<u64>>,
     used: BTreeMap<u32, u32>,
     fleet: fleet::Fleet,
@@ -222,16 +222,16 @@ impl Reference {
     }
 
     pub(crate) fn slots(&self, task: u64) -> u32 {
-        let template = self.tasks.get(&task).and_then(|task| self.templates.get(task.template as usize));
+        let template = self.tasks.get(&task).and_then(|task| self.templates.get(&task.template));
         template.map_or(1, |template| template.slots)
     }
 
     fn most_attempts(&self, task: &Task) -> u32 {
-        self.templates.get(task.template as usize).map_or(0, |template| template.retry.max_attempts)
+        self.templates.get(&task.template).map_or(0, |template| template.retry.max_attempts)
     }
 
     fn lane(&self, template: u32, crashes: u32) -> Lane {
-        let template = &self.templates[template as usize];
+        let template = &self.templates[&template];
         let care = match crashes {
             0 => Care::None,
             1 => Care::Apart,
@@ -246,7 +246,11 @@ impl Reference {
         let at = self.records.len() as u64;
         self.fleet.apply(record);
         match record {
-            Record::TemplateAdded { template, .. } => self.templates.push(template.clone()),
+            Record::TemplateAdded { number, template } => {
+                let last = self.templates.last_key_value().map(|(last, _)| *last);
+                ensure!(last < Some(number.0), "template {number} comes after {last:?}");
+                self.templates.insert(number.0, template.clone());
+            }
             Record::JobOpened { job, key, .. } => {
                 self.jobs.insert(
                     job.0,
@@ -415,9 +419,12 @@ impl Reference {
         ensure!(state.tasks.iter().count() == tasks, "the engine has another number of tasks");
         ensure!(state.leases.len() == self.leases.len(), "the engine has another number of leases");
         ensure!(state.silenced.len() == self.silenced.len(), "the engine has another number of silenced leases");
+        let is_here = |task: &Task| self.jobs.get(&task.job).is_some_and(|job| !job.archived);
+        let kept: BTreeSet<u32> = self.tasks.values().filter(|task| is_here(task)).map(|task| task.template).collect();
+        let theirs: BTreeSet<u32> = state.templates.iter().map(|(number, _)| number.0).collect();
+        ensure!(theirs == kept, "the engine keeps templates {theirs:?} instead of {kept:?}");
         let times = (state.delayed.len(), state.deadlines.len());
         ensure!(times == (self.delayed.len(), self.deadlines.len()), "the engine waits for other times");
-        let is_here = |task: &Task| self.jobs.get(&task.job).is_some_and(|job| !job.archived);
         for (number, task) in self.tasks.iter().filter(|(_, task)| is_here(task)) {
             let theirs = state.tasks.get(TaskNumber(*number));
             let same = theirs.is_some_and(|theirs| {

@@ -23,7 +23,7 @@ pub(crate) struct Waiting {
     idle: BTreeMap<u32, (Room, Duration)>,
     /// Workers that hold more than they have slots.
     full: BTreeMap<u32, Duration>,
-    /// What those hold.
+    /// What those hold and were not asked for.
     held: BTreeMap<u64, Duration>,
     /// Nothing that was asked back is on its way.
     quiet: Option<Duration>,
@@ -57,8 +57,10 @@ impl Waiting {
         }
         let coming = state.leases.values().any(|lease| lease.asked_back && lease.start == Start::No);
         self.quiet = (!coming).then(|| earlier.quiet.unwrap_or(now));
+        let asked_back = |lease: u64| state.leases.get(&LeaseNumber(lease)).is_some_and(|lease| lease.asked_back);
         for (lease, (_, holder)) in &reference.leases {
-            if self.full.contains_key(holder) {
+            // What was asked back in vain, because the session ended, waits anew.
+            if self.full.contains_key(holder) && !asked_back(*lease) {
                 self.held.insert(*lease, earlier.held.get(lease).copied().unwrap_or(now));
             }
         }
@@ -81,10 +83,7 @@ impl Waiting {
         }
         for (lease, since) in self.held.iter().filter(|(_, since)| long(**since)) {
             let Some((task, holder)) = reference.leases.get(lease).copied() else { continue };
-            let waits = state
-                .leases
-                .get(&LeaseNumber(*lease))
-                .is_some_and(|lease| lease.start != Start::Yes && !lease.asked_back);
+            let waits = state.leases.get(&LeaseNumber(*lease)).is_some_and(|lease| lease.start != Start::Yes);
             if !waits || !self.full.get(&holder).copied().is_some_and(long) {
                 continue;
             }

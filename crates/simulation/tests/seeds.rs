@@ -26,6 +26,7 @@ fn many_seeds_break_nothing_and_see_every_kind_of_fault() {
     }
     assert!(failures.is_empty(), "{words}");
     if count >= 1_000 {
+        assert!(totals.power_cuts >= 500, "{} power cuts", totals.power_cuts);
         for (label, seen) in totals.entries() {
             assert!(seen > 0, "{label}: none in {count} seeds");
         }

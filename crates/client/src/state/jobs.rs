@@ -11,6 +11,7 @@ use task_messenger_protocol::{
     digest,
     link::{FromPeerWriter, LinkError},
     messages::{self, Accepted, Code, Refused, Submit},
+    template::TemplateNumbers,
     values::{Values, ValuesBuilder},
 };
 use tokio::sync::Notify;
@@ -347,7 +348,7 @@ impl State {
         let mut submit = Submit { request, job_key: Bytes::copy_from_slice(&job.key.0), options, ..Submit::default() };
         if let Some(probe) = &mut job.probe {
             probe.sent = true;
-            submit.template = self.templates.number(&probe.template, out)?;
+            submit.template = define(&mut self.templates, &probe.template, out)?;
             return out.push(submit);
         }
         if job.sent == job.batches.len() {
@@ -362,7 +363,7 @@ impl State {
             submit.last = batch.last;
             submit.delay_milliseconds = milliseconds(job.times.delay);
             submit.deadline_milliseconds = milliseconds(job.times.deadline);
-            submit.template = self.templates.number(&batch.template, out)?;
+            submit.template = define(&mut self.templates, &batch.template, out)?;
             out.push(submit)?;
         }
         Ok(())
@@ -408,4 +409,17 @@ impl State {
 /// A time as it is sent: 0 is none, and the shortest is a millisecond.
 fn milliseconds(time: Option<Duration>) -> u64 {
     time.map_or(0, |time| (time.as_millis() as u64).max(1))
+}
+
+/// The template's number, for which the manager is told the template first if it doesn't know it.
+fn define(
+    templates: &mut TemplateNumbers,
+    template: &EncodedTemplate,
+    out: &mut FromPeerWriter,
+) -> Result<u32, LinkError> {
+    let (number, definition) = templates.number(template.bytes());
+    if let Some(definition) = definition {
+        out.push(definition.message)?;
+    }
+    Ok(number)
 }

@@ -9,10 +9,11 @@ use crate::{
     effect::{Effect, Refusal},
     ids::{JobNumber, SessionNumber, TemplateNumber},
     input::Submit,
-    labels,
+    job, labels,
     limits::{RECORD_ITEMS, RECORD_VALUES},
     record::{Caller, Log, Record},
     template::Template,
+    templates::Templates,
     time::Now,
     values::{Values, ValuesBuilder},
 };
@@ -142,9 +143,15 @@ impl Engine {
         {
             return Err(exhausted("tasks that wait for the archive", limit));
         }
-        let known = self.state.templates.find(&submit.template).is_some();
-        if !known && self.state.templates.next().0 >= self.limits.templates {
-            return Err(exhausted("templates", u64::from(self.limits.templates)));
+        let templates = &self.state.templates;
+        let is_new = payloads.count() > 0 && templates.find(&submit.template).is_none();
+        if is_new && templates.next().0 == u32::MAX {
+            return Err(exhausted("different templates of all time", u64::from(u32::MAX)));
+        }
+        let more = if opens { job::cost(&submit.name, &submit.labels) } else { 0 }
+            + if is_new { Templates::cost(&submit.template) } else { 0 };
+        if more > 0 && templates.bytes() + self.state.jobs.bytes() + more > self.limits.descriptions {
+            return Err(exhausted("bytes of jobs and templates in memory", self.limits.descriptions));
         }
         Ok(())
     }

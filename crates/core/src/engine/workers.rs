@@ -46,6 +46,8 @@ pub(super) struct Presence {
     pub(super) skills: BTreeSet<String>,
     /// By class, whether it can run it; filled as classes come up.
     pub(super) fits: Vec<bool>,
+    /// How many of the classes' numbers had been given to others when this was found out.
+    reused_classes: u64,
     pub(super) name: String,
     pub(super) software: String,
     pub(super) address: String,
@@ -67,6 +69,7 @@ impl Presence {
             commands: false,
             skills: BTreeSet::new(),
             fits: Vec::new(),
+            reused_classes: 0,
             name: String::new(),
             software: String::new(),
             address: String::new(),
@@ -99,6 +102,10 @@ impl Presence {
     }
 
     pub(super) fn learn_classes(&mut self, templates: &Templates) {
+        if self.reused_classes != templates.reused() {
+            self.reused_classes = templates.reused();
+            self.fits.clear();
+        }
         while let Some(needs) = templates.needs(ClassNumber(self.fits.len() as u32)) {
             let kind = match &needs.kind {
                 Kind::Command => self.commands,

@@ -13,8 +13,9 @@ impl State {
     pub fn restore(&mut self, part: Part) {
         match part {
             Part::Record(record) => self.apply(&record, Place(0)),
-            Part::Numbers(Numbers { next, reserved, weak, clock }) => {
+            Part::Numbers(Numbers { next, next_template, reserved, weak, clock }) => {
                 self.next = NextNumbers { lease: next.leases, task: next.tasks, job: next.jobs };
+                self.templates.skip_to(next_template);
                 self.reserved = reserved;
                 self.weak = weak;
                 self.clock = clock;
@@ -64,6 +65,7 @@ impl State {
         for (number, task) in tasks {
             let state = task.state();
             self.counts.add(state, 1);
+            self.templates.hold(task.template, 1);
             if !state.is_final() {
                 self.open_bytes += u64::from(task.payload_length);
             }
@@ -77,6 +79,7 @@ impl State {
     pub(crate) fn numbers(&self) -> Numbers {
         let NextNumbers { lease, task, job } = self.next;
         let next = Reservation { leases: lease, tasks: task, jobs: job };
-        Numbers { next, reserved: self.reserved, weak: self.weak, clock: self.clock }
+        let next_template = self.templates.next();
+        Numbers { next, next_template, reserved: self.reserved, weak: self.weak, clock: self.clock }
     }
 }

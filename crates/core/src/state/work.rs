@@ -138,6 +138,7 @@ impl State {
         let tasks: Vec<Task> = job.tasks().filter_map(|number| self.tasks.remove(number)).collect();
         for task in &tasks {
             self.counts.subtract(task.state(), 1);
+            self.templates.release(task.template, 1);
         }
         self.forgotten += tasks.len() as u64;
         self.trim_over();

@@ -233,3 +233,46 @@ async fn limits_below_what_is_stored_refuse_new_work_and_let_what_is_there_go_on
     let text = said(&submit(&again, &skill(), &[b'x'; 1_025]).await.unwrap_err());
     assert!(text.contains("1024"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn more_templates_than_a_session_knows_at_a_time_stay_what_they_are() {
+    let site = Site::start();
+    let client = site.client().await;
+    // Whoever takes one for another runs the wrong skill.
+    let mut job = client.job(JobOptions::default()).unwrap();
+    for number in 0..3_000 {
+        let (skill, payload) = match number % 3 {
+            0 => ("string-reversal", r#"{"text":"ab"}"#),
+            _ => ("math-operation", r#"{"operation":"multiply","a":6,"b":7}"#),
+        };
+        let template = Template { timeout_milliseconds: 60_000 + number / 3, ..Template::of_skill(skill) };
+        job.push(&EncodedTemplate::new(&template).unwrap(), payload.as_bytes()).await.unwrap();
+    }
+    let submitted = job.finish().await.unwrap();
+    let _worker = site.worker_with("one", json!({"slots": 4}));
+    let mut results = client.follow(Target::Job(submitted.job)).unwrap();
+    let mut count = 0;
+    while let Some(result) = results.next().await.unwrap() {
+        let output = String::from_utf8_lossy(&result.outcome.output).into_owned();
+        let expected = if result.index % 3 == 0 { r#"{"text":"ba"}"# } else { r#"{"result":42.0}"# };
+        assert_eq!((result.state, output.as_str()), (TaskState::Succeeded, expected), "task {}", result.index);
+        count += 1;
+    }
+    assert_eq!(count, 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn memory_for_jobs_and_templates_is_taken_up_to_the_limit_and_free_again() {
+    let site = Site::start_with(json!({"limits": {"descriptions": "1MiB"}}));
+    let client = site.client().await;
+    let word = "x".repeat(100_000);
+    let long = |number: u32| counting(&[("A", &format!("{number}{word}")), ("B", &word)]);
+    for number in 0..5 {
+        submit(&client, &long(number), b"").await.unwrap();
+    }
+    let words = ["bytes of jobs and templates in memory", "1048576"];
+    refused(submit(&client, &long(5), b"").await, ExitCode::Unavailable, &words);
+    submit(&client, &long(4), b"").await.unwrap();
+    let _worker = site.worker("one");
+    until("there is room again", || async { submit(&client, &long(6), b"").await.is_ok() }).await;
+}

@@ -1,10 +1,11 @@
 //! What the owner passes on once it may be told.
 
+use bytes::Bytes;
 use task_messenger_core::{
-    effect::Effect,
-    ids::{SessionNumber, TemplateNumber, TokenNumber},
+    effect::{Assigned, Effect},
+    ids::{SessionNumber, TokenNumber},
 };
-use task_messenger_protocol::messages::{self, Code, DefineTemplate, Reason};
+use task_messenger_protocol::messages::{self, Code, Reason};
 use tracing::info;
 
 use super::Owner;
@@ -75,7 +76,7 @@ impl Owner {
                 self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
             }
             Effect::Assign { session, first_lease, tasks } => {
-                let templates = self.new_templates(session, tasks.iter().map(|task| task.template));
+                let templates = self.templates_of(&tasks);
                 let pin = self.shrinking.pin();
                 self.send(session, Outgoing::Assign { first_lease, tasks, templates, pin });
             }
@@ -109,24 +110,11 @@ impl Owner {
         }
     }
 
-    /// Those of the templates that the session has not got yet.
-    fn new_templates(
-        &mut self,
-        session: SessionNumber,
-        numbers: impl Iterator<Item = TemplateNumber>,
-    ) -> Vec<DefineTemplate> {
-        let Some(handle) = self.sessions.get_mut(&session) else { return Vec::new() };
-        let mut new = Vec::new();
-        let mut last = None;
-        for number in numbers {
-            if last.replace(number) != Some(number)
-                && handle.templates.insert(number)
-                && let Some(template) = self.engine.state().templates.get(number)
-            {
-                new.push(DefineTemplate { number: number.0, template: template.body.clone() });
-            }
-        }
-        new
+    /// The encoded template of each run of tasks that share one.
+    fn templates_of(&self, tasks: &[Assigned]) -> Vec<Bytes> {
+        let templates = &self.engine.state().templates;
+        let body = |run: &[Assigned]| templates.get(run[0].template).map(|template| template.body.clone());
+        tasks.chunk_by(|a, b| a.template == b.template).map(|run| body(run).unwrap_or_default()).collect()
     }
 
     fn token_created(&mut self, session: SessionNumber, request: u64, token: TokenNumber) {

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use task_messenger_core::ids::{SessionNumber, TokenNumber, WorkerNumber};
 use task_messenger_core::{
     effect::{Assigned, TaskResult},
@@ -24,7 +25,7 @@ use task_messenger_core::{
 use task_messenger_protocol::{
     frame::FrameError,
     link::{Arrival, LinkError, part},
-    messages::{DefineTemplate, Goodbye, Limits, Reason, Welcome, from_manager, hello::Credential},
+    messages::{Goodbye, Limits, Reason, Welcome, from_manager, hello::Credential},
     secret::Secret,
 };
 use task_messenger_store::{blobs::Blobs, journal::Reader};
@@ -90,8 +91,9 @@ pub(crate) enum Outgoing {
     Message(from_manager::Message),
     /// The answer to a request, which is then no longer pending.
     Answer { request: u64, message: from_manager::Message },
-    /// Tasks, whose payloads are looked up when they are written.
-    Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<DefineTemplate>, pin: Pin },
+    /// Tasks, whose payloads are looked up when they are written, with an encoded template for each run of tasks that share
+    /// one.
+    Assign { first_lease: LeaseNumber, tasks: Vec<Assigned>, templates: Vec<Bytes>, pin: Pin },
     /// Results, whose outcomes are looked up when they are written.
     Results { request: u64, job: JobNumber, results: Vec<TaskResult>, pin: Pin },
     /// Results with their outcomes. The next ones wait until these are written.

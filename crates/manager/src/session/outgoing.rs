@@ -11,6 +11,7 @@ use task_messenger_core::{
 use task_messenger_protocol::{
     link::Writer,
     messages::{Assign, FromManager, Ping, Pong, Results, Run},
+    template::TemplateNumbers,
 };
 use tokio::{
     sync::mpsc,
@@ -67,13 +68,14 @@ struct Writing<'a> {
     pulse: &'a Pulse,
     ticks: Interval,
     pings: u64,
+    templates: TemplateNumbers,
 }
 
 impl<'a> Writing<'a> {
     fn new(writer: &'a mut Writer<FromManager>, shared: &'a Shared, pulse: &'a Pulse) -> Self {
         let mut ticks = tokio::time::interval(shared.silence / 3);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { writer, shared, pulse, ticks, pings: 0 }
+        Self { writer, shared, pulse, ticks, pings: 0, templates: TemplateNumbers::default() }
     }
 
     /// Waits until the peer is to see that the manager lives, and says so; an error if the peer itself is silent.
@@ -99,10 +101,7 @@ impl<'a> Writing<'a> {
                 self.flush().await?;
             }
             Outgoing::Assign { first_lease, tasks, templates, pin: _pin } => {
-                for template in templates {
-                    self.writer.push(template)?;
-                }
-                self.assign(first_lease, &tasks).await?;
+                self.assign(first_lease, &tasks, &templates).await?;
             }
             Outgoing::Results { request, job, results, pin: _pin } => self.results(request, job, &results).await?,
             Outgoing::Close { .. } => {}
@@ -138,27 +137,49 @@ impl<'a> Writing<'a> {
         }
     }
 
-    async fn assign(&mut self, first_lease: LeaseNumber, tasks: &[Assigned]) -> Result<(), SessionError> {
+    async fn assign(
+        &mut self,
+        first_lease: LeaseNumber,
+        tasks: &[Assigned],
+        templates: &[Bytes],
+    ) -> Result<(), SessionError> {
         let places: Vec<_> = tasks.iter().map(|task| task.payload).collect();
-        let values = self.shared.look_up(&places).await?;
-        let mut lease = first_lease.0;
-        let mut payloads = ValuesBuilder::default();
-        let mut runs: Vec<Run> = Vec::new();
-        let mut bytes = 0;
-        for (at, (task, value)) in tasks.iter().zip(values).enumerate() {
-            let payload = self.shared.load(value).await?;
-            bytes += payload.len() as u64;
-            payloads.push(&payload);
-            extend(&mut runs, task);
-            if bytes >= MESSAGE_BYTES || at + 1 == tasks.len() {
-                let count = u64::from(payloads.count());
-                let payloads = payloads.take().bytes().clone();
-                self.writer.push(Assign { first_lease: lease, runs: std::mem::take(&mut runs), payloads })?;
-                lease += count;
-                bytes = 0;
-                self.relieve().await?;
+        let mut values = self.shared.look_up(&places).await?.into_iter();
+        let mut gathered = Gathered { first_lease: first_lease.0, ..Gathered::default() };
+        for (of_template, template) in tasks.chunk_by(|a, b| a.template == b.template).zip(templates) {
+            let (number, definition) = self.templates.number(template);
+            if let Some(definition) = definition {
+                if definition.replaces {
+                    self.push_gathered(&mut gathered)?;
+                }
+                self.writer.push(definition.message)?;
+            }
+            for (task, value) in of_template.iter().zip(&mut values) {
+                let payload = self.shared.load(value).await?;
+                gathered.bytes += payload.len() as u64;
+                gathered.payloads.push(&payload);
+                extend(&mut gathered.runs, task, number);
+                if gathered.bytes >= MESSAGE_BYTES {
+                    self.push_gathered(&mut gathered)?;
+                    self.relieve().await?;
+                }
             }
         }
+        self.push_gathered(&mut gathered)?;
+        self.relieve().await
+    }
+
+    /// Hands over what was gathered.
+    fn push_gathered(&mut self, gathered: &mut Gathered) -> Result<(), SessionError> {
+        let count = u64::from(gathered.payloads.count());
+        if count == 0 {
+            return Ok(());
+        }
+        let payloads = gathered.payloads.take().bytes().clone();
+        let runs = std::mem::take(&mut gathered.runs);
+        self.writer.push(Assign { first_lease: gathered.first_lease, runs, payloads })?;
+        gathered.first_lease += count;
+        gathered.bytes = 0;
         Ok(())
     }
 
@@ -201,9 +222,18 @@ impl<'a> Writing<'a> {
 }
 
 /// Adds a task to the last run if it continues it, otherwise as a new run.
-fn extend(runs: &mut Vec<Run>, task: &Assigned) {
+/// Tasks on their way into one message.
+#[derive(Default)]
+struct Gathered {
+    first_lease: u64,
+    payloads: ValuesBuilder,
+    runs: Vec<Run>,
+    bytes: u64,
+}
+
+fn extend(runs: &mut Vec<Run>, task: &Assigned, template: u32) {
     if let Some(run) = runs.last_mut()
-        && run.template == task.template.0
+        && run.template == template
         && run.job == task.task.job.0
         && run.first_index + run.count == task.task.index
         && run.attempt == task.attempt
@@ -211,11 +241,5 @@ fn extend(runs: &mut Vec<Run>, task: &Assigned) {
         run.count += 1;
         return;
     }
-    runs.push(Run {
-        template: task.template.0,
-        job: task.task.job.0,
-        first_index: task.task.index,
-        count: 1,
-        attempt: task.attempt,
-    });
+    runs.push(Run { template, job: task.task.job.0, first_index: task.task.index, count: 1, attempt: task.attempt });
 }

@@ -47,7 +47,7 @@
 //!
 //! | kind | part | fields |
 //! |---|---|---|
-//! | 128 | `Numbers` | next and reserved, each varint leases, varint tasks, varint jobs; byte weak; time |
+//! | 128 | `Numbers` | next and reserved, each varint leases, varint tasks, varint jobs; varint next template; byte weak; time |
 //! | 129 | `Job` | varint job, varint owner, 16 bytes key, text name; for each label text key, text value; time opened, byte closed, varint number of tasks, varint digest; 8 varint counts by state; option time ended; option varint last template; for each run varint first index, varint first task |
 //! | 130 | `Tasks` | varint job; for each task the steps of its number and of its index, the `signed` differences of its payload's place and of its detail to those of the task before, varint template, varint attempts, varint payload length, varint failures, byte state, byte marks |
 //! | 131 | `Leases` | for each varint lease, varint task, varint worker |

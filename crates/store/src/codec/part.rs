@@ -86,13 +86,14 @@ fn put_run(out: &mut Vec<u8>, (at, task, count): &(WallTime, TaskNumber, u32)) {
     write_varint(out, (*count).into());
 }
 
-fn put_numbers_part(out: &mut Vec<u8>, Numbers { next, reserved, weak, clock }: &Numbers) {
+fn put_numbers_part(out: &mut Vec<u8>, Numbers { next, next_template, reserved, weak, clock }: &Numbers) {
     out.push(kind::NUMBERS);
     for Reservation { leases, tasks, jobs } in [next, reserved] {
         write_varint(out, leases.0);
         write_varint(out, tasks.0);
         write_varint(out, jobs.0);
     }
+    write_varint(out, next_template.0.into());
     out.push(u8::from(*weak));
     put_time(out, *clock);
 }
@@ -153,8 +154,9 @@ pub fn decode_part(bytes: &Bytes, offset: usize) -> Result<(Part, usize), Decode
     let part = match kind {
         kind::NUMBERS => {
             let (next, reserved) = (reservation(&mut body)?, reservation(&mut body)?);
+            let next_template = TemplateNumber(body.small("template")?);
             let weak = body.choice("weakness", [false, true])?;
-            Part::Numbers(Numbers { next, reserved, weak, clock: body.time()? })
+            Part::Numbers(Numbers { next, next_template, reserved, weak, clock: body.time()? })
         }
         kind::JOB => Part::Job(Box::new(job(&mut body)?)),
         kind::TASKS => tasks(&mut body)?,

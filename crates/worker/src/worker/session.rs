@@ -12,7 +12,7 @@ use task_messenger_protocol::{
         Assign, CancelLeases, GivenBack, Goodbye, OutcomesTaken, Ping, Pong, Reason, Resume, Resumed, Started,
         TakeBack, Window, from_manager::Message, template::Kind,
     },
-    template::{self, LONGEST_TEMPLATE},
+    template::{self, LONGEST_TEMPLATE, MOST_NUMBERS},
     values::{Value, Values},
 };
 use tokio::time::{Duration, Instant};
@@ -195,6 +195,9 @@ impl Worker {
             Message::Pong(_) => (),
             Message::Resumed(Resumed { dropped }) => self.on_resumed(&dropped)?,
             Message::DefineTemplate(define) => {
+                if define.number as usize >= MOST_NUMBERS {
+                    return Err(LinkError::Unexpected { expected: "a template's number below 1,024" });
+                }
                 let template = Rc::new(self.understand(&define.template));
                 if let Link::Up(session) = &mut self.link {
                     session.templates.insert(define.number, template);

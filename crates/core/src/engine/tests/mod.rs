@@ -7,6 +7,7 @@ mod environment;
 mod listings;
 mod recovery;
 mod retention;
+mod templates;
 mod times;
 mod work;
 mod workers;
