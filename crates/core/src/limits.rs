@@ -27,7 +27,8 @@ pub struct Limits {
     pub retain: Option<Duration>,
     /// Whether jobs that are over are forgotten as soon as somebody has acknowledged that he has all of their results.
     pub forget_fetched: bool,
-    /// Finished tasks that are kept, before the oldest jobs that are over are forgotten.
+    /// Finished tasks that are kept, before the oldest jobs go that are over and were fetched; when there are none of those,
+    /// nothing new is taken. Also the most tasks of one job.
     pub finished_tasks: u64,
     /// Tasks of jobs that are over and wait for the archive, before nothing new is taken; `None` where there is no archive.
     pub archive_lag: Option<u64>,

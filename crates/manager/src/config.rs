@@ -153,7 +153,8 @@ pub struct Limits {
     pub queue_tasks: u64,
     /// Bytes of their payloads.
     pub queue: ByteSize,
-    /// Finished tasks that are kept before the oldest jobs that are over are forgotten.
+    /// Finished tasks that are kept in memory, and in the archive, before the oldest jobs go whose results were fetched, and
+    /// nothing new is taken when there are none of those. Also the most tasks of one job.
     pub finished_tasks: u64,
     /// Memory for jobs, with their names and labels, and templates.
     pub descriptions: ByteSize,

@@ -42,9 +42,7 @@ impl Engine {
     /// Notes which jobs are over.
     pub(super) fn note_departures(&mut self) {
         for (over, job) in self.state.take_newly_over() {
-            if self.limits.archive_lag.is_some()
-                && let Some(tasks) = self.may_depart(job, over).map(|job| job.next_index)
-            {
+            if let Some(tasks) = self.may_depart(job, over).map(|job| job.next_index) {
                 self.departures.tasks += u64::from(tasks);
                 self.departures.waiting.push_back(Departure { job, over, tasks });
             }
@@ -90,7 +88,7 @@ impl Engine {
                 self.departures.waiting.push_back(departure);
             } else {
                 self.departures.tasks -= u64::from(departure.tasks);
-                self.fetched.remove(&departure.job);
+                self.fetched.remove(departure.job);
                 jobs.push(departure.job);
             }
         }
@@ -102,7 +100,7 @@ impl Engine {
 
     /// Whether all results of a job were told to somebody who follows it.
     pub fn is_fetched(&self, job: JobNumber) -> bool {
-        self.fetched.contains(&job)
+        self.fetched.contains(job)
     }
 
     /// How many tasks wait for the archive.
@@ -110,8 +108,9 @@ impl Engine {
         self.departures.tasks
     }
 
-    /// The job, if it is over since then and all of it succeeded.
-    fn may_depart(&self, job: JobNumber, over: WallTime) -> Option<&Job> {
+    /// The job, if it is over since then, all of it succeeded, and there is an archive.
+    pub(super) fn may_depart(&self, job: JobNumber, over: WallTime) -> Option<&Job> {
+        self.limits.archive_lag?;
         let job = self.state.jobs.position(job).and_then(|position| self.state.jobs.at(position))?;
         let all = job.counts.get(TaskState::Succeeded) == u64::from(job.next_index);
         (job.ended == Some(over) && all).then_some(job)

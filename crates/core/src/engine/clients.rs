@@ -67,8 +67,9 @@ impl Engine {
         if closed && payloads.count() > 0 {
             return Err(gets_no_more(next_index));
         }
-        if next_index.checked_add(payloads.count()).is_none() {
-            return Err(Refusal::Invalid(format!("a job has at most {} tasks", u32::MAX)));
+        let most = self.limits.finished_tasks.min(u32::MAX.into());
+        if u64::from(next_index) + u64::from(payloads.count()) > most {
+            return Err(Refusal::Invalid(format!("a job has at most {most} tasks (`limits.finished_tasks`)")));
         }
         check_name("job's name", &submit.name)?;
         labels::check(&submit.labels).map_err(Refusal::Invalid)?;
@@ -142,6 +143,9 @@ impl Engine {
             && payloads.count() > 0
         {
             return Err(exhausted("tasks that wait for the archive", limit));
+        }
+        if payloads.count() > 0 && self.kept() > self.limits.finished_tasks {
+            return Err(exhausted("finished tasks whose results nobody has fetched", self.limits.finished_tasks));
         }
         let templates = &self.state.templates;
         let is_new = payloads.count() > 0 && templates.find(&submit.template).is_none();

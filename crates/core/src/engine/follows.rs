@@ -246,13 +246,14 @@ impl Engine {
                 if followed.follow.only_end { (Vec::new(), false) } else { followed.next_results(&self.state, job) };
             let over = !more && followed.is_over(&self.state, job);
             let fetched = over && followed.follow.takes_all_of(job.next_index) && job.is_over();
-            let number = job.number;
+            let (number, ended) = (job.number, job.ended);
             if !results.is_empty() {
                 self.tell(Effect::Results { session, request, job: number, results });
             }
             if over {
                 if fetched {
-                    self.fetched.insert(number);
+                    let over = ended.filter(|over| self.may_depart(number, *over).is_none());
+                    self.fetched.insert(number, over);
                 }
                 if let Some(job) = self.state.jobs.position(number).and_then(|at| self.state.jobs.at(at)) {
                     let job = self.summary(job);

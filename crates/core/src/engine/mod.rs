@@ -16,6 +16,7 @@ mod deaths;
 mod dispatch;
 #[cfg(feature = "faults")]
 mod faults;
+mod fetched;
 mod follows;
 mod invariants;
 mod moving;
@@ -33,13 +34,14 @@ use std::{
     time::Duration,
 };
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 pub use self::archiving::Departure;
 use self::{
     archiving::Departures,
     arrivals::Newcomer,
     balance::Balance,
+    fetched::Fetched,
     follows::Follows,
     retention::Purges,
     timers::Backoffs,
@@ -93,7 +95,7 @@ pub struct Engine {
     purges: Purges,
     departures: Departures,
     /// Jobs that are over and whose results were all told to somebody.
-    fetched: FxHashSet<JobNumber>,
+    fetched: Fetched,
     /// When the last turn was.
     turned: Now,
     /// When to look whether a worker was silent for too long; one entry a worker, moved on when it comes up too early.
@@ -142,7 +144,7 @@ impl Engine {
             backoffs: Backoffs::default(),
             purges: Purges::default(),
             departures: Departures::default(),
-            fetched: FxHashSet::default(),
+            fetched: Fetched::default(),
             turned: Now::default(),
             silences: BTreeSet::new(),
             unused_files: Vec::new(),

@@ -1,4 +1,5 @@
-//! Forgetting jobs that are over: those that are too old, the oldest when there are too many, and what somebody purges.
+//! Forgetting jobs that are over: those that are too old, the oldest that were fetched when there are too many, and what
+//! somebody purges.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -92,8 +93,16 @@ impl Engine {
             self.purge_jobs(now, jobs, log);
         }
         if self.has_too_many() {
-            let surplus = self.finished() - self.limits.finished_tasks;
-            let (jobs, _) = self.oldest(surplus.min(TURN), |_, _| true);
+            let surplus = self.kept().saturating_sub(self.limits.finished_tasks).min(TURN);
+            let (mut jobs, mut tasks) = (Vec::new(), 0);
+            for number in self.fetched.staying() {
+                if tasks >= surplus {
+                    break;
+                }
+                let job = self.state.jobs.position(number).and_then(|position| self.state.jobs.at(position));
+                tasks += job.map_or(0, |job| u64::from(job.next_index)).max(1);
+                jobs.push(number);
+            }
             self.purge_jobs(now, jobs, log);
         }
     }
@@ -105,13 +114,17 @@ impl Engine {
         Some(self.turned.monotonic + Duration::from_millis(wait).min(LOOK_AT_CLOCK))
     }
 
-    fn finished(&self) -> u64 {
-        TaskState::ALL.iter().filter(|state| state.is_final()).map(|state| self.state.counts.get(*state)).sum()
+    /// Finished tasks that are kept here, but for those that are on their way to the archive.
+    pub(super) fn kept(&self) -> u64 {
+        let counts = &self.state.counts;
+        let finished: u64 =
+            TaskState::ALL.iter().filter(|state| state.is_final()).map(|state| counts.get(*state)).sum();
+        finished.saturating_sub(self.archive_lag())
     }
 
-    /// Whether more finished tasks are kept than may be, and jobs are over that could be forgotten.
+    /// Whether more finished tasks are kept than may be, and some could go because somebody has them.
     fn has_too_many(&self) -> bool {
-        !self.state.over.is_empty() && self.finished() > self.limits.finished_tasks
+        self.kept() > self.limits.finished_tasks && self.fetched.staying().next().is_some()
     }
 
     /// The jobs that were over first, of those that are wanted, until they have so many tasks together.
@@ -139,7 +152,7 @@ impl Engine {
             return;
         }
         for job in &jobs {
-            self.fetched.remove(job);
+            self.fetched.remove(*job);
             for (session, request) in self.follows.job_gone(self.state.jobs.position(*job)) {
                 let refusal = Refusal::NotFound(format!("job {job} was over for so long that it is kept no longer"));
                 self.tell(Effect::Refused { session, request, refusal });

@@ -115,7 +115,7 @@ impl Engine {
 
     /// What followers of the job were still to be told of ends that are none any more.
     fn forget_ends(&mut self, job: JobNumber) {
-        self.fetched.remove(&job);
+        self.fetched.remove(job);
         let Self { state, follows, .. } = self;
         let Some(position) = state.jobs.position(job) else { return };
         let Some(job) = state.jobs.at(position) else { return };

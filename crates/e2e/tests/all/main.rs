@@ -4,6 +4,7 @@
 
 mod access;
 mod balance;
+mod certificate;
 mod commands;
 mod configuration;
 mod control;

@@ -43,6 +43,8 @@ const SAMPLE: Duration = Duration::from_millis(250);
 
 /// How often it is seen to what is too old or too much.
 const RETAIN: Duration = Duration::from_mins(1);
+/// The same while new work is refused because it has too much, of which somebody may have fetched something.
+const RETAIN_FULL: Duration = Duration::from_secs(1);
 
 /// The archive's end of the manager.
 pub(crate) struct Archiving {
@@ -181,12 +183,13 @@ impl Archiving {
     /// When there is something to be done without news.
     pub(super) fn timeout(&self, engine: &Engine) -> Option<Duration> {
         let idle = self.departures.is_empty() && engine.archive_lag() > 0 && !self.closed;
-        idle.then_some(AFTER / 2)
+        idle.then_some(AFTER / 2).or(self.is_full().then_some(RETAIN_FULL))
     }
 
     /// Goes on, after everything was told that may be.
     pub(super) fn step(&mut self, now: Now, front: &Front, engine: &mut Engine, pin: Pin) {
-        if self.retained.is_none_or(|at| at + RETAIN <= now.monotonic) {
+        let pause = if self.is_full() { RETAIN_FULL } else { RETAIN };
+        if self.retained.is_none_or(|at| at + pause <= now.monotonic) {
             self.retained = Some(now.monotonic);
             let older_than = self.retain.map(|retain| now.wall.minus(retain));
             self.thread.retain(Retention { older_than, tasks: self.tasks_max, bytes: u64::MAX });

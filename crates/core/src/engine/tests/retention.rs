@@ -6,7 +6,7 @@ use super::environment::{CALLER, CLIENT, Environment, assigned, template};
 use crate::{
     effect::{Effect, Refusal},
     ids::{JobNumber, OwnerNumber},
-    input::{Input, Named},
+    input::{Follow, Input, Named, Target},
     limits::Limits,
     record::{Caller, Idempotency, JobKey},
 };
@@ -73,13 +73,46 @@ fn a_job_that_runs_again_is_not_forgotten_before_it_has_been_over_for_long_enoug
 }
 
 #[test]
-fn the_oldest_jobs_go_when_more_finished_tasks_are_kept_than_may_be() {
+fn of_more_finished_tasks_than_may_be_kept_the_oldest_fetched_go_and_without_those_nothing_new_is_taken() {
     let mut environment = with(None, 10);
-    for key in 1..=5 {
+    for key in 1..=4 {
         run(&mut environment, key, 3);
         environment.pass(Duration::from_secs(1));
     }
-    assert_eq!(kept(&environment), (vec![3, 4, 5], 9));
+    assert_eq!(kept(&environment), (vec![1, 2, 3, 4], 12), "nobody has them");
+    let refused = environment.submit(5, 0, 1, &template(0, 1, 1));
+    assert!(matches!(refused[0], Effect::Refused { refusal: Refusal::Exhausted { limit: 10, .. }, .. }), "{refused:?}");
+    environment.follow(3, 10, &[]);
+    assert_eq!(kept(&environment), (vec![1, 2, 4], 9));
+    // There is room for one more; what was fetched before is not needed for that, and goes next, the oldest first.
+    environment.follow(4, 10, &[]);
+    environment.follow(2, 10, &[]);
+    run(&mut environment, 5, 1);
+    assert_eq!(kept(&environment), (vec![1, 2, 4, 5], 10));
+    run(&mut environment, 6, 3);
+    assert_eq!(kept(&environment), (vec![1, 4, 5, 6], 10));
+    environment.restart();
+    assert_eq!(kept(&environment), (vec![1, 4, 5, 6], 10));
+}
+
+#[test]
+fn what_runs_again_is_not_taken_for_fetched_and_a_job_has_no_more_tasks_than_may_be_kept() {
+    let mut environment = with(None, 2);
+    let named = Named::Job(JobNumber(1));
+    let given = assigned(&environment.submit(1, 0, 2, &template(0, 1, 1)));
+    environment.close(1);
+    environment.report(1, &[(given[0].1, false), (given[1].1, false)]);
+    environment.follow(1, 10, &[]);
+    environment.input(Input::Retry { session: CLIENT, request: 1, caller: CALLER, named });
+    environment.input(Input::Cancel { session: CLIENT, request: 1, caller: CALLER, named });
+    environment.submit(2, 0, 1, &template(0, 1, 1));
+    environment.input(Input::Cancel { session: CLIENT, request: 1, caller: CALLER, named: Named::Job(JobNumber(2)) });
+    environment.input(Input::SessionClosed { session: crate::ids::SessionNumber(1) });
+    assert_eq!(kept(&environment).0, [1, 2]);
+    for count in [3, u32::MAX / 1_000_000] {
+        let refused = environment.submit(3, 0, count, &template(0, 1, 1));
+        assert!(matches!(refused[0], Effect::Refused { refusal: Refusal::Invalid(_), .. }), "{refused:?}");
+    }
 }
 
 #[test]
@@ -134,6 +167,15 @@ fn nothing_is_kept_of_jobs_that_were_purged_or_run_again_however_many_there_are(
         let submit = crate::input::Submit { key: JobKey(name), deadline, ..environment_submit() };
         let given = assigned(&environment.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit }));
         environment.report(1, &[(given[0].1, true)]);
+        let follow = Follow {
+            target: Target::Key(JobKey(name)),
+            skip: Vec::new(),
+            credit: 1,
+            only_end: false,
+            only_index: None,
+            only_present: false,
+        };
+        environment.input(Input::Follow { session: CLIENT, request: 7, caller: CALLER, follow });
     }
     let deadlines = environment.engine.state().deadlines.len();
     assert!(deadlines < 1_100, "{deadlines} deadlines are kept of 10 jobs");
