@@ -156,6 +156,8 @@ pub struct Limits {
     /// Finished tasks that are kept in memory, and in the archive, before the oldest jobs go whose results were fetched, and
     /// nothing new is taken when there are none of those. Also the most tasks of one job.
     pub finished_tasks: u64,
+    /// Bytes of payloads and outcomes in the archive, in the same way.
+    pub finished: ByteSize,
     /// Memory for jobs, with their names and labels, and templates.
     pub descriptions: ByteSize,
     /// Idempotency keys kept.
@@ -175,6 +177,7 @@ impl Default for Limits {
             queue_tasks: core.open_tasks,
             queue: ByteSize(core.open_bytes),
             finished_tasks: 10_000_000,
+            finished: ByteSize(64 << 30),
             descriptions: ByteSize(core.descriptions),
             idempotency_keys: core.idempotency_keys,
             worker_window: core.window,
@@ -337,6 +340,9 @@ impl Validate for Config {
         require(ok, "limits.message", format!("1MiB more than the largest value ({least}), up to 2GiB, is allowed"));
         let ok = within(self.limits.descriptions.0, 1 << 20, 1 << 40);
         require(ok, "limits.descriptions", "1MiB to 1TiB is allowed".to_owned());
+        require(self.limits.finished_tasks > 0, "limits.finished_tasks", "at least 1 is wanted".to_owned());
+        let ok = within(self.limits.finished.0, 1 << 20, 1 << 50);
+        require(ok, "limits.finished", "1MiB to 1PiB is allowed".to_owned());
         require(self.limits.queue_tasks > 0, "limits.queue_tasks", "at least 1 is wanted".to_owned());
         require(self.limits.worker_window > 0, "limits.worker_window", "at least 1 is wanted".to_owned());
         let ok = self.journal.segment.0.is_multiple_of(4096) && within(self.journal.segment.0, 1 << 21, 1 << 40);
@@ -375,6 +381,8 @@ mod tests {
             ("limits.template", json!("1KiB"), json!("512KiB"), json!("1023B"), json!("524289B")),
             ("limits.message", json!("17MiB"), json!("2GiB"), json!("17825791B"), json!("2147483649B")),
             ("limits.descriptions", json!("1MiB"), json!("1TiB"), json!("1048575B"), json!("1099511627777B")),
+            ("limits.finished_tasks", json!(1), json!(u64::MAX), json!(0), json!(0)),
+            ("limits.finished", json!("1MiB"), json!("1024TiB"), json!("1048575B"), json!("1025TiB")),
             ("limits.queue_tasks", json!(1), json!(u64::MAX), json!(0), json!(0)),
             ("limits.worker_window", json!(1), json!(u32::MAX), json!(0), json!(0)),
             ("journal.segment", json!("2MiB"), json!("1TiB"), json!("2093056B"), json!("2097153B")),

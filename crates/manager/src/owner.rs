@@ -40,7 +40,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 pub(crate) use self::{
-    archiving::Archiving,
+    archiving::{Archiving, Bounds},
     history::{DELIVERIES, History},
     past::{FoundPurge, Past},
     shrinking::{Pin, Shrinking},

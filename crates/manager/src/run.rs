@@ -23,7 +23,7 @@ use crate::{
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
-    owner::{Archiving, DELIVERIES, EVENTS, Event, History, Owner, Past, Shrinking},
+    owner::{Archiving, Bounds, DELIVERIES, EVENTS, Event, History, Owner, Past, Shrinking},
     session::Shared,
     state::{self, State},
 };
@@ -142,9 +142,9 @@ fn past(config: &Config, archive: Archive, journal: Reader, blobs: Blobs, events
     let (delivered, fetched) = mpsc::channel(DELIVERIES);
     let history = History::new(reader.clone(), blobs, delivered);
     let closed = config.retain == Some(Retain::None);
-    let retain = config.retain_time();
-    let most = config.limits.finished_tasks;
-    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, retain, most, closed);
+    let bounds =
+        Bounds { retain: config.retain_time(), tasks: config.limits.finished_tasks, bytes: config.limits.finished.0 };
+    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, bounds, closed);
     Ok(Past::new(archiving, history, reader, events))
 }
 

@@ -279,28 +279,36 @@ async fn memory_for_jobs_and_templates_is_taken_up_to_the_limit_and_free_again()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn results_that_nobody_fetched_are_kept_up_to_the_limit_and_then_nothing_new_is_taken() {
-    let site = Site::start_with(json!({"limits": {"finished_tasks": 5}}));
-    let _worker = site.worker("one");
-    let client = site.client().await;
-    let submit = async || {
-        let options = LoneOptions { when_full: WhenFull::Fail, ..LoneOptions::default() };
-        client.submit_one(&skill(), br#"{"text":"ab"}"#, options).await
-    };
-    let mut tasks = Vec::new();
-    let error = loop {
-        match submit().await {
-            Ok(task) => tasks.push(task),
-            Err(error) => break error,
+    for (limits, large, words) in [
+        (json!({"finished_tasks": 5}), 0, ["limits.finished_tasks", "5"]),
+        (json!({"finished": "1MiB"}), 10, ["limits.finished", "1.0 MiB"]),
+    ] {
+        let site = Site::start_with(json!({"limits": limits}));
+        let _worker = site.worker("one");
+        let client = site.client().await;
+        let texts: Vec<String> = (0..100_000).map(|at| "ab".repeat(if at < large { 100_000 } else { 1 })).collect();
+        let submit = async |text: &str| {
+            let options = LoneOptions { when_full: WhenFull::Fail, ..LoneOptions::default() };
+            client.submit_one(&skill(), json!({"text": text}).to_string().as_bytes(), options).await
+        };
+        let mut tasks = Vec::new();
+        // While much comes in, nothing goes to the archive: most of these are small.
+        let error = loop {
+            match submit(&texts[tasks.len()]).await {
+                Ok(task) => tasks.push(task),
+                Err(error) => break error,
+            }
+            let succeeded = tasks.len() as u64;
+            until("it is done", || async { client.status().await.unwrap().tasks.unwrap().succeeded == succeeded })
+                .await;
+        };
+        refused(Err(error), ExitCode::Unavailable, &[&words[..], &["nobody has fetched"]].concat());
+        // None was dropped silently. Once they have been fetched, the oldest go and make room.
+        for (task, text) in tasks.iter().zip(&texts) {
+            let reversed = json!({"text": text.replace("ab", "ba")}).to_string();
+            assert_eq!(client.result(*task).await.unwrap().outcome.output, reversed.as_bytes());
         }
-        let succeeded = tasks.len() as u64;
-        until("it is done", || async { client.status().await.unwrap().tasks.unwrap().succeeded == succeeded }).await;
-        assert!(tasks.len() < 10_000, "nothing is refused");
-    };
-    refused(Err(error), ExitCode::Unavailable, &["nobody has fetched", "limits.finished_tasks", "5"]);
-    // None was dropped silently. Once they have been fetched, the oldest go and make room.
-    for task in &tasks {
-        assert_eq!(client.result(*task).await.unwrap().outcome.output, br#"{"text":"ba"}"#[..]);
+        until("there is room again", || async { submit("ab").await.is_ok() }).await;
+        until("the oldest is gone", || async { client.result(tasks[0]).await.is_err() }).await;
     }
-    until("there is room again", || async { submit().await.is_ok() }).await;
-    until("the oldest is gone", || async { client.result(tasks[0]).await.is_err() }).await;
 }

@@ -9,9 +9,11 @@ use task_messenger_core::{
     ids::{JobNumber, OwnerNumber, RecordNumber, SessionNumber},
     time::Now,
 };
-use task_messenger_daemon::exit::chain;
+use task_messenger_daemon::{config::ByteSize, exit::chain};
 use task_messenger_store::{
-    archive::{AppendError, ArchiveError, ArchiveThread, Batch, Delivered, Event, FinalCounts, Retention, Totals},
+    archive::{
+        AppendError, ArchiveError, ArchiveThread, ArchivedTask, Batch, Delivered, Event, FinalCounts, Retention, Totals,
+    },
     journal::{Front, Reader},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -55,13 +57,13 @@ pub(crate) struct Archiving {
     journal: Reader,
     /// How much is there, by owner.
     kept: FxHashMap<OwnerNumber, Totals>,
-    /// How many tasks that are.
-    total: u64,
+    total: Amount,
+    /// Bytes of values that are on their way.
+    coming: u64,
     counting: Option<JoinHandle<Counted>>,
     /// Whether something was removed since it was counted.
     stale: bool,
-    retain: Option<Duration>,
-    tasks_max: u64,
+    bounds: Bounds,
     retained: Option<Duration>,
     /// What is on its way.
     departures: Vec<Departure>,
@@ -85,6 +87,33 @@ pub(crate) struct Archiving {
     sampled: (Duration, u64),
     /// Whether others need the machine.
     busy: bool,
+}
+
+/// What is kept of jobs that are over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// For how long.
+    pub(crate) retain: Option<Duration>,
+    /// How many tasks.
+    pub(crate) tasks: u64,
+    /// How many bytes of their values.
+    pub(crate) bytes: u64,
+}
+
+/// How much is in the archive.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    tasks: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    fn of(kept: &[(OwnerNumber, Totals)]) -> Self {
+        kept.iter().fold(Self::default(), |sum, (_, totals)| Self {
+            tasks: sum.tasks + totals.tasks.total(),
+            bytes: sum.bytes + totals.bytes,
+        })
+    }
 }
 
 /// Somebody who waits until jobs are removed from the archive.
@@ -115,8 +144,7 @@ impl Archiving {
         archive: task_messenger_store::archive::Reader,
         journal: Reader,
         kept: Vec<(OwnerNumber, Totals)>,
-        retain: Option<Duration>,
-        tasks_max: u64,
+        bounds: Bounds,
         closed: bool,
     ) -> Self {
         Self {
@@ -125,12 +153,12 @@ impl Archiving {
             delivered,
             archive,
             journal,
-            total: kept.iter().map(|(_, totals)| totals.tasks.total()).sum(),
+            total: Amount::of(&kept),
+            coming: 0,
             kept: kept.into_iter().collect(),
             counting: None,
             stale: false,
-            retain,
-            tasks_max,
+            bounds,
             retained: None,
             departures: Vec::new(),
             pieces: VecDeque::new(),
@@ -163,15 +191,23 @@ impl Archiving {
 
     /// Whether more is there than may be, of which nothing was fetched.
     pub(super) fn is_full(&self) -> bool {
-        self.total > self.tasks_max
+        self.total.tasks > self.bounds.tasks || self.total.bytes > self.bounds.bytes
     }
 
     /// That it is, and what to do.
     pub(super) fn full(&self) -> String {
+        let (total, bounds) = (self.total, &self.bounds);
+        let (kept, limit) = if total.tasks > bounds.tasks {
+            (format!("{} finished tasks", total.tasks), format!("`limits.finished_tasks` is {}", bounds.tasks))
+        } else {
+            (
+                format!("{} of finished tasks", ByteSize(total.bytes)),
+                format!("`limits.finished` is {}", ByteSize(bounds.bytes)),
+            )
+        };
         format!(
-            "{} finished tasks are kept whose results nobody has fetched, and `limits.finished_tasks` is {}; nothing new is \
-             taken until some are fetched (`results`), purged (`purge`) or too old (`retain`)",
-            self.total, self.tasks_max
+            "{kept} are kept whose results nobody has fetched, and {limit}; nothing new is taken until some are fetched \
+             (`results`), purged (`purge`) or too old (`retain`)"
         )
     }
 
@@ -191,8 +227,9 @@ impl Archiving {
         let pause = if self.is_full() { RETAIN_FULL } else { RETAIN };
         if self.retained.is_none_or(|at| at + pause <= now.monotonic) {
             self.retained = Some(now.monotonic);
-            let older_than = self.retain.map(|retain| now.wall.minus(retain));
-            self.thread.retain(Retention { older_than, tasks: self.tasks_max, bytes: u64::MAX });
+            let Bounds { retain, tasks, bytes } = self.bounds;
+            let older_than = retain.map(|retain| now.wall.minus(retain));
+            self.thread.retain(Retention { older_than, tasks, bytes });
         }
         self.sample(now, front);
         if self.busy && engine.archive_lag() < PATIENCE && self.purged.is_empty() {
@@ -277,8 +314,12 @@ impl Archiving {
     }
 
     fn hand_over(&mut self, batch: Batch) {
+        let coming: u64 = batch.tasks.iter().map(ArchivedTask::kept_bytes).sum();
         match self.thread.append(batch) {
-            Ok(()) => self.writing = true,
+            Ok(()) => {
+                self.writing = true;
+                self.coming += coming;
+            }
             Err(AppendError::Busy { batch }) => {
                 // Only one is ever under way, so this is not to be expected.
                 debug!("the archive is busy");
@@ -306,7 +347,7 @@ impl Archiving {
                 self.counting = None;
                 match counted? {
                     Ok(kept) => {
-                        self.total = kept.iter().map(|(_, totals)| totals.tasks.total()).sum();
+                        self.total = Amount::of(&kept);
                         self.kept = kept.into_iter().collect();
                     }
                     Err(error) => {
@@ -360,9 +401,10 @@ impl Archiving {
                 let kept = self.kept.entry(owner).or_default();
                 kept.jobs += 1;
                 kept.tasks.succeeded += u64::from(tasks);
-                self.total += u64::from(tasks);
+                self.total.tasks += u64::from(tasks);
             }
         }
+        self.total.bytes += std::mem::take(&mut self.coming);
         self.purge(purged, None);
     }
 
