@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// What it allows.
     pub role: Role,
@@ -30,7 +30,7 @@ pub struct Token {
 }
 
 /// An enrolled worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnrolledWorker {
     /// With which token.
     pub token: TokenNumber,
@@ -49,7 +49,7 @@ pub struct EnrolledWorker {
 }
 
 /// Owners, tokens and workers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     owners: Vec<String>,
     tokens: Vec<Token>,

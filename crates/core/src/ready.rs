@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// All queued tasks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ready {
     lists: BTreeMap<(Reverse<i32>, ClassNumber, Care), List>,
     count: u64,
@@ -24,7 +24,7 @@ pub struct Ready {
 }
 
 /// Queued tasks of one priority, class and care.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct List {
     fresh: VecDeque<(u64, u64)>,
     returned: BinaryHeap<Reverse<u64>>,

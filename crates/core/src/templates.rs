@@ -25,7 +25,7 @@ pub struct Class {
 pub struct ClassNumber(pub u32);
 
 /// All templates.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Templates {
     all: Vec<(Arc<Template>, ClassNumber)>,
     by_body: FxHashMap<Bytes, TemplateNumber>,

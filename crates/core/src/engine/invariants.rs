@@ -56,6 +56,7 @@ impl Engine {
     fn check_tasks(&self) -> Result<(), Violation> {
         let state = &self.state;
         let mut counts = Counts::default();
+        let mut queued_alone = 0;
         let mut jobs: FxHashMap<u32, Counts> = FxHashMap::default();
         let mut open_bytes = 0;
         let delayed: FxHashSet<TaskNumber> = state
@@ -69,6 +70,7 @@ impl Engine {
             if !task.state().is_final() {
                 open_bytes += u64::from(task.payload_length);
             }
+            queued_alone += u64::from(task.state() == TaskState::Queued && task.care() == Care::Alone);
             ensure!(number < state.next.task, "task {number} exists though numbers end at {}", state.next.task);
             let job = state.jobs.at(task.job);
             ensure!(
@@ -111,6 +113,11 @@ impl Engine {
             "{} are in the queue, {} are queued",
             state.ready.count(),
             counts.get(TaskState::Queued)
+        );
+        ensure!(
+            state.ready.count_alone() == queued_alone,
+            "{} in the queue are to run alone, tasks say {queued_alone}",
+            state.ready.count_alone()
         );
         for (position, job) in state.jobs.positions() {
             ensure!(job.is_over() == job.ended.is_some(), "job {} is over: {:?}", job.number, job.ended);

@@ -76,6 +76,16 @@ impl Environment {
         self.engine.start(self.now, self.weak, &mut self.log);
     }
 
+    /// The manager dies and starts again with a snapshot of all that the log says.
+    pub(super) fn restart_from_snapshot(&mut self) {
+        let mut engine = Engine::new(self.limits.clone());
+        for part in self.engine.image().parts() {
+            engine.restore(RecordNumber(self.log.0.len() as u64), part);
+        }
+        self.engine = engine;
+        self.engine.start(self.now, self.weak, &mut self.log);
+    }
+
     pub(super) fn restart(&mut self) {
         self.restart_with(usize::MAX);
     }
