@@ -281,13 +281,50 @@ mod tests {
         }
         assert_eq!(values.skip(3).iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [300]);
         assert_eq!(values.skip(9).count(), 0);
+        assert_eq!((values.skip(0), values.skip(1).count()), (values.clone(), 3));
         assert_eq!(values.external_files().collect::<Vec<_>>(), [7]);
+        assert_eq!(values.external().collect::<Vec<_>>(), [(5, 7, 1 << 20)]);
+        assert_eq!(found.iter().map(Value::is_empty).collect::<Vec<_>>(), [false, true, false, false]);
+        assert_eq!(Values::trusted(values.bytes().clone(), 4), values);
+    }
+
+    #[test]
+    fn a_builder_knows_what_it_has_and_begins_anew_when_it_is_taken() {
+        let mut builder = ValuesBuilder::default();
+        for length in [0, 1, 63, 64, 5_000] {
+            builder.push(&vec![1; length]);
+        }
+        builder.push_external(1, 1);
+        // Headers of one byte up to 63 bytes, of two beyond; the external one has another for its file.
+        assert_eq!((builder.count(), builder.encoded_len()), (6, 1 + 2 + 64 + 66 + 5_002 + 2));
+        let values = builder.take();
+        assert_eq!((values.count(), values.bytes().len()), (6, 5_137));
+        assert_eq!((builder.count(), builder.encoded_len(), builder.take().count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_run_that_ends_inside_a_value_ends_before_it() {
+        let mut builder = ValuesBuilder::default();
+        builder.push(b"one");
+        builder.push(b"three");
+        builder.push_external(300, 1 << 20);
+        let whole = builder.take();
+        // Where each value ends.
+        let ends = [4, 10, whole.bytes().len()];
+        for length in 0..=whole.bytes().len() {
+            let some = Values::trusted(whole.bytes().slice(..length), 3);
+            let complete = ends.iter().filter(|end| **end <= length).count();
+            assert_eq!(some.iter().count(), complete, "of {length} bytes");
+            assert_eq!(some.layout().count(), complete, "of {length} bytes");
+            assert_eq!(decode(some.bytes(), 4).is_some(), length >= 10, "of {length} bytes");
+        }
     }
 
     #[test]
     fn values_from_outside_are_checked() {
         let check = |bytes: &[u8], count| Values::check(Bytes::copy_from_slice(bytes), count, 4);
         assert_eq!(check(&[2, 1, 0], 2).unwrap().count(), 2);
+        assert_eq!(check(&[8, 1, 1, 1, 1], 1).unwrap().bytes().len(), 5, "4 bytes are allowed");
         assert_eq!(check(&[4, 1], 1), Err(ValuesError::Truncated { index: 0 }));
         assert_eq!(check(&[0x80], 1), Err(ValuesError::Truncated { index: 0 }));
         assert_eq!(check(&[10, 1, 1, 1, 1, 1], 1), Err(ValuesError::TooLong { index: 0, length: 5, limit: 4 }));
@@ -306,5 +343,7 @@ mod tests {
             }
         }
         assert_eq!(read_varint(&[0xff; 10]), None);
+        let tenth = |byte| read_varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, byte]);
+        assert_eq!((tenth(0), tenth(1), tenth(2)), (Some((0, 10)), Some((1 << 63, 10)), None));
     }
 }
