@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{
     environment::Environment,
     history::{History, Restart},
+    numbers,
 };
 use crate::{
     access::Access,
@@ -170,6 +171,7 @@ fn a_manager_that_starts_from_a_snapshot_is_the_one_that_replays_every_record() 
         let [replayed, snapshot] = histories.map(|history| history.environment);
         assert_eq!(Picture::of(replayed.engine.state()), Picture::of(snapshot.engine.state()));
         assert_eq!(replayed.log.0, snapshot.log.0, "they decided the same");
+        numbers::check(&replayed.log);
     }
     assert_eq!(seen.len(), EVERYTHING, "it came by {seen:?}");
 }
