@@ -203,6 +203,15 @@ impl ValuesBuilder {
         self.bytes.len()
     }
 
+    /// How many bytes they would take with one more.
+    pub fn encoded_len_with(&self, value: &Value) -> usize {
+        let length = match value {
+            Value::Inline(bytes) => varint_len((bytes.len() as u64) << 1) + bytes.len(),
+            Value::External { file, length } => varint_len(length << 1 | 1) + varint_len(*file),
+        };
+        self.bytes.len() + length
+    }
+
     /// The run, leaving the builder empty.
     pub fn take(&mut self) -> Values {
         let values = Values { bytes: self.bytes.split().freeze(), count: self.count };
@@ -239,6 +248,11 @@ pub fn write_varint(out: &mut impl BufMut, mut value: u64) {
         value >>= 7;
     }
     out.put_u8(value as u8);
+}
+
+/// How many bytes [`write_varint`] appends.
+fn varint_len(value: u64) -> usize {
+    value.max(1).ilog2() as usize / 7 + 1
 }
 
 /// The LEB128 number at the start of `bytes`, and its length; `None` if it doesn't end, or exceeds 64 bits.
@@ -294,7 +308,9 @@ mod tests {
         for length in [0, 1, 63, 64, 5_000] {
             builder.push(&vec![1; length]);
         }
+        assert_eq!(builder.encoded_len_with(&Value::External { file: 300, length: 64 }), 5_135 + 4);
         builder.push_external(1, 1);
+        assert_eq!(builder.encoded_len_with(&Value::Inline(Bytes::from_static(&[0; 64]))), 5_137 + 66);
         // Headers of one byte up to 63 bytes, of two beyond; the external one has another for its file.
         assert_eq!((builder.count(), builder.encoded_len()), (6, 1 + 2 + 64 + 66 + 5_002 + 2));
         let values = builder.take();
@@ -340,6 +356,7 @@ mod tests {
                 let mut out = BytesMut::new();
                 write_varint(&mut out, value);
                 assert_eq!(read_varint(&out), Some((value, out.len())));
+                assert_eq!(varint_len(value), out.len());
             }
         }
         assert_eq!(read_varint(&[0xff; 10]), None);

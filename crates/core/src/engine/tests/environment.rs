@@ -53,6 +53,22 @@ pub(super) fn values(count: u32) -> Values {
     builder.take()
 }
 
+/// Tasks for a job that may get more.
+pub(super) fn submission(key: u8, first_index: u32, payloads: Values) -> Submit {
+    Submit {
+        key: JobKey([key; 16]),
+        name: String::new(),
+        idempotency: None,
+        labels: Labels::new(),
+        first_index,
+        template: template(0, 1, 1),
+        payloads,
+        last: false,
+        delay: None,
+        deadline: None,
+    }
+}
+
 impl Environment {
     pub(super) fn new() -> Self {
         Self::with(Limits::default())
@@ -115,35 +131,15 @@ impl Environment {
     }
 
     pub(super) fn submit(&mut self, key: u8, first_index: u32, count: u32, template: &Arc<Template>) -> Vec<Effect> {
-        let submit = Submit {
-            key: JobKey([key; 16]),
-            name: String::new(),
-            idempotency: None,
-            labels: Labels::new(),
-            first_index,
-            template: template.clone(),
-            payloads: values(count),
-            last: false,
-            delay: None,
-            deadline: None,
-        };
-        self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
+        self.send(Submit { template: template.clone(), ..submission(key, first_index, values(count)) })
     }
 
     /// Says that a job gets no more tasks.
     pub(super) fn close(&mut self, key: u8) -> Vec<Effect> {
-        let submit = Submit {
-            key: JobKey([key; 16]),
-            name: String::new(),
-            idempotency: None,
-            labels: Labels::new(),
-            first_index: 0,
-            template: template(0, 1, 1),
-            payloads: values(0),
-            last: true,
-            delay: None,
-            deadline: None,
-        };
+        self.send(Submit { last: true, ..submission(key, 0, values(0)) })
+    }
+
+    pub(super) fn send(&mut self, submit: Submit) -> Vec<Effect> {
         self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
     }
 
