@@ -187,7 +187,7 @@ fn who_submits_to_an_archived_job_is_told_that_it_has_that_or_gets_no_more() {
     let departed = departing(&mut environment, ALL);
     archived(&mut environment, departed);
     for (first_index, count) in [(0, 3), (0, 1), (2, 1), (3, 0)] {
-        assert_eq!(environment.send(again(first_index, count)), [before.clone()]);
+        assert_eq!(environment.send(again(first_index, count)), std::slice::from_ref(&before));
     }
     for (first_index, count) in [(0, 4), (3, 1), (u32::MAX, 1)] {
         let effects = environment.send(again(first_index, count));
@@ -215,7 +215,7 @@ fn with_past() -> Environment {
 }
 
 fn asked(effects: &[Effect]) -> Option<&ArchiveQuestion> {
-    match &effects[..] {
+    match effects {
         [Effect::AskArchive { session: SessionNumber(3), request: 8, caller: CALLER, question }] => Some(question),
         [Effect::AskArchive { .. }] => panic!("{effects:?}"),
         _ => None,

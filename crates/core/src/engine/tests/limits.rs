@@ -137,7 +137,9 @@ fn records(payloads: Values) -> Vec<u32> {
 fn a_record_has_at_most_512_kib_of_values_and_16384_tasks() {
     let of_length = |lengths: &[usize]| {
         let mut payloads = ValuesBuilder::default();
-        lengths.iter().for_each(|length| payloads.push(&vec![1; *length]));
+        for length in lengths {
+            payloads.push(&vec![1; *length]);
+        }
         payloads.take()
     };
     // Each header takes 3 bytes.
