@@ -114,7 +114,7 @@ impl Environment {
 
     pub(super) fn turn(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        loop {
+        for _ in 0..1_000 {
             self.engine.settle(self.now, &mut self.log);
             effects.extend(std::iter::from_fn(|| self.engine.poll_effect(RecordNumber(u64::MAX))));
             self.engine.check_invariants().expect("what always holds");
@@ -122,6 +122,7 @@ impl Environment {
                 return effects;
             }
         }
+        panic!("there is no end of what is to be done: {:?}", self.engine.timeout());
     }
 
     pub(super) fn pass(&mut self, duration: Duration) -> Vec<Effect> {

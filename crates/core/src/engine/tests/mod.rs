@@ -2,6 +2,7 @@
 
 mod administration;
 mod archiving;
+mod arrivals;
 mod balance;
 mod clients;
 mod deaths;
@@ -18,5 +19,7 @@ mod recovery;
 mod retention;
 mod snapshots;
 mod times;
+mod violations;
+mod waking;
 mod work;
 mod workers;

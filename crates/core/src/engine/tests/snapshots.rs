@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    environment::Environment,
+    environment::{Environment, template},
     history::{History, Restart},
     numbers,
 };
@@ -11,7 +11,7 @@ use crate::{
     access::Access,
     archived::ArchivedJob,
     ids::{JobNumber, LeaseNumber, OwnerNumber, Place, TaskId, TaskNumber, WorkerNumber},
-    image::Numbers,
+    image::{Numbers, Part},
     job::Job,
     ready::Lane,
     record::{Idempotency, JobKey, ValueOf, WorkerMode},
@@ -163,7 +163,11 @@ fn a_manager_that_starts_from_a_snapshot_is_the_one_that_replays_every_record() 
                     seen.extend(came_by(history.environment.engine.state()));
                     check_values(&history);
                     let picture = Picture::of(history.environment.engine.state());
-                    assert_eq!(Picture::of(&restored(&history.environment)), picture, "seed {seed}, step {step}");
+                    let restored = restored(&history.environment);
+                    assert_eq!(Picture::of(&restored), picture, "seed {seed}, step {step}");
+                    let again = restored.image().parts().collect::<Vec<_>>();
+                    let parts = history.environment.engine.image().parts().collect::<Vec<_>>();
+                    assert_eq!(again, parts, "seed {seed}, step {step}");
                 }
             }
             history
@@ -174,4 +178,21 @@ fn a_manager_that_starts_from_a_snapshot_is_the_one_that_replays_every_record() 
         numbers::check(&replayed.log);
     }
     assert_eq!(seen.len(), EVERYTHING, "it came by {seen:?}");
+}
+
+#[test]
+fn no_part_of_a_snapshot_has_more_than_1024_of_anything() {
+    let mut environment = Environment::new();
+    environment.submit(1, 0, 2_050, &template(0, 1, 1));
+    let worker = environment.enrol(1);
+    environment.connect(worker, 1, 2_049, &[]);
+    let (mut tasks, mut leases) = (Vec::new(), Vec::new());
+    for part in environment.engine.image().parts() {
+        match part {
+            Part::Tasks { tasks: some, .. } => tasks.push(some.len()),
+            Part::Leases(some) => leases.push(some.len()),
+            _ => {}
+        }
+    }
+    assert_eq!((tasks, leases), (vec![1_024, 1_024, 2], vec![1_024, 1_024, 1]));
 }
