@@ -96,6 +96,8 @@ fn a_report_counts_each_lease_once_in_whatever_order_it_comes() {
         let bytes = bytes::Bytes::copy_from_slice(&at.to_le_bytes());
         assert_eq!(detail(index), crate::values::Value::Inline(bytes));
     }
+    let told = super::environment::results(&environment.report(1, &[(lease(3), false), (lease(3), true)]));
+    assert_eq!(told.iter().map(|result| result.state).collect::<Vec<_>>(), [TaskState::Failed], "the first counts");
 }
 
 #[test]
