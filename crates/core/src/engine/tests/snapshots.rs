@@ -147,6 +147,8 @@ fn check_values(history: &History) {
         }
     }
     assert_eq!(state.large_values, large);
+    let places: BTreeSet<Place> = history.environment.engine.image().values().map(|needed| needed.place).collect();
+    assert_eq!(state.places().collect::<BTreeSet<_>>(), places);
     let files: BTreeSet<u64> = large.values().map(|value| value.file).collect();
     assert_eq!(history.live_files, files);
 }
