@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// What it allows.
     pub role: Role,
@@ -30,7 +30,7 @@ pub struct Token {
 }
 
 /// An enrolled worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnrolledWorker {
     /// With which token.
     pub token: TokenNumber,
@@ -49,7 +49,7 @@ pub struct EnrolledWorker {
 }
 
 /// Owners, tokens and workers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     owners: Vec<String>,
     tokens: Vec<Token>,
@@ -183,5 +183,93 @@ impl Token {
     /// The one who calls with it.
     pub fn caller(&self) -> Caller {
         Caller { owner: self.owner, admin: self.role == Role::Admin }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(byte: u8) -> SecretHash {
+        SecretHash([byte; 32])
+    }
+
+    /// Two owners; a token that expires, and an admin's; two workers of the first.
+    fn access() -> Access {
+        let mut access = Access::default();
+        access.add_owner("ann");
+        access.add_owner("bob");
+        for (role, owner, secret, expires) in [(Role::Client, 0, 1, Some(WallTime(100))), (Role::Admin, 1, 2, None)] {
+            let (owner, hash, created) = (OwnerNumber(owner), hash(secret), WallTime(5));
+            let label = format!("token {secret}");
+            access.add_token(Token { role, owner, hash, label, created, expires, revoked: None, workers: 0 });
+        }
+        for secret in [7, 8] {
+            access.add_worker(EnrolledWorker {
+                token: TokenNumber(0),
+                hash: hash(secret),
+                name: format!("worker {secret}"),
+                enrolled: WallTime(9),
+                incarnation: 0,
+                mode: WorkerMode::Active,
+                removed: None,
+            });
+        }
+        access
+    }
+
+    #[test]
+    fn a_token_lets_in_who_has_its_secret_until_it_expires_or_is_revoked() {
+        let mut access = access();
+        let enter = |access: &Access, number, secret, now| {
+            access.token(TokenNumber(number), hash(secret), WallTime(now)).map(|token| token.label.clone())
+        };
+        assert_eq!(enter(&access, 0, 1, 99).unwrap(), "token 1");
+        assert_eq!(enter(&access, 0, 1, 100), Err(Denied::Expired));
+        assert_eq!(enter(&access, 0, 2, 99), Err(Denied::Unknown));
+        assert_eq!(enter(&access, 2, 1, 99), Err(Denied::Unknown));
+        assert_eq!(enter(&access, 1, 2, u64::MAX).unwrap(), "token 2");
+        access.revoke(TokenNumber(0), WallTime(50));
+        access.revoke(TokenNumber(0), WallTime(60));
+        access.revoke(TokenNumber(9), WallTime(60));
+        assert_eq!(enter(&access, 0, 1, 40), Err(Denied::Revoked));
+        assert_eq!(access.token_at(TokenNumber(0)).unwrap().revoked, Some(WallTime(50)), "the first time counts");
+        assert!(enter(&access, 1, 2, 99).is_ok());
+    }
+
+    #[test]
+    fn a_worker_is_known_by_number_and_secret_until_it_is_removed() {
+        let mut access = access();
+        let enter = |access: &Access, number, secret| {
+            access.worker(WorkerNumber(number), hash(secret)).map(|worker| worker.name.clone())
+        };
+        assert_eq!(enter(&access, 0, 7).unwrap(), "worker 7");
+        assert_eq!(enter(&access, 1, 8).unwrap(), "worker 8");
+        assert_eq!(enter(&access, 1, 7), Err(Denied::UnknownWorker));
+        assert_eq!(enter(&access, 2, 8), Err(Denied::UnknownWorker));
+        access.worker_mut(WorkerNumber(1)).unwrap().removed = Some(WallTime(10));
+        assert_eq!(enter(&access, 1, 8), Err(Denied::Removed));
+        assert!(enter(&access, 0, 7).is_ok());
+    }
+
+    #[test]
+    fn everything_is_numbered_in_order_and_found_by_name_and_secret() {
+        let access = access();
+        assert_eq!(access.owner_named("bob"), Some(OwnerNumber(1)));
+        assert_eq!((access.owner_named("eve"), access.owner_named("ann")), (None, Some(OwnerNumber(0))));
+        assert_eq!((access.owner(OwnerNumber(1)), access.owner(OwnerNumber(2))), ("bob", ""));
+        assert_eq!(access.worker_with(hash(8)), Some(WorkerNumber(1)));
+        assert_eq!(access.worker_with(hash(1)), None, "that is a token's");
+        let tokens: Vec<_> = access.tokens().map(|(number, token)| (number.0, token.workers)).collect();
+        assert_eq!(tokens, [(0, 2), (1, 0)], "both workers enrolled with the first");
+        let workers: Vec<_> = access.workers().map(|(number, worker)| (number.0, &worker.name[..])).collect();
+        assert_eq!(workers, [(0, "worker 7"), (1, "worker 8")]);
+        assert_eq!(access.owners().map(|(number, name)| (number.0, name)).last(), Some((1, "bob")));
+        assert_eq!((access.next_owner().0, access.next_token().0, access.next_worker().0), (2, 2, 2));
+        let callers = access.tokens().map(|(_, token)| token.caller()).collect::<Vec<_>>();
+        assert_eq!(
+            callers,
+            [Caller { owner: OwnerNumber(0), admin: false }, Caller { owner: OwnerNumber(1), admin: true }]
+        );
     }
 }

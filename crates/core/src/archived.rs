@@ -65,13 +65,48 @@ impl ArchivedJobs {
 
     /// Keeps a job, and forgets those that are too old by its time, or too many.
     pub(crate) fn restore(&mut self, time: WallTime, owner: OwnerNumber, key: JobKey, job: ArchivedJob) {
+        self.forget(time, MOST);
+        self.by_key.insert((owner, key), job);
+        self.by_age.push_back((time, (owner, key)));
+    }
+
+    /// Makes room for one more among `most`.
+    fn forget(&mut self, time: WallTime, most: usize) {
         while let Some((oldest, key)) = self.by_age.front()
-            && (oldest.plus(KEPT) <= time || self.by_age.len() >= MOST)
+            && (oldest.plus(KEPT) <= time || self.by_age.len() >= most)
         {
             self.by_key.remove(key);
             self.by_age.pop_front();
         }
-        self.by_key.insert((owner, key), job);
-        self.by_age.push_back((time, (owner, key)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archived_job_is_known_to_its_owner_for_a_day_and_the_latest_of_many_are() {
+        let mut jobs = ArchivedJobs::default();
+        assert!(jobs.is_empty());
+        let day = KEPT.as_millis() as u64;
+        let key = |at: u64| JobKey([at as u8; 16]);
+        let archived = |at: u64| ArchivedJob { job: JobNumber(at), tasks: at as u32, digest: 7 };
+        for at in 1..=4 {
+            jobs.restore(WallTime(at), OwnerNumber(0), key(at), archived(at));
+        }
+        assert_eq!(jobs.get(OwnerNumber(0), key(3)), Some(archived(3)));
+        assert_eq!(jobs.get(OwnerNumber(1), key(3)), None, "it is another's");
+        jobs.restore(WallTime(day), OwnerNumber(0), key(5), archived(5));
+        assert_eq!((jobs.len(), jobs.get(OwnerNumber(0), key(1))), (5, Some(archived(1))), "not yet a day ago");
+        jobs.restore(WallTime(day + 2), OwnerNumber(0), key(6), archived(6));
+        let kept = |jobs: &ArchivedJobs| jobs.iter().map(|(_, _, _, job)| job.job.0).collect::<Vec<_>>();
+        assert_eq!(kept(&jobs), [3, 4, 5, 6]);
+        assert_eq!(jobs.get(OwnerNumber(0), key(2)), None);
+        jobs.forget(WallTime(day + 2), 5);
+        assert_eq!(kept(&jobs), [3, 4, 5, 6], "there is room for one");
+        jobs.forget(WallTime(day + 2), 3);
+        assert_eq!((kept(&jobs), jobs.len(), jobs.is_empty()), (vec![5, 6], 2, false));
+        assert_eq!(jobs.get(OwnerNumber(0), key(4)), None);
     }
 }

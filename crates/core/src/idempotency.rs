@@ -91,5 +91,23 @@ mod tests {
         assert_eq!(keys.len(), 2);
         assert!(keys.is_full(2, WallTime(day + 2)) && !keys.is_full(3, WallTime(day + 2)));
         assert!(!keys.is_full(2, WallTime(2 * day)), "a day later one of them is too old");
+        assert!(keys.is_full(2, WallTime(2 * day - 1)) && keys.is_full(1, WallTime(2 * day)));
+        assert!(!keys.is_empty() && IdempotencyKeys::default().is_empty());
+    }
+
+    #[test]
+    fn a_key_that_is_used_anew_after_the_clock_was_set_back_stays_for_a_day() {
+        let mut keys = IdempotencyKeys::default();
+        let idempotency = |key| Idempotency { key: [key; 16], content: [key; 16] };
+        let day = KEPT.as_millis() as u64;
+        keys.insert(idempotency(1), JobNumber(1), WallTime(100));
+        keys.insert(idempotency(2), JobNumber(2), WallTime(50));
+        // The second is too old, and behind one that is not.
+        assert!(keys.get([2; 16], WallTime(day + 60)).is_none());
+        keys.insert(idempotency(2), JobNumber(3), WallTime(day + 60));
+        keys.insert(idempotency(4), JobNumber(4), WallTime(day + 100));
+        assert_eq!(keys.get([2; 16], WallTime(day + 100)).unwrap().job, JobNumber(3));
+        let kept: Vec<_> = keys.iter().map(|(_, job, _)| job.0).collect();
+        assert_eq!((kept, keys.len()), (vec![3, 4], 2));
     }
 }

@@ -323,3 +323,43 @@ impl Resume {
         self.claims.push(Claim { lease, task });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follow_skips_runs_and_nothing_beside_them() {
+        let follow = |skip, only_end, only_index| Follow {
+            target: Target::Number(JobNumber(1)),
+            skip,
+            credit: 0,
+            only_end,
+            only_index,
+            only_present: false,
+        };
+        let skipped = |skip| {
+            let follow = follow(skip, false, None);
+            (0..12).filter(|index| follow.skips(*index)).collect::<Vec<_>>()
+        };
+        assert_eq!(skipped(vec![]), []);
+        assert_eq!(skipped(vec![(0, 1), (3, 2), (5, 1), (9, 2)]), [0, 3, 4, 5, 9, 10]);
+        assert_eq!(skipped(vec![(4, 0)]), []);
+        assert!(follow(vec![], false, None).takes_all_of(9));
+        assert!(!follow(vec![], true, None).takes_all_of(9), "it is told the end alone");
+        assert!(!follow(vec![], false, Some(0)).takes_all_of(2));
+        assert!(follow(vec![], false, Some(0)).takes_all_of(1), "the one task is all of the job");
+    }
+
+    #[test]
+    fn each_claim_of_a_worker_is_passed_on() {
+        let mut resume = Resume::default();
+        let task = |index| TaskId { job: JobNumber(1), index };
+        for index in 0..2 {
+            resume.claim(LeaseNumber(5 + u64::from(index)), task(index));
+        }
+        let [first, second] = resume.claims[..] else { panic!("{:?}", resume.claims) };
+        assert_eq!(first, Claim { lease: LeaseNumber(5), task: task(0) });
+        assert_eq!(second, Claim { lease: LeaseNumber(6), task: task(1) });
+    }
+}

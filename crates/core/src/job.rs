@@ -233,9 +233,7 @@ impl JobTable {
         if self.by_key.get(&(job.owner, job.key)) == Some(&position) {
             self.by_key.remove(&(job.owner, job.key));
         }
-        while self.chunks.len() > 1
-            && self.chunks.front().is_some_and(|chunk| chunk.iter().all(|(_, job)| job.is_none()))
-        {
+        while self.chunks.front().is_some_and(|chunk| chunk.iter().all(|(_, job)| job.is_none())) {
             self.chunks.pop_front();
             self.first = self.first.wrapping_add(CHUNK as u32);
         }
@@ -285,6 +283,10 @@ mod tests {
         assert_eq!(jobs.before(JobNumber(last)).next_back().unwrap().number.0, last - 2);
         assert_eq!(jobs.before(JobNumber(last)).count(), jobs.len() - 1);
         assert_eq!(jobs.before(JobNumber(last + 1)).count(), jobs.len());
+        // Jobs at the border of two chunks.
+        let border = 2 * (2 * chunk + 1);
+        assert_eq!(jobs.before(JobNumber(border)).map(|job| job.number.0).collect::<Vec<_>>(), [border - 2]);
+        assert_eq!(jobs.before(JobNumber(border + 1)).count(), 2);
         assert!(jobs.position(JobNumber(last - 1)).is_none() && jobs.position(JobNumber(0)).is_none());
         assert!(jobs.position_of_key(OwnerNumber(0), JobKey([2; 16])).is_none());
         let position = jobs.insert(new(last + 7));
@@ -292,5 +294,13 @@ mod tests {
         // What was shared before is as it was.
         let kept = image.iter().flat_map(|chunk| chunk.iter()).filter(|(_, job)| job.is_some()).count() as u64;
         assert_eq!(kept, 3 * chunk + 2);
+        let numbers: Vec<_> = jobs.iter().map(|job| job.number).collect();
+        for number in numbers {
+            assert!(!jobs.is_empty());
+            jobs.remove(jobs.position(number).unwrap());
+        }
+        assert!(jobs.is_empty() && jobs.chunks.is_empty());
+        let anew = jobs.insert(new(last + 9));
+        assert!(anew > position && jobs.position(JobNumber(last + 9)) == Some(anew));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// All queued tasks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ready {
     lists: BTreeMap<(Reverse<i32>, ClassNumber, Care), List>,
     count: u64,
@@ -24,7 +24,7 @@ pub struct Ready {
 }
 
 /// Queued tasks of one priority, class and care.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct List {
     fresh: VecDeque<(u64, u64)>,
     returned: BinaryHeap<Reverse<u64>>,
@@ -143,5 +143,149 @@ impl List {
         let fresh = self.fresh.front().map(|(first, _)| *first);
         let returned = self.returned.peek().map(|Reverse(number)| *number);
         fresh.into_iter().chain(returned).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::{
+        ids::{Place, TemplateNumber},
+        task::Task,
+    };
+
+    /// Tasks that come, go and come back, beside a plain list of those that are queued.
+    #[derive(Default)]
+    struct Model {
+        ready: Ready,
+        tasks: TaskTable,
+        lanes: BTreeMap<u64, Lane>,
+        queued: BTreeSet<u64>,
+        away: Vec<u64>,
+        seed: u64,
+    }
+
+    impl Model {
+        fn below(&mut self, end: u64) -> u64 {
+            self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.seed >> 33) % end
+        }
+
+        fn submit(&mut self) {
+            let lane = (self.below(3) as i32 - 1, ClassNumber(self.below(2) as u32), Care::None);
+            let (first, count) = (self.lanes.len() as u64, 1 + self.below(4));
+            for number in first..first + count {
+                let task = Task::new(TaskState::Queued, Place(0), 0, 0, 0, TemplateNumber(0));
+                self.tasks.insert(TaskNumber(number), task);
+                self.lanes.insert(number, lane);
+                self.queued.insert(number);
+            }
+            self.ready.push_fresh(lane, TaskNumber(first), count);
+        }
+
+        fn fits((class, care): (ClassNumber, Care), mask: u64) -> bool {
+            mask >> (class.0 * 3 + care as u32) & 1 == 1
+        }
+
+        /// Takes some tasks, as they come to a worker that can have those which the mask says.
+        fn hand_out(&mut self, count: u64, mask: u64) {
+            let mut taken = Vec::new();
+            for _ in 0..count {
+                let wanted = self.queued.iter().filter(|number| {
+                    let (_, class, care) = self.lanes[*number];
+                    Self::fits((class, care), mask) && !taken.contains(*number)
+                });
+                let expected = wanted.min_by_key(|number| (Reverse(self.lanes[*number].0), **number)).copied();
+                let found = self.ready.next(&self.tasks, |class, care| Self::fits((class, care), mask));
+                assert_eq!(found, expected.map(|number| (TaskNumber(number), self.lanes[&number])));
+                let Some((task, lane)) = found else { break };
+                self.ready.take(lane, task);
+                taken.push(task.0);
+            }
+            for number in taken {
+                self.leave(number);
+                self.away.push(number);
+            }
+        }
+
+        /// A task leaves the queue, whatever becomes of it.
+        fn leave(&mut self, number: u64) {
+            self.queued.remove(&number);
+            self.tasks.get_mut(TaskNumber(number)).unwrap().set_state(TaskState::Running);
+            self.ready.left(self.lanes[&number], 1);
+        }
+
+        /// A queued task is cancelled, or taken up again by who held it.
+        fn pass_over(&mut self) {
+            if self.queued.is_empty() {
+                return;
+            }
+            let at = self.below(self.queued.len() as u64) as usize;
+            let number = *self.queued.iter().nth(at).unwrap();
+            self.leave(number);
+            self.away.push(number);
+        }
+
+        fn come_back(&mut self) {
+            if self.away.is_empty() {
+                return;
+            }
+            let at = self.below(self.away.len() as u64) as usize;
+            let number = self.away.swap_remove(at);
+            let crashed = self.below(2) == 0;
+            let task = self.tasks.get_mut(TaskNumber(number)).unwrap();
+            if crashed {
+                task.count_crash();
+            }
+            task.set_state(TaskState::Queued);
+            let lane = self.lanes.get_mut(&number).unwrap();
+            lane.2 = task.care();
+            self.ready.push_returned(*lane, TaskNumber(number));
+            self.queued.insert(number);
+        }
+
+        fn check(&self) {
+            let lanes: BTreeSet<Lane> = self.queued.iter().map(|number| self.lanes[number]).collect();
+            let alone = self.queued.iter().filter(|number| self.lanes[number].2 == Care::Alone).count() as u64;
+            assert_eq!((self.ready.count(), self.ready.count_alone()), (self.queued.len() as u64, alone));
+            assert_eq!(self.ready.lists.len(), lanes.len(), "nothing is kept of a list that is empty");
+        }
+    }
+
+    #[test]
+    fn tasks_go_by_priority_then_first_come_however_often_they_come_and_leave() {
+        let mut model = Model::default();
+        for _ in 0..1_000 {
+            match model.below(8) {
+                0 => model.submit(),
+                1..=2 => {
+                    let (count, mask) = (1 + model.below(4), model.below(64));
+                    model.hand_out(count, mask);
+                }
+                3 => model.pass_over(),
+                _ => model.come_back(),
+            }
+            model.check();
+        }
+        let alone = model.lanes.values().filter(|(_, _, care)| *care == Care::Alone).count();
+        assert!(alone > 20 && model.queued.len() > 20, "{alone} alone, {} queued", model.queued.len());
+        model.hand_out(u64::from(u16::MAX), u64::MAX);
+        assert!(model.queued.is_empty());
+        model.check();
+    }
+
+    #[test]
+    fn neighbours_are_one_entry() {
+        let mut ready = Ready::default();
+        let lane = (0, ClassNumber(0), Care::None);
+        for first in [0, 10, 20, 40] {
+            ready.push_fresh(lane, TaskNumber(first), 10);
+        }
+        let list = ready.lists.values().next().unwrap();
+        assert_eq!((&list.fresh, ready.count()), (&VecDeque::from([(0, 30), (40, 50)]), 40));
+        ready.push_fresh((0, ClassNumber(0), Care::Alone), TaskNumber(50), 3);
+        assert_eq!((ready.count(), ready.count_alone()), (43, 3));
     }
 }

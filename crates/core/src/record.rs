@@ -3,6 +3,9 @@
 //! Records carry every decision (whether a failed task is tried again, and when) and every time, so that applying one asks
 //! neither a clock nor the configuration. How they are written as bytes is the store's business.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::{

@@ -344,8 +344,7 @@ impl TaskTable {
         chunk.count -= 1;
         if chunk.count == 0 {
             self.chunks[at] = None;
-            // The last one stays: its numbers may not all be given out.
-            while self.chunks.len() > 1 && self.chunks.front().is_some_and(Option::is_none) {
+            while self.chunks.front().is_some_and(Option::is_none) {
                 self.chunks.pop_front();
                 self.gone += 1;
             }
@@ -375,6 +374,57 @@ mod tests {
     #[test]
     fn an_entry_takes_forty_bytes() {
         assert_eq!(size_of::<Task>(), 40);
+    }
+
+    #[test]
+    fn a_lease_or_an_outcome_is_where_the_state_says() {
+        let mut task = Task::new(TaskState::Queued, Place(3), 1, 0, 0, TemplateNumber(0));
+        let told = |task: &Task| (task.lease(), task.lease_of_waiting(), task.outcome());
+        assert_eq!(told(&task), (None, None, None));
+        assert_eq!(task.needed_payload(), Some(Place(3)));
+        let (lease, place) = (Some(LeaseNumber(7)), Some(Place(9)));
+        task.set_lease(LeaseNumber(7));
+        for state in [TaskState::Running, TaskState::Queued, TaskState::Scheduled] {
+            task.set_state(state);
+            assert_eq!(told(&task), (lease, lease, None), "{state:?}");
+        }
+        for state in [TaskState::Cancelled, TaskState::Expired] {
+            task.set_state(state);
+            assert_eq!(told(&task), (None, lease, None), "{state:?}");
+        }
+        task.set_outcome(place);
+        for (state, payload) in [(TaskState::Failed, Some(Place(3))), (TaskState::Succeeded, None)] {
+            task.set_state(state);
+            assert_eq!((told(&task), task.needed_payload()), ((None, None, place), payload), "{state:?}");
+        }
+        task.set_outcome(None);
+        assert_eq!(told(&task), (None, None, None));
+    }
+
+    #[test]
+    fn what_is_said_of_a_task_while_it_runs_is_said_of_nothing_else() {
+        let mut task = Task::new(TaskState::Running, Place(0), 1, 0, 0, TemplateNumber(0));
+        let said = |task: &Task| (task.crashes(), task.is_cancelling(), task.is_overdue());
+        task.mark_overdue();
+        assert_eq!(said(&task), (0, false, true));
+        for (crashes, care) in [(1, Care::Apart), (2, Care::Alone), (2, Care::Alone)] {
+            task.count_crash();
+            assert_eq!((said(&task), task.care()), ((crashes, false, true), care));
+        }
+        task.mark_cancelling();
+        task.mark_cancelling();
+        assert_eq!(said(&task), (2, true, true));
+        for crashes in [1, 0, 0] {
+            task.uncount_crash();
+            assert_eq!(said(&task), (crashes, true, true));
+        }
+        task.count_crash();
+        assert!(task.has_started());
+        task.met_deadline();
+        assert_eq!(said(&task), (1, true, false));
+        task.failures = 2;
+        task.begin_anew();
+        assert_eq!((said(&task), task.has_started()), ((0, false, false), false));
     }
 
     #[test]
@@ -408,5 +458,8 @@ mod tests {
         table.insert(TaskNumber(CHUNK * 9), new(0));
         assert!(table.remove(TaskNumber(CHUNK * 5)).is_some() && table.get(TaskNumber(CHUNK * 9)).is_some());
         assert_eq!((table.chunks.len(), table.gone), (1, 9));
+        assert!(table.remove(TaskNumber(CHUNK * 9)).is_some() && table.chunks.is_empty());
+        table.insert(TaskNumber(CHUNK * 9 + 1), new(1));
+        assert_eq!(table.get(TaskNumber(CHUNK * 9 + 1)).unwrap().payload, Place(1));
     }
 }

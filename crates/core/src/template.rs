@@ -75,6 +75,18 @@ mod tests {
                 assert!((middle * 3 / 4..=middle * 5 / 4).contains(&wait), "{failures}: {wait}");
             }
         }
-        assert_ne!(retry.backoff(1, 1), retry.backoff(1, 2));
+    }
+
+    #[test]
+    fn tasks_that_failed_together_come_back_spread_over_all_of_that_half() {
+        let four = RetryPolicy { backoff_first: Duration::from_millis(4), ..RetryPolicy::default() };
+        let waits: std::collections::BTreeSet<_> = (0..100).map(|seed| four.backoff(1, seed).as_millis()).collect();
+        assert_eq!(waits.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
+        let mut tenths = [0; 10];
+        for seed in 0..1_000 {
+            let wait = RetryPolicy::default().backoff(1, seed).as_millis() as usize;
+            tenths[((wait - 750) / 50).min(9)] += 1;
+        }
+        assert!(tenths.iter().all(|count| (60..160).contains(count)), "{tenths:?}");
     }
 }

@@ -90,6 +90,12 @@ impl Templates {
         self.classes.get(class.0 as usize)
     }
 
+    /// How many tasks there are of each, and how much memory the templates take by their content.
+    pub(crate) fn uses(&self) -> (FxHashMap<TemplateNumber, u64>, u64) {
+        let uses = self.all.iter().map(|(number, entry)| (*number, entry.tasks)).collect();
+        (uses, self.all.values().map(|entry| Self::cost(&entry.template)).sum())
+    }
+
     /// How often a class's number was given to another one: whoever keeps what he knows of classes asks anew then.
     pub(crate) fn reused(&self) -> u64 {
         self.reused

@@ -203,6 +203,15 @@ impl ValuesBuilder {
         self.bytes.len()
     }
 
+    /// How many bytes they would take with one more.
+    pub fn encoded_len_with(&self, value: &Value) -> usize {
+        let length = match value {
+            Value::Inline(bytes) => varint_len((bytes.len() as u64) << 1) + bytes.len(),
+            Value::External { file, length } => varint_len(length << 1 | 1) + varint_len(*file),
+        };
+        self.bytes.len() + length
+    }
+
     /// The run, leaving the builder empty.
     pub fn take(&mut self) -> Values {
         let values = Values { bytes: self.bytes.split().freeze(), count: self.count };
@@ -239,6 +248,11 @@ pub fn write_varint(out: &mut impl BufMut, mut value: u64) {
         value >>= 7;
     }
     out.put_u8(value as u8);
+}
+
+/// How many bytes [`write_varint`] appends.
+fn varint_len(value: u64) -> usize {
+    value.max(1).ilog2() as usize / 7 + 1
 }
 
 /// The LEB128 number at the start of `bytes`, and its length; `None` if it doesn't end, or exceeds 64 bits.
@@ -281,13 +295,52 @@ mod tests {
         }
         assert_eq!(values.skip(3).iter().map(|(_, value)| value.len()).collect::<Vec<_>>(), [300]);
         assert_eq!(values.skip(9).count(), 0);
+        assert_eq!((values.skip(0), values.skip(1).count()), (values.clone(), 3));
         assert_eq!(values.external_files().collect::<Vec<_>>(), [7]);
+        assert_eq!(values.external().collect::<Vec<_>>(), [(5, 7, 1 << 20)]);
+        assert_eq!(found.iter().map(Value::is_empty).collect::<Vec<_>>(), [false, true, false, false]);
+        assert_eq!(Values::trusted(values.bytes().clone(), 4), values);
+    }
+
+    #[test]
+    fn a_builder_knows_what_it_has_and_begins_anew_when_it_is_taken() {
+        let mut builder = ValuesBuilder::default();
+        for length in [0, 1, 63, 64, 5_000] {
+            builder.push(&vec![1; length]);
+        }
+        assert_eq!(builder.encoded_len_with(&Value::External { file: 300, length: 64 }), 5_135 + 4);
+        builder.push_external(1, 1);
+        assert_eq!(builder.encoded_len_with(&Value::Inline(Bytes::from_static(&[0; 64]))), 5_137 + 66);
+        // Headers of one byte up to 63 bytes, of two beyond; the external one has another for its file.
+        assert_eq!((builder.count(), builder.encoded_len()), (6, 1 + 2 + 64 + 66 + 5_002 + 2));
+        let values = builder.take();
+        assert_eq!((values.count(), values.bytes().len()), (6, 5_137));
+        assert_eq!((builder.count(), builder.encoded_len(), builder.take().count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_run_that_ends_inside_a_value_ends_before_it() {
+        let mut builder = ValuesBuilder::default();
+        builder.push(b"one");
+        builder.push(b"three");
+        builder.push_external(300, 1 << 20);
+        let whole = builder.take();
+        // Where each value ends.
+        let ends = [4, 10, whole.bytes().len()];
+        for length in 0..=whole.bytes().len() {
+            let some = Values::trusted(whole.bytes().slice(..length), 3);
+            let complete = ends.iter().filter(|end| **end <= length).count();
+            assert_eq!(some.iter().count(), complete, "of {length} bytes");
+            assert_eq!(some.layout().count(), complete, "of {length} bytes");
+            assert_eq!(decode(some.bytes(), 4).is_some(), length >= 10, "of {length} bytes");
+        }
     }
 
     #[test]
     fn values_from_outside_are_checked() {
         let check = |bytes: &[u8], count| Values::check(Bytes::copy_from_slice(bytes), count, 4);
         assert_eq!(check(&[2, 1, 0], 2).unwrap().count(), 2);
+        assert_eq!(check(&[8, 1, 1, 1, 1], 1).unwrap().bytes().len(), 5, "4 bytes are allowed");
         assert_eq!(check(&[4, 1], 1), Err(ValuesError::Truncated { index: 0 }));
         assert_eq!(check(&[0x80], 1), Err(ValuesError::Truncated { index: 0 }));
         assert_eq!(check(&[10, 1, 1, 1, 1, 1], 1), Err(ValuesError::TooLong { index: 0, length: 5, limit: 4 }));
@@ -303,8 +356,11 @@ mod tests {
                 let mut out = BytesMut::new();
                 write_varint(&mut out, value);
                 assert_eq!(read_varint(&out), Some((value, out.len())));
+                assert_eq!(varint_len(value), out.len());
             }
         }
         assert_eq!(read_varint(&[0xff; 10]), None);
+        let tenth = |byte| read_varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, byte]);
+        assert_eq!((tenth(0), tenth(1), tenth(2)), (Some((0, 10)), Some((1 << 63, 10)), None));
     }
 }

@@ -69,10 +69,8 @@ impl Engine {
         for worker in &self.roomy {
             let Some(presence) = self.presences.get_mut(worker) else { continue };
             let free = presence.slots.min(presence.window).saturating_sub(presence.used);
-            if free > 0 {
-                presence.learn_classes(&self.state.templates);
-                idle.push(Idle { worker: *worker, free, apart: presence.apart > 0 });
-            }
+            presence.learn_classes(&self.state.templates);
+            idle.push(Idle { worker: *worker, free, apart: presence.apart > 0 });
         }
         // What was asked back and is on its way has its place already.
         let mut coming: u32 = self

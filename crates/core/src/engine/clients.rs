@@ -134,18 +134,8 @@ impl Engine {
     }
 
     fn check_room(&self, now: Now, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
-        self.check_open(payloads.count().into(), payloads.layout().map(|(_, length)| length).sum())?;
         if opens && submit.idempotency.is_some() && self.state.keys.is_full(self.limits.idempotency_keys, now.wall) {
             return Err(exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64));
-        }
-        if let Some(limit) = self.limits.archive_lag
-            && self.archive_lag() > limit
-            && payloads.count() > 0
-        {
-            return Err(exhausted("tasks that wait for the archive", limit));
-        }
-        if payloads.count() > 0 && self.kept() > self.limits.finished_tasks {
-            return Err(exhausted("finished tasks whose results nobody has fetched", self.limits.finished_tasks));
         }
         let templates = &self.state.templates;
         let is_new = payloads.count() > 0 && templates.find(&submit.template).is_none();
@@ -157,15 +147,25 @@ impl Engine {
         if more > 0 && templates.bytes() + self.state.jobs.bytes() + more > self.limits.descriptions {
             return Err(exhausted("bytes of jobs and templates in memory", self.limits.descriptions));
         }
-        Ok(())
+        if payloads.count() == 0 {
+            return Ok(());
+        }
+        self.check_open(payloads.count().into(), payloads.layout().map(|(_, length)| length).sum())?;
+        if self.kept() > self.limits.finished_tasks {
+            return Err(exhausted("finished tasks whose results nobody has fetched", self.limits.finished_tasks));
+        }
+        match self.limits.archive_lag {
+            Some(limit) if self.archive_lag() > limit => Err(exhausted("tasks that wait for the archive", limit)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether so many more tasks may be open.
     pub(super) fn check_open(&self, tasks: u64, bytes: u64) -> Result<(), Refusal> {
-        if tasks > 0 && self.state.counts.open() + tasks > self.limits.open_tasks {
+        if self.state.counts.open() + tasks > self.limits.open_tasks {
             return Err(exhausted("tasks in the queue", self.limits.open_tasks));
         }
-        if tasks > 0 && self.state.open_bytes + bytes > self.limits.open_bytes {
+        if self.state.open_bytes + bytes > self.limits.open_bytes {
             return Err(exhausted("bytes of payloads in the queue", self.limits.open_bytes));
         }
         Ok(())
@@ -255,8 +255,8 @@ pub(super) fn split(values: &Values) -> Vec<Values> {
     let mut runs = Vec::new();
     let mut builder = ValuesBuilder::default();
     for (_, value) in values.iter() {
-        let full = builder.encoded_len() + value.len().min(crate::digest::INLINE_LIMIT) as usize > RECORD_VALUES;
-        if builder.count() > 0 && (full || builder.count() as usize == RECORD_ITEMS) {
+        let full = builder.encoded_len_with(&value) > RECORD_VALUES || builder.count() as usize == RECORD_ITEMS;
+        if full && builder.count() > 0 {
             runs.push(builder.take());
         }
         builder.push_value(&value);

@@ -4,7 +4,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Engine, workers::Presence};
 use crate::{
-    ids::{TaskNumber, WorkerNumber},
+    ids::{TaskNumber, TemplateNumber, WorkerNumber},
+    job,
     task::{Care, Counts, TaskState},
 };
 
@@ -53,9 +54,25 @@ impl Engine {
         Ok(())
     }
 
+    /// What templates count, and what they and jobs take.
+    fn check_descriptions(&self) -> Result<(), Violation> {
+        let state = &self.state;
+        let mut counted: FxHashMap<TemplateNumber, u64> = FxHashMap::default();
+        for (_, task) in state.tasks.iter() {
+            *counted.entry(task.template).or_default() += 1;
+        }
+        let (uses, bytes) = state.templates.uses();
+        ensure!(uses == counted, "templates have {uses:?} tasks, tasks say {counted:?}");
+        ensure!(state.templates.bytes() == bytes, "templates take {} bytes, not {bytes}", state.templates.bytes());
+        let bytes = state.jobs.iter().map(|job| job::cost(&job.name, &job.labels)).sum::<u64>();
+        ensure!(state.jobs.bytes() == bytes, "jobs take {} bytes, not {bytes}", state.jobs.bytes());
+        Ok(())
+    }
+
     fn check_tasks(&self) -> Result<(), Violation> {
         let state = &self.state;
         let mut counts = Counts::default();
+        let mut queued_alone = 0;
         let mut jobs: FxHashMap<u32, Counts> = FxHashMap::default();
         let mut open_bytes = 0;
         let delayed: FxHashSet<TaskNumber> = state
@@ -69,6 +86,7 @@ impl Engine {
             if !task.state().is_final() {
                 open_bytes += u64::from(task.payload_length);
             }
+            queued_alone += u64::from(task.state() == TaskState::Queued && task.care() == Care::Alone);
             ensure!(number < state.next.task, "task {number} exists though numbers end at {}", state.next.task);
             let job = state.jobs.at(task.job);
             ensure!(
@@ -112,6 +130,12 @@ impl Engine {
             state.ready.count(),
             counts.get(TaskState::Queued)
         );
+        ensure!(
+            state.ready.count_alone() == queued_alone,
+            "{} in the queue are to run alone, tasks say {queued_alone}",
+            state.ready.count_alone()
+        );
+        self.check_descriptions()?;
         for (position, job) in state.jobs.positions() {
             ensure!(job.is_over() == job.ended.is_some(), "job {} is over: {:?}", job.number, job.ended);
             ensure!(

@@ -19,9 +19,8 @@ impl Engine {
             if place != Some(needed.place) {
                 continue;
             }
-            let is_full =
-                builder.encoded_len() + value.len() as usize > RECORD_VALUES || values_of.len() == RECORD_ITEMS;
-            if is_full && !values_of.is_empty() {
+            let full = builder.encoded_len_with(&value) > RECORD_VALUES || values_of.len() == RECORD_ITEMS;
+            if full && !values_of.is_empty() {
                 let values_of = std::mem::take(&mut values_of);
                 self.commit(log, &Record::Moved { values_of, values: builder.take() });
             }

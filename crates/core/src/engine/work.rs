@@ -101,8 +101,8 @@ impl Engine {
                 )));
             }
         }
-        self.check_open(tasks, bytes)?;
         if tasks > 0 {
+            self.check_open(tasks, bytes)?;
             self.commit(log, &Record::Requeued { tasks: work, time: now.wall });
             self.forget_ends(match named {
                 Named::Job(job) => job,

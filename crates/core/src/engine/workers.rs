@@ -200,9 +200,8 @@ impl Engine {
                 }
                 continue;
             };
-            let inline = detail.len().min(crate::digest::INLINE_LIMIT) as usize;
-            let full = builder.encoded_len() + inline > RECORD_VALUES;
-            if !batch.is_empty() && (full || batch.len() == RECORD_ITEMS) {
+            let full = builder.encoded_len_with(&detail) > RECORD_VALUES || batch.len() == RECORD_ITEMS;
+            if full && !batch.is_empty() {
                 self.finish(now, std::mem::take(&mut batch), builder.take(), log);
             }
             batch.push((lease, *succeeded));

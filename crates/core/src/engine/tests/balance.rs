@@ -80,6 +80,90 @@ fn what_was_asked_back_in_vain_is_asked_back_again_by_another_session_or_another
 }
 
 #[test]
+fn what_came_to_a_worker_only_just_now_is_not_asked_back_yet() {
+    let (mut environment, _, given) = full();
+    environment.pass(A_WHILE);
+    // Its newest lease is the first that was not there when it was looked at last.
+    environment.submit(1, 4, 1, &template(0, 1, 3));
+    let newest = assigned(&window(&mut environment, 1, 5));
+    assert_eq!(newest.len(), 1);
+    let other = environment.enrol(2);
+    environment.connect_as(other, 7, 2, 1, &[]);
+    assert_eq!(asked_back(&environment.pass(A_WHILE)), [(1, given[3].1)]);
+}
+
+#[test]
+fn what_is_on_its_way_back_has_its_place_and_only_what_is_left_is_filled() {
+    let (mut environment, _, given) = full();
+    let others = [environment.enrol(2), environment.enrol(3)];
+    environment.connect_as(others[0], 7, 2, 1, &[]);
+    environment.pass(A_WHILE);
+    assert_eq!(asked_back(&environment.pass(A_WHILE)), [(1, given[3].1)]);
+    environment.connect_as(others[1], 7, 3, 1, &[]);
+    assert_eq!(asked_back(&environment.pass(A_WHILE)), [(1, given[2].1)]);
+    assert!(asked_back(&environment.pass(A_WHILE)).is_empty());
+    // One of them was started all the same: its place is free again.
+    environment.input(Input::Started { session: SessionNumber(1), leases: vec![given[3].1] });
+    assert!(asked_back(&environment.pass(A_WHILE)).is_empty(), "nothing else waits");
+}
+
+#[test]
+fn what_takes_more_slots_than_are_free_is_not_asked_back() {
+    let mut environment = Environment::new();
+    environment.submit(1, 0, 3, &template(0, 2, 3));
+    let worker = environment.enrol(1);
+    let mut given = assigned(&environment.connect_as(worker, 1, 1, 2, &[]));
+    given.extend(assigned(&window(&mut environment, 1, 6)));
+    assert_eq!(given.len(), 3);
+    let others = [environment.enrol(2), environment.enrol(3)];
+    environment.connect_as(others[0], 7, 2, 1, &[]);
+    environment.pass(A_WHILE);
+    assert!(asked_back(&environment.pass(A_WHILE)).is_empty());
+    environment.connect_as(others[1], 7, 3, 3, &[]);
+    assert_eq!(asked_back(&environment.pass(A_WHILE)), [(1, given[2].1)], "there is room for one of them");
+}
+
+#[test]
+fn of_what_shares_no_worker_only_one_is_asked_back_for_a_worker() {
+    let mut environment = Environment::new();
+    let workers: Vec<WorkerNumber> = (1..=4).map(|secret| environment.enrol(secret)).collect();
+    with_crashes(&mut environment, workers[0], 2, 1);
+    environment.submit(2, 0, 2, &template(5, 1, 3));
+    for session in [1, 2] {
+        let given = assigned(&environment.connect_as(workers[session as usize], 1, session, 1, &[]));
+        environment.input(Input::Started { session: SessionNumber(session), leases: vec![given[0].1] });
+    }
+    let waiting = [1, 2].map(|session| assigned(&window(&mut environment, session, 2)).remove(0).1);
+    environment.connect_as(workers[3], 1, 3, 2, &[]);
+    environment.pass(A_WHILE);
+    let asked = asked_back(&environment.pass(A_WHILE));
+    assert_eq!(asked, [(2, waiting[1])]);
+    environment.input(Input::GivenBack { session: SessionNumber(2), leases: vec![waiting[1]] });
+    assert!(asked_back(&environment.pass(A_WHILE)).is_empty(), "now it has one");
+}
+
+#[test]
+fn nobody_is_looked_at_who_holds_no_more_than_it_has_slots_or_is_not_there() {
+    let (mut environment, _, given) = full();
+    let other = environment.enrol(2);
+    environment.pass(A_WHILE);
+    environment.input(Input::SessionClosed { session: SessionNumber(1) });
+    environment.connect_as(other, 7, 2, 2, &[]);
+    assert!(environment.pass(A_WHILE).is_empty(), "nobody can be asked");
+    assert_eq!(environment.engine.balance.timeout(), None);
+    environment.input(Input::SessionClosed { session: SessionNumber(2) });
+
+    let (mut environment, _, _) = full();
+    environment.pass(A_WHILE);
+    assert_eq!(environment.engine.balance.timeout(), Some(environment.now.monotonic + A_WHILE));
+    // It has done with what it started: what is left has a slot each.
+    window(&mut environment, 1, 0);
+    environment.report(1, &[(given[0].1, true), (given[1].1, true)]);
+    environment.pass(A_WHILE);
+    assert_eq!(environment.engine.balance.timeout(), None);
+}
+
+#[test]
 fn a_drained_worker_is_asked_for_what_it_has_not_started_in_every_session() {
     let (mut environment, worker, given) = full();
     let waiting = [given[2].1, given[3].1];

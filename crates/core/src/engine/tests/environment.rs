@@ -53,6 +53,22 @@ pub(super) fn values(count: u32) -> Values {
     builder.take()
 }
 
+/// Tasks for a job that may get more.
+pub(super) fn submission(key: u8, first_index: u32, payloads: Values) -> Submit {
+    Submit {
+        key: JobKey([key; 16]),
+        name: String::new(),
+        idempotency: None,
+        labels: Labels::new(),
+        first_index,
+        template: template(0, 1, 1),
+        payloads,
+        last: false,
+        delay: None,
+        deadline: None,
+    }
+}
+
 impl Environment {
     pub(super) fn new() -> Self {
         Self::with(Limits::default())
@@ -76,6 +92,16 @@ impl Environment {
         self.engine.start(self.now, self.weak, &mut self.log);
     }
 
+    /// The manager dies and starts again with a snapshot of all that the log says.
+    pub(super) fn restart_from_snapshot(&mut self) {
+        let mut engine = Engine::new(self.limits.clone());
+        for part in self.engine.image().parts() {
+            engine.restore(RecordNumber(self.log.0.len() as u64), part);
+        }
+        self.engine = engine;
+        self.engine.start(self.now, self.weak, &mut self.log);
+    }
+
     pub(super) fn restart(&mut self) {
         self.restart_with(usize::MAX);
     }
@@ -88,7 +114,7 @@ impl Environment {
 
     pub(super) fn turn(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        loop {
+        for _ in 0..1_000 {
             self.engine.settle(self.now, &mut self.log);
             effects.extend(std::iter::from_fn(|| self.engine.poll_effect(RecordNumber(u64::MAX))));
             self.engine.check_invariants().expect("what always holds");
@@ -96,6 +122,7 @@ impl Environment {
                 return effects;
             }
         }
+        panic!("there is no end of what is to be done: {:?}", self.engine.timeout());
     }
 
     pub(super) fn pass(&mut self, duration: Duration) -> Vec<Effect> {
@@ -105,35 +132,15 @@ impl Environment {
     }
 
     pub(super) fn submit(&mut self, key: u8, first_index: u32, count: u32, template: &Arc<Template>) -> Vec<Effect> {
-        let submit = Submit {
-            key: JobKey([key; 16]),
-            name: String::new(),
-            idempotency: None,
-            labels: Labels::new(),
-            first_index,
-            template: template.clone(),
-            payloads: values(count),
-            last: false,
-            delay: None,
-            deadline: None,
-        };
-        self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
+        self.send(Submit { template: template.clone(), ..submission(key, first_index, values(count)) })
     }
 
     /// Says that a job gets no more tasks.
     pub(super) fn close(&mut self, key: u8) -> Vec<Effect> {
-        let submit = Submit {
-            key: JobKey([key; 16]),
-            name: String::new(),
-            idempotency: None,
-            labels: Labels::new(),
-            first_index: 0,
-            template: template(0, 1, 1),
-            payloads: values(0),
-            last: true,
-            delay: None,
-            deadline: None,
-        };
+        self.send(Submit { last: true, ..submission(key, 0, values(0)) })
+    }
+
+    pub(super) fn send(&mut self, submit: Submit) -> Vec<Effect> {
         self.input(Input::Submit { session: CLIENT, request: 1, caller: CALLER, submit })
     }
 

@@ -50,6 +50,101 @@ fn free_slots_are_filled_evenly_before_anybody_gets_more() {
 }
 
 #[test]
+fn a_few_tasks_are_shared_by_all_and_workers_take_turns() {
+    let mut environment = Environment::new();
+    let workers = [environment.enrol(1), environment.enrol(2), environment.enrol(3)];
+    for (worker, session) in workers.into_iter().zip(1..) {
+        environment.connect(worker, session, 4, &[]);
+    }
+    let mut given = assigned(&environment.submit(1, 0, 3, &template(0, 1, 1)));
+    given.sort_unstable();
+    assert_eq!(given.iter().map(|(session, _, _)| *session).collect::<Vec<_>>(), [1, 2, 3]);
+    let mut served = Vec::new();
+    for index in 3..9 {
+        let given = assigned(&environment.submit(1, index, 1, &template(0, 1, 1)));
+        served.push(given[0].0);
+        environment.report(given[0].0, &[(given[0].1, true)]);
+    }
+    let first = served[0];
+    let turns: Vec<u64> = (0..6).map(|turn| (first - 1 + turn) % 3 + 1).collect();
+    assert_eq!(served, turns);
+}
+
+#[test]
+fn a_report_counts_each_lease_once_in_whatever_order_it_comes() {
+    let mut environment = Environment::new();
+    environment.submit(1, 0, 4, &template(0, 1, 1));
+    environment.follow(1, 10, &[]);
+    let worker = environment.enrol(1);
+    let given = assigned(&environment.connect(worker, 1, 4, &[]));
+    let lease = |index: usize| given[index].1;
+    let records = environment.finished_records();
+    let ends = [(lease(2), true), (lease(0), false), (lease(2), false), (LeaseNumber(99), true), (lease(1), true)];
+    let effects = environment.report(1, &ends);
+    assert_eq!(environment.finished_records(), records + 1);
+    let mut told: Vec<_> = super::environment::results(&effects);
+    told.sort_unstable_by_key(|result| result.index);
+    let states: Vec<_> = told.iter().map(|result| (result.index, result.state)).collect();
+    assert_eq!(states, [(0, TaskState::Failed), (1, TaskState::Succeeded), (2, TaskState::Succeeded)]);
+    // Each has the detail that came with it: its place in the report.
+    let detail = |index: usize| {
+        let place = told[index].outcome.unwrap();
+        let (record, _) = &environment.log.0[(place.0 >> 32) as usize - 1];
+        crate::values::decode(record.values().unwrap().bytes(), place.0 as u32 as usize).unwrap().0
+    };
+    for (index, at) in [(0, 1_u32), (1, 4), (2, 0)] {
+        let bytes = bytes::Bytes::copy_from_slice(&at.to_le_bytes());
+        assert_eq!(detail(index), crate::values::Value::Inline(bytes));
+    }
+    let told = super::environment::results(&environment.report(1, &[(lease(3), false), (lease(3), true)]));
+    assert_eq!(told.iter().map(|result| result.state).collect::<Vec<_>>(), [TaskState::Failed], "the first counts");
+}
+
+#[test]
+fn outcomes_are_cut_into_records_of_bounded_size_in_order_or_not() {
+    let finished = |environment: &Environment| -> Vec<u32> {
+        let of = |record: &crate::record::Record| match record {
+            crate::record::Record::Finished { ends, details, .. } => {
+                assert_eq!(ends.len(), details.count() as usize);
+                Some(details.count())
+            }
+            _ => None,
+        };
+        environment.log.0.iter().filter_map(|(record, _)| of(record)).collect()
+    };
+    // Three bytes of header each.
+    let half = 256 * 1024 - 3;
+    for (lengths, reversed, expected) in [
+        (vec![half, half], false, vec![2]),
+        (vec![half, half], true, vec![2]),
+        (vec![half, half - 1, 0], false, vec![3]),
+        (vec![half, half, 0], false, vec![2, 1]),
+        (vec![half, half, 0], true, vec![2, 1]),
+        (vec![0; 16_384], false, vec![16_384]),
+        (vec![0; 16_384], true, vec![16_384]),
+        (vec![0; 16_385], false, vec![16_384, 1]),
+        (vec![0; 16_385], true, vec![16_384, 1]),
+    ] {
+        let mut environment = Environment::new();
+        let count = lengths.len() as u32;
+        environment.submit(1, 0, count, &template(0, 1, 1));
+        let worker = environment.enrol(1);
+        let mut given = assigned(&environment.connect(worker, 1, count, &[]));
+        if reversed {
+            given.reverse();
+        }
+        let mut details = crate::values::ValuesBuilder::default();
+        for length in &lengths {
+            details.push(&vec![1; *length]);
+        }
+        let ends = given.iter().map(|(_, lease, _)| (*lease, true)).collect();
+        let (session, number) = (SessionNumber(1), 1);
+        environment.input(Input::Outcomes { session, number, ends, details: details.take() });
+        assert_eq!(finished(&environment), expected, "{count} reversed: {reversed}");
+    }
+}
+
+#[test]
 fn a_worker_gets_only_what_it_can_run() {
     let mut environment = Environment::new();
     let skill = |name: &str| {
