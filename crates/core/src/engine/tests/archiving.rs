@@ -322,3 +322,21 @@ fn it_is_known_whose_results_somebody_has_all() {
     archived(&mut environment, departed);
     assert!(fetched(&environment).is_empty());
 }
+
+#[test]
+fn what_was_over_before_a_start_goes_after_it_whether_records_or_a_snapshot_say_so() {
+    let mut environment = with_lag(ALL);
+    run(&mut environment, 1, 3, true);
+    run(&mut environment, 2, 1, false);
+    run(&mut environment, 3, 2, true);
+    for snapshot in [false, true] {
+        if snapshot {
+            environment.restart_from_snapshot();
+        } else {
+            environment.restart();
+        }
+        environment.pass(Duration::from_secs(1));
+        assert_eq!(environment.engine.archive_lag(), 5, "snapshot: {snapshot}");
+        assert_eq!(numbers(&departing(&mut environment, ALL)), [1, 3], "snapshot: {snapshot}");
+    }
+}

@@ -6,7 +6,7 @@ use super::environment::{CALLER, CLIENT, Environment, assigned, results, templat
 use crate::{
     effect::{Effect, Refusal},
     ids::{JobNumber, LeaseNumber, OwnerNumber, RecordNumber, SessionNumber},
-    input::{Follow, Input, Submit, Target},
+    input::{Follow, Input, Named, Submit, Target},
     labels::Labels,
     limits::Limits,
     record::{Caller, Idempotency, JobKey},
@@ -205,4 +205,18 @@ fn large_values_that_are_not_kept_are_named_once_to_be_removed() {
     };
     assert!(report(6).is_empty(), "it is kept");
     assert_eq!(report(7), [7], "a repetition");
+}
+
+#[test]
+fn cancelling_closes_a_job_and_writes_nothing_where_nothing_changes() {
+    let mut environment = Environment::new();
+    let named = Named::Job(JobNumber(1));
+    environment.submit(1, 0, 0, &template(0, 1, 1));
+    for written in [1, 0] {
+        let records = environment.log.0.len();
+        environment.input(Input::Cancel { session: CLIENT, request: 1, caller: CALLER, named });
+        assert_eq!(environment.log.0.len() - records, written);
+    }
+    let refused = environment.submit(1, 0, 1, &template(0, 1, 1));
+    assert!(matches!(refused[0], Effect::Refused { .. }), "{refused:?}");
 }

@@ -181,3 +181,24 @@ fn a_cancelled_task_ends_cancelled_whatever_its_attempt_comes_to() {
         assert_eq!((anew.failures, anew.crashes()), (0, 0));
     }
 }
+
+#[test]
+fn a_task_that_is_charged_for_a_death_waits_for_its_backoff() {
+    let mut environment = Environment::new();
+    environment.submit(1, 0, 1, &template(0, 1, 5));
+    let worker = environment.enrol(1);
+    // Two crashes, then a death alone.
+    for incarnation in 1..=3 {
+        let given = assigned(&environment.connect_as(worker, incarnation, incarnation, 1, &[]));
+        started(&mut environment, incarnation, &[given[0].1]);
+        die(&mut environment, incarnation);
+    }
+    assert_eq!(assigned(&environment.connect_as(worker, 4, 4, 1, &[])), []);
+    assert_eq!((task(&environment, 0).state(), task(&environment, 0).failures), (TaskState::Scheduled, 1));
+    assert_eq!(
+        assigned(&environment.pass(Duration::from_millis(700))),
+        [],
+        "the shortest wait is three quarters of 1 s"
+    );
+    assert_eq!(assigned(&environment.pass(Duration::from_millis(600))).len(), 1);
+}

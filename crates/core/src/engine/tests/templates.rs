@@ -130,3 +130,29 @@ fn what_jobs_and_templates_take_in_memory_is_bounded_and_free_again_with_them() 
     assert!(submit(&mut environment, full, "", 1).is_some(), "a new template needs room too");
     assert_eq!(submit(&mut environment, full, "", 0), None);
 }
+
+#[test]
+fn a_kind_of_work_is_known_until_the_last_template_of_it_goes() {
+    let mut environment = with_worker(None);
+    let state = |environment: &Environment| {
+        let templates = &environment.engine.state().templates;
+        let mut classes: Vec<u32> = templates.iter().map(|(number, _)| templates.class(number).0).collect();
+        classes.sort_unstable();
+        (classes, templates.reused())
+    };
+    let run = |environment: &mut Environment, key: u8, priority: i32, slots: u32| {
+        let given = assigned(&environment.submit(key, 0, 1, &template(priority, slots, 1)));
+        environment.report(1, &[(given[0].1, true)]);
+    };
+    // The first of two templates of one kind goes; a third template of another kind must not take the kind's place.
+    run(&mut environment, 1, 1, 1);
+    environment.close(1);
+    run(&mut environment, 2, 2, 1);
+    purge(&mut environment);
+    run(&mut environment, 3, 3, 2);
+    assert_eq!(state(&environment), (vec![0, 1], 0));
+    environment.close(2);
+    purge(&mut environment);
+    run(&mut environment, 4, 4, 3);
+    assert_eq!(state(&environment), (vec![0, 1], 1), "the place of the first kind is free and taken");
+}
