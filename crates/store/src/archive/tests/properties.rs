@@ -230,7 +230,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_archive_holds_what_the_model_holds(steps in prop::collection::vec(any_step(), 1..25)) {

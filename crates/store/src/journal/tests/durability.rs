@@ -13,7 +13,7 @@ use crate::disk::{Fault, Random, SimulatedDisk};
 fn what_was_told_survives_a_power_cut_at_every_boundary() {
     let options = options(Durability::Strict);
     let (mut lives, mut lost, mut kept_untold) = (0, 0, 0);
-    for seed in 0..8 {
+    for seed in 0..3 {
         for boundary in 0.. {
             let disk = SimulatedDisk::new(seed * 1000 + boundary);
             let mut model = Model::default();
@@ -54,14 +54,14 @@ fn what_was_told_survives_a_power_cut_at_every_boundary() {
         }
     }
     // The cuts did take something, and not everything that could be taken.
-    assert!(lives > 400 && lost > 400 && kept_untold > 100, "{lives} lives, {lost} lost, {kept_untold} kept untold");
+    assert!(lives > 150 && lost > 150 && kept_untold > 40, "{lives} lives, {lost} lost, {kept_untold} kept untold");
 }
 
 #[test]
 fn a_killed_process_loses_nothing_that_was_written() {
     for durability in [Durability::Interval, Durability::None, Durability::Strict] {
         let options = options(durability);
-        for seed in 0..40 {
+        for seed in 0..10 {
             let disk = SimulatedDisk::new(seed);
             let mut model = Model::default();
             let mut random = Random(seed);

@@ -32,7 +32,7 @@ fn a_disk_that_is_full_from_any_operation_on_stops_nothing_that_the_reserve_can_
     let (mut before, mut after) = (0, 0);
     for durability in [Durability::Strict, Durability::Interval] {
         let options = reserving(durability, 8 * MIB);
-        for boundary in 0..150 {
+        for boundary in (0..150).step_by(3) {
             let disk = SimulatedDisk::new(boundary);
             let mut model = Model::default();
             let mut random = Random(boundary);
@@ -65,13 +65,13 @@ fn a_disk_that_is_full_from_any_operation_on_stops_nothing_that_the_reserve_can_
             model.check_values(&store.reader);
         }
     }
-    assert!(before > 5 && after > 100, "{before} full before there was a reserve, {after} used it");
+    assert!(before > 2 && after > 30, "{before} full before there was a reserve, {after} used it");
 }
 
 #[test]
 fn a_power_cut_on_a_full_disk_takes_nothing_that_was_told() {
     let options = reserving(Durability::Strict, 8 * MIB);
-    for boundary in 0..120 {
+    for boundary in (0..120).step_by(4) {
         let disk = SimulatedDisk::new(boundary);
         let mut model = Model::default();
         let mut random = Random(boundary);
