@@ -1,5 +1,7 @@
 //! Damage anywhere is found, and a store that only lost power has none.
 
+mod findings;
+
 use std::{fs, sync::Arc};
 
 use bytes::Bytes;
