@@ -1,6 +1,7 @@
 //! Damage anywhere is found, and a store that only lost power has none.
 
 mod findings;
+mod walk;
 
 use std::{fs, sync::Arc};
 
