@@ -151,6 +151,7 @@ fn a_start_finds_what_the_snapshot_and_the_records_behind_it_say_and_segments_go
     let before = world.store.shrinker.segments();
     let freed = world.shrink();
     assert!(freed > 5 && world.store.shrinker.segments() == before - freed, "{freed} of {before} were freed");
+    assert_eq!(world.disk.list("journal").unwrap().len(), before - freed);
     let mut world = world.restart();
     assert_eq!(world.store.recovered.replayed_bytes, 0);
     let snapshot = world.snapshots();
@@ -273,4 +274,75 @@ fn a_snapshot_is_written_though_the_disk_is_full_while_the_reserve_does() {
     let written = store.shrinker.write(&position, &image).unwrap();
     assert_eq!(written.last, RecordNumber(position.last().0));
     assert!(store.room.state().reserve < 16 << 20);
+}
+
+#[test]
+fn a_value_that_could_not_be_read_is_looked_at_by_the_next_start() {
+    let mut world = World::new();
+    for _ in 0..6 {
+        world.add_job(4);
+    }
+    world.shrink();
+    let mut places: Vec<_> = world.engine.state().places().collect();
+    places.sort_unstable();
+    let place = places[places.len() / 2];
+    let segment_bytes = world.store.shrinker.segment_bytes();
+    let (segment, offset) = (world.store.shrinker.segment_of(place), place.0 % segment_bytes);
+    let World { disk, store, .. } = world;
+    assert!(segment > 1);
+    let file = format!("journal/{segment:012}.segment");
+    disk.flip(&file, offset + 1, 0).unwrap();
+    // A start doesn't look: it lies before the snapshot. Whoever needs it comes upon it.
+    let start = |disk: &SimulatedDisk| {
+        let mut recovery = open(shared(disk), &options(Durability::Strict)).unwrap();
+        while recovery.next().unwrap().is_some() {}
+        recovery.check_values(places.iter().copied(), &HashMap::new()).map(|()| recovery.finish().unwrap())
+    };
+    drop(store);
+    let store = start(&disk).unwrap();
+    assert!(store.reader.read_many(&[place], &mut Vec::new()).is_err());
+    drop(store);
+    disk.cut();
+    disk.restart();
+    // Each start refuses it until it is as it was, or nobody needs it.
+    for _ in 0..2 {
+        match start(&disk).err() {
+            Some(OpenError::MissingValue { file: found, .. }) => assert_eq!(found, file),
+            other => panic!("{other:?}"),
+        }
+    }
+    disk.flip(&file, offset + 1, 0).unwrap();
+    drop(start(&disk).unwrap());
+    let names = disk.list("journal").unwrap();
+    assert!(names.iter().all(|name| name.ends_with(".segment")), "{names:?}");
+}
+
+#[test]
+fn what_was_freed_stays_away_and_the_last_segment_stays() {
+    let mut world = World::new();
+    for _ in 0..12 {
+        world.add_job(4);
+    }
+    world.append(&Record::Purged { jobs: (1..=4).chain(7..=10).map(JobNumber).collect(), time: WallTime(100) });
+    let before = world.disk.image();
+    assert!(world.shrink() > 1);
+    let after = world.disk.image();
+    // Neither the last one nor one that never was.
+    let numbers = world.disk.list("journal").unwrap().into_iter();
+    let last = numbers.map(|name| name[..12].parse::<u64>().unwrap()).max().unwrap();
+    world.store.shrinker.free(&[last, last + 1, last + 2]).unwrap();
+    assert!(world.disk.image() == after);
+    let disk = world.disk.clone();
+    let gone = before.keys().filter(|file| file.starts_with("journal/") && !after.contains_key(*file));
+    let unfinished = ["journal/filling.new", "journal/making.new"].map(str::to_owned);
+    let gone: Vec<_> = gone.chain(&unfinished).collect();
+    for file in &gone {
+        disk.replace(file, b"brought back by a power cut").unwrap();
+    }
+    // None of ours, though their names are nearly like it.
+    let others = ["journal/000000000000.segment", "journal/1.segment", "journal/1.suspect", "snapshots/9.snapshot"];
+    others.iter().for_each(|file| disk.replace(file, b"somebody's").unwrap());
+    world.restart();
+    assert!(others.iter().all(|file| disk.read(file).is_ok()));
+    assert!(gone.len() >= 4 && gone.into_iter().all(|file| disk.read(file).is_err()));
 }
