@@ -19,7 +19,7 @@ use super::{
     options, shared,
 };
 use crate::{
-    disk::{Disk, SimulatedDisk},
+    disk::{Disk, Fault, SimulatedDisk, is_full},
     snapshot::{self, SnapshotError},
 };
 
@@ -185,7 +185,7 @@ fn wherever_the_power_is_cut_while_a_snapshot_is_written_and_segments_go_the_sta
         world.append(&Record::Purged { jobs: (1..=11).map(JobNumber).collect(), time: WallTime(100) });
         let position = world.commit();
         let (disk, before) = (world.disk.clone(), parts(&world.engine));
-        disk.fault_at(disk.operations() + cut, crate::disk::Fault::PowerCut);
+        disk.fault_at(disk.operations() + cut, Fault::PowerCut);
         let written = world.store.shrinker.write(&position, &world.engine.image());
         let freed = written.and_then(|written| world.store.shrinker.free(&written.unneeded));
         let done = freed.is_ok();
@@ -230,7 +230,7 @@ fn a_damaged_foreign_newer_or_missing_snapshot_is_refused() {
         error
     };
     let length = disk.read(&name).unwrap().len() as u64;
-    for at in (0..length).step_by(7).chain(length - 8..length) {
+    for at in (0..length).step_by(7).chain([4, 5]).chain(length - 8..length) {
         disk.flip(&name, at, (at % 8) as u8).unwrap();
         match refused(&disk) {
             OpenError::Snapshot { file, source } => {
@@ -250,6 +250,10 @@ fn a_damaged_foreign_newer_or_missing_snapshot_is_refused() {
         assert!(matches!(refused(&disk), OpenError::Snapshot { source: SnapshotError::Damaged { .. }, .. }));
         disk.replace(&name, &whole[&name]).unwrap();
     }
+    disk.replace(&name, &[&whole[&name][..], &[0; 9]].concat()).unwrap();
+    let follows = |what: &str| what.contains("something follows its end");
+    let error = refused(&disk);
+    assert!(matches!(error, OpenError::Snapshot { source: SnapshotError::Damaged { what, .. }, .. } if follows(what)));
     disk.remove(&name).unwrap();
     assert!(matches!(refused(&disk), OpenError::NoSnapshot { .. }));
     disk.replace(&name, &whole[&name]).unwrap();
@@ -345,4 +349,34 @@ fn what_was_freed_stays_away_and_the_last_segment_stays() {
     world.restart();
     assert!(others.iter().all(|file| disk.read(file).is_ok()));
     assert!(gone.len() >= 4 && gone.into_iter().all(|file| disk.read(file).is_err()));
+}
+
+#[test]
+fn a_snapshot_that_fails_leaves_nothing_behind_and_the_last_of_the_reserve() {
+    let mut world = World::new();
+    (0..4).for_each(|_| world.add_job(4));
+    let (position, image) = (world.commit(), world.engine.image());
+    let World { disk, store, .. } = world;
+    drop(store);
+    let little_reserve = super::Options { reserve_bytes: Some(4 << 20), ..options(Durability::Strict) };
+    let store = open(shared(&disk), &little_reserve).unwrap().finish().unwrap();
+    let mut failures = 0;
+    loop {
+        disk.fault_at(disk.operations() + failures, Fault::Error);
+        let written = store.shrinker.write(&position, &image);
+        assert_eq!(store.room.state().reserve, 4 << 20);
+        if written.is_ok() {
+            break;
+        }
+        assert!(disk.read("snapshots/unfinished.new").is_err(), "at {failures}");
+        failures += 1;
+    }
+    assert!(failures > 5, "{failures}");
+    // What is left of the reserve is for what can't wait.
+    let before = disk.image();
+    disk.fault_at(disk.operations(), Fault::Full);
+    disk.replace("values/1", b"fills the disk").unwrap_err();
+    store.room.look().unwrap();
+    assert!(is_full(&store.shrinker.write(&position, &image).unwrap_err()));
+    assert!(disk.image() == before);
 }
