@@ -5,6 +5,8 @@
 
 mod file;
 mod simulated;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, IoSlice},
