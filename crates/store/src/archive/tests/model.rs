@@ -130,6 +130,9 @@ impl Model {
         for owner in [None, Some(OwnerNumber(0)), Some(OwnerNumber(1)), Some(OwnerNumber(9))] {
             assert_eq!(reader.totals(owner).unwrap(), self.totals(owner));
         }
+        let owners = [0, 1, 2].map(OwnerNumber).map(|owner| (owner, self.totals(Some(owner))));
+        let owners: Vec<_> = owners.into_iter().filter(|(_, totals)| totals.jobs > 0).collect();
+        assert_eq!(reader.totals_by_owner().unwrap(), owners);
         assert_eq!(reader.files().unwrap().into_iter().collect::<BTreeSet<_>>(), self.files());
         for number in 0..6 {
             let expected = self.templates.get(&TemplateNumber(number)).cloned();
@@ -167,17 +170,17 @@ impl Model {
                 .filter(|task| state.is_none_or(|state| state == task.state))
                 .map(|task| ArchivedTask { payload: None, outcome: None, ..task.clone() })
                 .collect();
-            assert_eq!(pages(|from| reader.tasks(number, state, from, 3).unwrap()), expected);
+            assert_eq!(pages(3, |from| reader.tasks(number, state, from, 3).unwrap()), expected);
         }
         let expected: Vec<_> = tasks.into_iter().map(|task| ArchivedTask { payload: None, ..task }).collect();
-        assert_eq!(pages(|from| reader.results(number, from, 2, u64::MAX).unwrap()), expected);
+        assert_eq!(pages(2, |from| reader.results(number, from, 2, u64::MAX).unwrap()), expected);
         let small_page = |from| {
             let page = reader.results(number, from, 100, 1).unwrap();
             let with_bytes = |task: &&ArchivedTask| task.outcome.as_ref().is_some_and(|outcome| !outcome.is_empty());
             assert!(page.tasks.iter().filter(with_bytes).count() <= 1);
             page
         };
-        assert_eq!(pages(small_page), expected);
+        assert_eq!(pages(100, small_page), expected);
     }
 
     fn check_listings(&self, reader: &Reader) {
@@ -248,11 +251,12 @@ fn files_of(task: &ArchivedTask) -> Vec<u64> {
     [&task.payload, &task.outcome].into_iter().flatten().filter_map(file).collect()
 }
 
-fn pages(ask: impl Fn(u32) -> TaskPage) -> Vec<ArchivedTask> {
+fn pages(limit: usize, ask: impl Fn(u32) -> TaskPage) -> Vec<ArchivedTask> {
     let mut found = Vec::new();
     let mut from = 0;
     loop {
         let page = ask(from);
+        assert!(page.tasks.len() <= limit);
         found.extend(page.tasks);
         match page.next_index {
             Some(next) => {
