@@ -127,6 +127,7 @@ impl Model {
         assert_eq!(archive.watermark(), self.watermark);
         let reader = archive.reader();
         assert_eq!(archive.totals(), self.totals(None));
+        assert_eq!(archive.totals().tasks.total(), self.tasks.len() as u64);
         for owner in [None, Some(OwnerNumber(0)), Some(OwnerNumber(1)), Some(OwnerNumber(9))] {
             assert_eq!(reader.totals(owner).unwrap(), self.totals(owner));
         }
@@ -187,22 +188,24 @@ impl Model {
         let filter = JobFilter::default();
         let all = JobQuestion { owner: None, before: None, name_contains: None, filter: filter.clone(), limit: 2 };
         let label = ("label 1".to_owned(), "\"1\"".to_owned());
-        let failed = JobFilter { state: Some(TaskState::Failed), ..filter.clone() };
+        let of = |state| JobFilter { state: Some(state), ..JobFilter::default() };
+        let ends = [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled, TaskState::Expired].map(of);
         let late = JobFilter { since: Some(WallTime(3000)), ..filter.clone() };
         let labelled = JobFilter { labels: [label].into(), ..filter };
-        let questions = [
+        let other_questions = [
             all.clone(),
             JobQuestion { owner: Some(OwnerNumber(1)), limit: 1, ..all.clone() },
-            JobQuestion { filter: failed, ..all.clone() },
+            JobQuestion { filter: of(TaskState::Running), ..all.clone() },
             JobQuestion { filter: late, name_contains: Some("JOB".to_owned()), ..all.clone() },
             JobQuestion { filter: labelled, ..all.clone() },
-            JobQuestion { name_contains: Some("b 4".to_owned()), ..all },
+            JobQuestion { name_contains: Some("b 4".to_owned()), ..all.clone() },
         ];
-        for mut question in questions {
+        let by_end = ends.map(|filter| JobQuestion { filter, ..all.clone() });
+        for mut question in other_questions.into_iter().chain(by_end) {
             let JobFilter { state, since, labels } = &question.filter;
             let matches = |job: &&ArchivedJob| {
                 question.owner.is_none_or(|owner| owner == job.owner)
-                    && state.is_none_or(|state| job.counts.get(state) > 0)
+                    && state.is_none_or(|state| has_some(&job.counts, state))
                     && since.is_none_or(|since| job.opened >= since)
                     && question
                         .name_contains
@@ -241,6 +244,18 @@ impl Model {
         let used: BTreeSet<_> = self.tasks.values().map(|task| task.template).collect();
         self.templates.retain(|number, _| used.contains(number));
     }
+}
+
+/// Whether some tasks of a job with these counts are in `state`.
+fn has_some(counts: &FinalCounts, state: TaskState) -> bool {
+    let FinalCounts { succeeded, failed, cancelled, expired } = *counts;
+    let of = [
+        (TaskState::Succeeded, succeeded),
+        (TaskState::Failed, failed),
+        (TaskState::Cancelled, cancelled),
+        (TaskState::Expired, expired),
+    ];
+    of.iter().any(|(other, count)| *other == state && *count > 0)
 }
 
 fn files_of(task: &ArchivedTask) -> Vec<u64> {

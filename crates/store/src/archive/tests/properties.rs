@@ -81,7 +81,7 @@ fn any_batch() -> impl Strategy<Value = Batch> {
                 closed: ended,
                 ended: ended.then_some(WallTime(time)),
                 tasks: time as u32,
-                counts: FinalCounts { failed: time % 3, ..FinalCounts::default() },
+                counts: FinalCounts { succeeded: time % 2, failed: time % 3, cancelled: time % 5, expired: time % 7 },
                 ..job(number)
             };
             Batch {

@@ -125,6 +125,24 @@ fn a_stop_while_it_fails_says_so_and_leaves_the_rest_to_the_journal() {
 }
 
 #[test]
+fn dropping_it_ends_it_and_leaves_what_waits_to_the_journal() {
+    let place = Place::new();
+    let (thread, events) = start(place.open());
+    append(&thread, numbered(1));
+    wait_for(&events, durable);
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (2..5).for_each(|number| append(&thread, numbered(number)));
+    wait_for(&events, |event| matches!(event, Event::Failing { .. }).then_some(()));
+    other.execute_batch("COMMIT").unwrap();
+    drop(thread);
+    // Whoever it told is told no more, and the file is free.
+    let ended = std::iter::repeat_with(|| events.try_recv()).find_map(Result::err);
+    assert_eq!(ended, Some(mpsc::TryRecvError::Disconnected));
+    assert!([1, 2].contains(&place.open().watermark().0));
+}
+
+#[test]
 fn what_can_never_work_ends_the_thread() {
     let place = Place::new();
     let (thread, events) = start(place.open());

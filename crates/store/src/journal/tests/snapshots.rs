@@ -345,7 +345,9 @@ fn what_was_freed_stays_away_and_the_last_segment_stays() {
     }
     // None of ours, though their names are nearly like it.
     let others = ["journal/000000000000.segment", "journal/1.segment", "journal/1.suspect", "snapshots/9.snapshot"];
-    others.iter().for_each(|file| disk.replace(file, b"somebody's").unwrap());
+    for file in others {
+        disk.replace(file, b"somebody's").unwrap();
+    }
     world.restart();
     assert!(others.iter().all(|file| disk.read(file).is_ok()));
     assert!(gone.len() >= 4 && gone.into_iter().all(|file| disk.read(file).is_err()));
