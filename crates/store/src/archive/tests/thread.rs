@@ -68,8 +68,9 @@ fn batches_go_in_in_order_and_a_stop_waits_for_them() {
         append(&thread, numbered(number));
     }
     assert_eq!(thread.stop().unwrap(), RecordNumber(20));
-    let watermarks: Vec<_> = events.iter().filter_map(|event| durable(&event)).collect();
-    assert_eq!(watermarks, (1..=20).map(RecordNumber).collect::<Vec<_>>());
+    // Nothing else is worth telling.
+    let watermarks: Vec<_> = events.iter().map(|event| durable(&event)).collect();
+    assert_eq!(watermarks, (1..=20).map(|number| Some(RecordNumber(number))).collect::<Vec<_>>());
     assert_eq!(place.open().totals().tasks.succeeded, 20);
 }
 
@@ -105,6 +106,26 @@ fn what_fails_is_kept_and_tried_again_until_it_works() {
     assert_eq!(thread.status(), ThreadStatus { waiting: 0, failing: None, ended: false });
     assert_eq!(thread.stop().unwrap(), RecordNumber(6));
     assert_eq!(place.open().totals().tasks.succeeded, 6);
+}
+
+#[test]
+fn what_fails_is_tried_again_later_and_later() {
+    let place = Place::new();
+    let archive = place.open();
+    archive.connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (sender, events) = mpsc::channel();
+    let on_event = Box::new(move |event| drop(sender.send((Instant::now(), event))));
+    let thread = ArchiveThread::spawn(archive, on_event).unwrap();
+    append(&thread, numbered(1));
+    let failures: Vec<_> = (0..4).map(|_| events.recv_timeout(PATIENCE).unwrap()).collect();
+    for (index, pair) in (1..).zip(failures.windows(2)) {
+        let [(first, Event::Failing { attempts, retry_after, .. }), (second, _)] = pair else { panic!("{pair:?}") };
+        assert_eq!((*attempts, *retry_after), (index, Duration::from_millis(50 << index)));
+        assert!(*second - *first >= *retry_after);
+    }
+    drop(other);
 }
 
 #[test]
