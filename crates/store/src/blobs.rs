@@ -283,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_swept_stays_away_when_the_power_is_cut() {
+        for seed in 0..20 {
+            let disk = SimulatedDisk::new(seed);
+            open(&disk).write(b"nobody names this").unwrap();
+            assert_eq!(open(&disk).sweep(&HashSet::new()).unwrap(), 1);
+            disk.cut();
+            disk.restart();
+            assert!(disk.image().is_empty());
+        }
+    }
+
+    #[test]
     fn a_value_whose_writing_was_cut_off_leaves_nothing_behind_for_long() {
         for boundary in 0..6 {
             let disk = SimulatedDisk::new(boundary);
@@ -335,6 +347,33 @@ mod tests {
     }
 
     #[test]
+    fn all_of_a_large_value_is_looked_at() {
+        let disk = SimulatedDisk::new(1);
+        let blobs = open(&disk);
+        for length in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 19] {
+            let number = blobs.write(&vec![3; length]).unwrap();
+            let length = length as u64;
+            let look = |length| verify(&disk, 7, number, length).map_err(|error| (error.to_string(), error.offset()));
+            assert_eq!((look(Some(length)), look(None)), (Ok(length + 4), Ok(length + 4)));
+            for at in [0, length / 2, length.saturating_sub(1), length, length + 3] {
+                disk.flip(&name(number), at, 1).unwrap();
+                assert_eq!(look(Some(length)).unwrap_err().1, Some(length), "byte {at} of {length}");
+                disk.flip(&name(number), at, 1).unwrap();
+            }
+            let (text, offset) = look(Some(length + 1)).unwrap_err();
+            let expected = format!("values/{number} has {} bytes, and {} are expected", length + 4, length + 5);
+            assert!(text.starts_with(&expected) && offset.is_none(), "{text}");
+            disk.remove(&name(number)).unwrap();
+            assert_eq!(
+                look(None).unwrap_err().0,
+                format!("values/{number} is missing: a record names it as a value of 0 bytes")
+            );
+        }
+        disk.cut();
+        assert!(!verify(&disk, 7, 1, None).unwrap_err().to_string().contains("missing"));
+    }
+
+    #[test]
     fn a_value_that_finds_the_disk_full_leaves_nothing_behind() {
         let disk = SimulatedDisk::new(1);
         disk.set_capacity(Some(8 << 20));
@@ -350,5 +389,16 @@ mod tests {
         assert!(disk.list("values").unwrap().iter().all(|file| parse(file).is_some()));
         disk.set_capacity(None);
         blobs.write(&vec![1; 1 << 20]).unwrap();
+        // The reserve is for a full disk alone.
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let room = DiskRoom::open(shared.clone(), Some(1 << 20)).unwrap();
+        room.prepare().unwrap();
+        let blobs = Blobs::open(shared, 7, room.clone()).unwrap();
+        disk.fault_at(disk.operations() + 1, Fault::Error);
+        assert!(!blobs.write_within_reserve(&[1; 5_000]).unwrap_err().is_full());
+        assert_eq!(room.state().reserve, 1 << 20);
+        disk.fault_at(disk.operations(), Fault::Full);
+        blobs.write_within_reserve(&[1; 5_000]).unwrap();
+        assert!(room.state().reserve < 1 << 20);
     }
 }

@@ -151,7 +151,10 @@ mod tests {
         assert!(matches!(refused("\"format\": 1", "\"format\": 2"), IdentityError::Newer { found: 2, .. }));
         assert!(matches!(refused("format\": 1,", "format\": 9, \"more\": 0,"), IdentityError::Newer { found: 9, .. }));
         assert!(matches!(refused("\"format\": 1,", "\"format\": 1, \"more\": 0,"), IdentityError::Syntax { .. }));
-        assert!(matches!(refused("abab", "+bab"), IdentityError::Id { .. }));
+        // A sign and 31 digits, too few digits, and what is none.
+        for (from, to) in [("\"abab", "\"+bab"), ("abab\"", "\""), ("\"abab", "\"xbab")] {
+            assert!(matches!(refused(from, to), IdentityError::Id { .. }), "{to}");
+        }
         assert!(matches!(refused("67108864", "4096"), IdentityError::SegmentBytes { segment_bytes: 4096 }));
         assert!(matches!(refused("67108864", "67108865"), IdentityError::SegmentBytes { .. }));
         assert!(matches!(Identity::read(b""), Err(IdentityError::Syntax { .. })));

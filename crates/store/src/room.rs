@@ -270,7 +270,7 @@ impl DiskRoom {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::SimulatedDisk;
+    use crate::disk::{Fault, SimulatedDisk};
 
     const MIB: u64 = 1 << 20;
 
@@ -341,5 +341,31 @@ mod tests {
         disk.set_capacity(Some(30 * MIB));
         let room = room(&disk, Some(50 * MIB));
         assert_eq!((room.state().reserve, room.level()), (26 * MIB, Level::Short));
+    }
+
+    #[test]
+    fn a_reserve_that_finds_no_room_stays_as_it_is_until_there_is_some() {
+        let disk = SimulatedDisk::new(1);
+        let room = room(&disk, Some(40 * MIB));
+        // So much is left: exactly half of the reserve, exactly what stays free besides.
+        room.within(1, |()| true, || if room.state().reserve > 20 * MIB { Err(()) } else { Ok(()) }).unwrap();
+        assert_eq!((room.state().reserve, room.level()), (20 * MIB, Level::Short));
+        room.cut(1);
+        assert_eq!(room.level(), Level::Critical);
+        // The disk seems to have room, and somebody else is quicker; then it fails altogether.
+        let held = room.state().reserve;
+        disk.fault_at(disk.operations(), Fault::Full);
+        room.refill().unwrap();
+        assert_eq!(room.state().reserve, held);
+        disk.set_capacity(None);
+        disk.fault_at(disk.operations(), Fault::Error);
+        assert!(room.refill().is_err());
+        room.refill().unwrap();
+        let used = disk.image().values().map(|contents| contents.len() as u64).sum::<u64>();
+        for (free, level) in [(SLACK_BYTES, Level::Ample), (SLACK_BYTES - 1, Level::Short)] {
+            disk.set_capacity(Some(used + free));
+            room.look().unwrap();
+            assert_eq!((room.state().reserve, room.level()), (40 * MIB, level));
+        }
     }
 }

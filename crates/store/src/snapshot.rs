@@ -107,7 +107,7 @@ pub(crate) fn name(last: RecordNumber) -> String {
 
 fn parse(file: &str) -> Option<RecordNumber> {
     let number = RecordNumber(file.strip_suffix(SUFFIX)?.parse().ok()?);
-    name(number).ends_with(file).then_some(number)
+    (name(number) == format!("{DIRECTORY}/{file}")).then_some(number)
 }
 
 /// Removes every snapshot but the one with this last record, and what an interrupted one left behind.
@@ -147,11 +147,7 @@ impl Destination<'_> {
     }
 
     fn write_unfinished(&self, position: &Position, parts: impl Iterator<Item = Part>) -> io::Result<u64> {
-        match self.disk.remove(UNFINISHED) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.disk.create(UNFINISHED, 0)?;
+        self.disk.create_anew(UNFINISHED, 0)?;
         let file = self.disk.open(UNFINISHED, Access::Buffered)?;
         let header = header(self.store, self.seed, position);
         let checksum = u32::from_le_bytes(array(&header, 60));

@@ -361,4 +361,30 @@ mod tests {
         assert_eq!(room.state().reserve, 16 << 20);
         journal.stop().unwrap();
     }
+
+    #[test]
+    fn a_segment_that_can_not_be_made_in_advance_is_told_and_tried_again() {
+        let disk = SimulatedDisk::new(1);
+        let options =
+            Options { segment_bytes: 1 << 20, cache_bytes: 0, durability: Durability::Strict, reserve_bytes: Some(0) };
+        let Store { writer, allocator, .. } = open(Arc::new(disk.clone()), &options).unwrap().finish().unwrap();
+        disk.set_capacity(Some(1 << 20));
+        let journal = JournalThread::spawn(writer, allocator, Box::new(|_| {})).unwrap();
+        wait_until(|| journal.allocation_error().is_some_and(|error| error.contains("cannot allocate")));
+        disk.set_capacity(None);
+        wait_until(|| journal.allocation_error().is_none());
+        assert!(disk.list("journal").unwrap().contains(&"000000000002.segment".to_owned()));
+    }
+
+    #[test]
+    fn dropping_it_waits_for_what_was_handed_over() {
+        let disk = SimulatedDisk::new(1);
+        let (mut front, journal, done) = start(&disk);
+        let mut handed_over = 0;
+        while journal.commit(commit(&mut front)).is_ok() {
+            handed_over += 1;
+        }
+        drop(journal);
+        assert!(handed_over > 1 && done.try_iter().filter(Result::is_ok).count() == handed_over);
+    }
 }

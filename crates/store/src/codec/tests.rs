@@ -1,3 +1,7 @@
+//! Records keep their bytes and come back, and what is no record is refused.
+
+mod parts;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -182,6 +186,14 @@ fn golden() -> Vec<(Record, Vec<u8>)> {
         (
             Record::Purged { jobs: vec![JobNumber(3), JobNumber(4), JobNumber(6)], time },
             vec![7, 24, 0xac, 0x02, 3, 6, 0, 2],
+        ),
+        (Record::Archived { jobs: vec![JobNumber(3), JobNumber(2)], time }, vec![6, 25, 0xac, 0x02, 2, 6, 3]),
+        (
+            Record::Moved {
+                values_of: vec![(TaskNumber(5), ValueOf::Payload), (TaskNumber(6), ValueOf::Outcome)],
+                values: values(&[b"one", b"x"], &[]),
+            },
+            b"\x0d\x1a\x02\x0a\x00\x00\x01\x02\x06one\x02x".to_vec(),
         ),
     ]
 }

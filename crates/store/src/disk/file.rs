@@ -319,3 +319,22 @@ fn read_full(
     }
     Ok(filled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_goes_on_after_an_interruption_until_the_end_or_an_error() {
+        let mut answers = vec![Ok(0), Ok(3), Err(io::ErrorKind::Interrupted), Ok(2)];
+        let mut asked = Vec::new();
+        let mut read = |rest: &mut [u8], at| {
+            asked.push((rest.len(), at));
+            answers.pop().unwrap().map_err(io::Error::from)
+        };
+        assert_eq!(read_full(&mut [0; 9], 100, &mut read).unwrap(), 5);
+        assert_eq!(asked, [(9, 100), (7, 102), (7, 102), (4, 105)]);
+        let failing = |_: &mut [u8], _| Err(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(read_full(&mut [0; 9], 0, failing).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+}

@@ -5,6 +5,8 @@
 
 mod file;
 mod simulated;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, IoSlice},
@@ -56,6 +58,14 @@ pub trait Disk: Send + Sync {
         Ok(bytes.into())
     }
 
+    /// Makes a file as [`Disk::create`] does, in place of what was left behind by that name.
+    fn create_anew(&self, name: &str, length: u64) -> io::Result<()> {
+        match self.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.create(name, length),
+        }
+    }
+
     /// Makes a file with these contents, or replaces one, at once: after a power cut it is the old one or the new one.
     /// Durable on return.
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
@@ -65,11 +75,7 @@ pub trait Disk: Send + Sync {
     /// The same with contents in pieces.
     fn replace_with(&self, name: &str, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let unfinished = format!("{name}.new");
-        match self.remove(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.create(&unfinished, pieces.iter().map(|piece| piece.len() as u64).sum())?;
+        self.create_anew(&unfinished, pieces.iter().map(|piece| piece.len() as u64).sum())?;
         let file = self.open(&unfinished, Access::Buffered)?;
         file.write_at(0, pieces)?;
         file.sync()?;

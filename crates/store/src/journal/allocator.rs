@@ -105,11 +105,7 @@ impl Allocator {
         if disk.space()?.free < self.segments.segment_bytes() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        match disk.remove(FILLING) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        disk.create(FILLING, self.segments.segment_bytes())?;
+        disk.create_anew(FILLING, self.segments.segment_bytes())?;
         let file = disk.open(FILLING, if self.fill { Access::Through } else { Access::Buffered })?;
         Ok(Filling { file, filled: 0 })
     }

@@ -187,19 +187,19 @@ impl Walk<'_, '_> {
             // Before one that was freed, the end of a segment tells itself.
             let ends_here = next.is_some() && !is_adjacent;
             let resume = self.look_ahead(index, offset, ends_here);
-            let is_damaged = match (ends_here, resume) {
-                (true, None) => offset == 0 || self.resembles_the_next(segment, offset),
-                (true, Some(_)) => true,
-                (false, _) => self.synced > self.checked.last,
+            let is_damaged = match resume {
+                Some(_) => true,
+                None if ends_here => offset == 0 || self.resembles_the_next(segment, offset),
+                None => self.synced > self.checked.last,
             };
             if is_damaged {
                 self.find_break(segment, offset, resume.map(|(index, at)| (self.segments[index], at)));
             }
             self.link = None;
             match resume {
-                Some(there) if is_damaged => (index, offset) = there,
+                Some(there) => (index, offset) = there,
                 None if ends_here => (index, offset) = (index + 1, 0),
-                _ => return,
+                None => return,
             }
         }
     }

@@ -185,11 +185,7 @@ impl Segments {
 /// Makes a segment quickly: with some space reserved, but not filled with zeros. Its name is durable on return.
 pub(super) fn make(disk: &dyn Disk, room: &DiskRoom, segment: u64, segment_bytes: u64) -> io::Result<()> {
     let make = |length| {
-        match disk.remove(MAKING) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        disk.create(MAKING, length)?;
+        disk.create_anew(MAKING, length)?;
         disk.open(MAKING, crate::disk::Access::Buffered)?.sync()?;
         disk.rename(MAKING, &name(segment))?;
         disk.sync_directory(DIRECTORY)
@@ -216,13 +212,13 @@ pub(super) fn suspect(segment: u64) -> String {
 /// The number of the segment whose mark this file is.
 pub(super) fn parse_suspect(file: &str) -> Option<u64> {
     let number = file.strip_suffix(".suspect")?.parse().ok()?;
-    suspect(number).ends_with(file).then_some(number)
+    (suspect(number) == format!("{DIRECTORY}/{file}")).then_some(number)
 }
 
 /// The number of the segment whose file this is.
 pub(super) fn parse(file: &str) -> Option<u64> {
     let number = file.strip_suffix(".segment")?.parse().ok()?;
-    (name(number).ends_with(file) && number > 0).then_some(number)
+    (name(number) == format!("{DIRECTORY}/{file}") && number > 0).then_some(number)
 }
 
 /// Whether a file is what an interrupted allocation left behind.

@@ -127,9 +127,13 @@ impl Model {
         assert_eq!(archive.watermark(), self.watermark);
         let reader = archive.reader();
         assert_eq!(archive.totals(), self.totals(None));
+        assert_eq!(archive.totals().tasks.total(), self.tasks.len() as u64);
         for owner in [None, Some(OwnerNumber(0)), Some(OwnerNumber(1)), Some(OwnerNumber(9))] {
             assert_eq!(reader.totals(owner).unwrap(), self.totals(owner));
         }
+        let owners = [0, 1, 2].map(OwnerNumber).map(|owner| (owner, self.totals(Some(owner))));
+        let owners: Vec<_> = owners.into_iter().filter(|(_, totals)| totals.jobs > 0).collect();
+        assert_eq!(reader.totals_by_owner().unwrap(), owners);
         assert_eq!(reader.files().unwrap().into_iter().collect::<BTreeSet<_>>(), self.files());
         for number in 0..6 {
             let expected = self.templates.get(&TemplateNumber(number)).cloned();
@@ -167,39 +171,41 @@ impl Model {
                 .filter(|task| state.is_none_or(|state| state == task.state))
                 .map(|task| ArchivedTask { payload: None, outcome: None, ..task.clone() })
                 .collect();
-            assert_eq!(pages(|from| reader.tasks(number, state, from, 3).unwrap()), expected);
+            assert_eq!(pages(3, |from| reader.tasks(number, state, from, 3).unwrap()), expected);
         }
         let expected: Vec<_> = tasks.into_iter().map(|task| ArchivedTask { payload: None, ..task }).collect();
-        assert_eq!(pages(|from| reader.results(number, from, 2, u64::MAX).unwrap()), expected);
+        assert_eq!(pages(2, |from| reader.results(number, from, 2, u64::MAX).unwrap()), expected);
         let small_page = |from| {
             let page = reader.results(number, from, 100, 1).unwrap();
             let with_bytes = |task: &&ArchivedTask| task.outcome.as_ref().is_some_and(|outcome| !outcome.is_empty());
             assert!(page.tasks.iter().filter(with_bytes).count() <= 1);
             page
         };
-        assert_eq!(pages(small_page), expected);
+        assert_eq!(pages(100, small_page), expected);
     }
 
     fn check_listings(&self, reader: &Reader) {
         let filter = JobFilter::default();
         let all = JobQuestion { owner: None, before: None, name_contains: None, filter: filter.clone(), limit: 2 };
         let label = ("label 1".to_owned(), "\"1\"".to_owned());
-        let failed = JobFilter { state: Some(TaskState::Failed), ..filter.clone() };
+        let of = |state| JobFilter { state: Some(state), ..JobFilter::default() };
+        let ends = [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled, TaskState::Expired].map(of);
         let late = JobFilter { since: Some(WallTime(3000)), ..filter.clone() };
         let labelled = JobFilter { labels: [label].into(), ..filter };
-        let questions = [
+        let other_questions = [
             all.clone(),
             JobQuestion { owner: Some(OwnerNumber(1)), limit: 1, ..all.clone() },
-            JobQuestion { filter: failed, ..all.clone() },
+            JobQuestion { filter: of(TaskState::Running), ..all.clone() },
             JobQuestion { filter: late, name_contains: Some("JOB".to_owned()), ..all.clone() },
             JobQuestion { filter: labelled, ..all.clone() },
-            JobQuestion { name_contains: Some("b 4".to_owned()), ..all },
+            JobQuestion { name_contains: Some("b 4".to_owned()), ..all.clone() },
         ];
-        for mut question in questions {
+        let by_end = ends.map(|filter| JobQuestion { filter, ..all.clone() });
+        for mut question in other_questions.into_iter().chain(by_end) {
             let JobFilter { state, since, labels } = &question.filter;
             let matches = |job: &&ArchivedJob| {
                 question.owner.is_none_or(|owner| owner == job.owner)
-                    && state.is_none_or(|state| job.counts.get(state) > 0)
+                    && state.is_none_or(|state| has_some(&job.counts, state))
                     && since.is_none_or(|since| job.opened >= since)
                     && question
                         .name_contains
@@ -240,6 +246,18 @@ impl Model {
     }
 }
 
+/// Whether some tasks of a job with these counts are in `state`.
+fn has_some(counts: &FinalCounts, state: TaskState) -> bool {
+    let FinalCounts { succeeded, failed, cancelled, expired } = *counts;
+    let of = [
+        (TaskState::Succeeded, succeeded),
+        (TaskState::Failed, failed),
+        (TaskState::Cancelled, cancelled),
+        (TaskState::Expired, expired),
+    ];
+    of.iter().any(|(other, count)| *other == state && *count > 0)
+}
+
 fn files_of(task: &ArchivedTask) -> Vec<u64> {
     let file = |value: &Value| match value {
         Value::External { file, .. } => Some(*file),
@@ -248,11 +266,12 @@ fn files_of(task: &ArchivedTask) -> Vec<u64> {
     [&task.payload, &task.outcome].into_iter().flatten().filter_map(file).collect()
 }
 
-fn pages(ask: impl Fn(u32) -> TaskPage) -> Vec<ArchivedTask> {
+fn pages(limit: usize, ask: impl Fn(u32) -> TaskPage) -> Vec<ArchivedTask> {
     let mut found = Vec::new();
     let mut from = 0;
     loop {
         let page = ask(from);
+        assert!(page.tasks.len() <= limit);
         found.extend(page.tasks);
         match page.next_index {
             Some(next) => {

@@ -81,7 +81,7 @@ fn any_batch() -> impl Strategy<Value = Batch> {
                 closed: ended,
                 ended: ended.then_some(WallTime(time)),
                 tasks: time as u32,
-                counts: FinalCounts { failed: time % 3, ..FinalCounts::default() },
+                counts: FinalCounts { succeeded: time % 2, failed: time % 3, cancelled: time % 5, expired: time % 7 },
                 ..job(number)
             };
             Batch {
@@ -120,7 +120,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// Repeats a removal until there is nothing more to remove; the files.
 fn exhaust(mut remove: impl FnMut() -> Removed) -> BTreeSet<u64> {
     let mut files = BTreeSet::new();
-    loop {
+    for _ in 0..100 {
         let removed = remove();
         for file in removed.files {
             assert!(files.insert(file), "a file is given up once");
@@ -129,6 +129,7 @@ fn exhaust(mut remove: impl FnMut() -> Removed) -> BTreeSet<u64> {
             return files;
         }
     }
+    panic!("it comes to no end");
 }
 
 struct World {
@@ -230,7 +231,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_archive_holds_what_the_model_holds(steps in prop::collection::vec(any_step(), 1..25)) {

@@ -68,8 +68,9 @@ fn batches_go_in_in_order_and_a_stop_waits_for_them() {
         append(&thread, numbered(number));
     }
     assert_eq!(thread.stop().unwrap(), RecordNumber(20));
-    let watermarks: Vec<_> = events.iter().filter_map(|event| durable(&event)).collect();
-    assert_eq!(watermarks, (1..=20).map(RecordNumber).collect::<Vec<_>>());
+    // Nothing else is worth telling.
+    let watermarks: Vec<_> = events.iter().map(|event| durable(&event)).collect();
+    assert_eq!(watermarks, (1..=20).map(|number| Some(RecordNumber(number))).collect::<Vec<_>>());
     assert_eq!(place.open().totals().tasks.succeeded, 20);
 }
 
@@ -108,6 +109,26 @@ fn what_fails_is_kept_and_tried_again_until_it_works() {
 }
 
 #[test]
+fn what_fails_is_tried_again_later_and_later() {
+    let place = Place::new();
+    let archive = place.open();
+    archive.connection.busy_timeout(Duration::ZERO).unwrap();
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (sender, events) = mpsc::channel();
+    let on_event = Box::new(move |event| drop(sender.send((Instant::now(), event))));
+    let thread = ArchiveThread::spawn(archive, on_event).unwrap();
+    append(&thread, numbered(1));
+    let failures: Vec<_> = (0..4).map(|_| events.recv_timeout(PATIENCE).unwrap()).collect();
+    for (index, pair) in (1..).zip(failures.windows(2)) {
+        let [(first, Event::Failing { attempts, retry_after, .. }), (second, _)] = pair else { panic!("{pair:?}") };
+        assert_eq!((*attempts, *retry_after), (index, Duration::from_millis(50 << index)));
+        assert!(*second - *first >= *retry_after);
+    }
+    drop(other);
+}
+
+#[test]
 fn a_stop_while_it_fails_says_so_and_leaves_the_rest_to_the_journal() {
     let place = Place::new();
     let (thread, events) = start(place.open());
@@ -122,6 +143,24 @@ fn a_stop_while_it_fails_says_so_and_leaves_the_rest_to_the_journal() {
     assert!(matches!(error, ArchiveError::Busy { .. }), "{error}");
     drop(other);
     assert_eq!(place.open().watermark(), RecordNumber(1));
+}
+
+#[test]
+fn dropping_it_ends_it_and_leaves_what_waits_to_the_journal() {
+    let place = Place::new();
+    let (thread, events) = start(place.open());
+    append(&thread, numbered(1));
+    wait_for(&events, durable);
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (2..5).for_each(|number| append(&thread, numbered(number)));
+    wait_for(&events, |event| matches!(event, Event::Failing { .. }).then_some(()));
+    other.execute_batch("COMMIT").unwrap();
+    drop(thread);
+    // Whoever it told is told no more, and the file is free.
+    let ended = std::iter::repeat_with(|| events.try_recv()).find_map(Result::err);
+    assert_eq!(ended, Some(mpsc::TryRecvError::Disconnected));
+    assert!([1, 2].contains(&place.open().watermark().0));
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Contents {
     pub(super) fn put(&mut self, offset: u64, bytes: &[u8]) {
         for_pages(offset, bytes.len(), |page, within, range| {
             let piece = &bytes[range];
-            if self.pages.contains_key(&page) || piece.iter().any(|byte| *byte != 0) {
+            if self.pages.contains_key(&page) || *piece != [0; PAGE][..piece.len()] {
                 self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE]))[within].copy_from_slice(piece);
             }
         });

@@ -75,6 +75,8 @@ fn only_what_continues_the_last_block_is_taken() {
         header.previous_checksum = checksum;
         change(&mut header);
         forge(&disk, seed(&disk), 2 * unit, header);
+        let checked = crate::check::check(&shared(&disk), None, &mut |_| {});
+        assert_eq!((checked.findings, checked.records), (vec![], expected), "{what}");
         let found = start(&disk, Durability::Strict).front.last();
         assert_eq!(found, RecordNumber(expected), "{what}");
     }

@@ -89,6 +89,38 @@ fn damage_to_what_was_synced_is_refused_wherever_it_is() {
 }
 
 #[test]
+fn what_is_found_where_a_block_is_missing_is_said() {
+    let (disk, _) = written(Durability::Strict, true);
+    let image = disk.image();
+    let blocks = blocks(&disk);
+    // Two that lie side by side, and the last one of a segment.
+    let at = blocks.windows(2).position(|pair| pair[0].1 > 0 && pair[0].0 == pair[1].0).unwrap();
+    let end = blocks.windows(2).position(|pair| pair[0].1 > 0 && pair[0].0 != pair[1].0).unwrap();
+    let with = |file: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let disk = copy(&image, |_| true);
+        let mut contents = image[file].clone();
+        change(&mut contents);
+        disk.replace(file, &contents).unwrap();
+        match open_error(&disk) {
+            OpenError::Damaged { file, offset, found, .. } => (file, offset, found),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (file, offset, header) = &blocks[at];
+    let start = *offset as usize;
+    let unit = start..start + BLOCK_UNIT;
+    let here = |found: &str| (file.clone(), *offset, found.to_owned());
+    assert_eq!(with(file, &|bytes| bytes[unit.clone()].fill(0)), here("nothing but zeros"));
+    assert_eq!(with(file, &|bytes| bytes[start] = 0), here("something that is no block"));
+    assert_eq!(with(file, &|bytes| bytes[start + 65] ^= 1), here("one whose checksum is wrong"));
+    // Zeros behind the end of a segment's blocks are no damage: the next one should have begun in the next segment.
+    let (file, offset, last) = &blocks[end];
+    let zeroed = with(file, &|bytes| bytes[*offset as usize..].fill(0));
+    assert_eq!((zeroed.0, zeroed.1), (segments::name(last.segment + 1), 0));
+    assert_eq!(zeroed.2, format!("one of epoch {} that begins with record {}", header.epoch, last.last().next()));
+}
+
+#[test]
 fn damage_to_what_nobody_knows_to_be_synced_is_the_end() {
     let (disk, mut model) = written(Durability::Interval, false);
     let blocks = blocks(&disk);
@@ -211,6 +243,20 @@ fn a_segment_that_was_cut_is_refused_although_nothing_behind_it_tells() {
 }
 
 #[test]
+fn a_segment_that_was_named_but_not_noted_is_noted_with_its_length() {
+    let disk = SimulatedDisk::new(9);
+    let large = Options { segment_bytes: 8 << 20, ..options(Durability::Strict) };
+    let mut store = open(shared(&disk), &large).unwrap().finish().unwrap();
+    let before = disk.image()[EXTENT_FILE].clone();
+    while store.allocator.step().unwrap() != Allocation::Idle {}
+    let noted = disk.image()[EXTENT_FILE].clone();
+    drop(store);
+    disk.replace(EXTENT_FILE, &before).unwrap();
+    drop(open(shared(&disk), &large).unwrap().finish().unwrap());
+    assert!(noted != before && disk.image()[EXTENT_FILE] == noted);
+}
+
+#[test]
 fn a_value_that_a_record_names_and_that_is_not_there_is_refused_before_anything_is_removed() {
     let disk = SimulatedDisk::new(9);
     let mut store = open(shared(&disk), &options(Durability::Strict)).unwrap().finish().unwrap();
@@ -248,6 +294,7 @@ fn a_store_keeps_its_id_and_the_size_of_its_segments() {
     assert_eq!(disk.operations(), 0, "nothing is made before it is finished");
     let id = recovery.id();
     assert_eq!(recovery.finish().unwrap().id, id);
+    assert!(!open(shared(&disk), &options(Durability::Strict)).unwrap().is_new());
     let larger = Options { segment_bytes: 1 << 20, ..options(Durability::Strict) };
     let mut model = Model::default();
     let mut store = model.recover(shared(&disk), &larger, RecordNumber(0));

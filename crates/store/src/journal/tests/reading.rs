@@ -118,6 +118,36 @@ fn what_an_earlier_end_left_behind_is_never_read() {
 }
 
 #[test]
+fn large_values_are_found_in_a_segment_that_has_grown_since_it_was_read() {
+    let disk = SimulatedDisk::new(2);
+    // No segment is ready in advance: the first one is made longer as it is written.
+    let options = Options { segment_bytes: 16 << 20, cache_bytes: 0, ..options(Durability::Strict) };
+    let mut store = open(shared(&disk), &options).unwrap().finish().unwrap();
+    let mut values = ValuesBuilder::default();
+    let (mut places, mut out) = (Vec::new(), Vec::new());
+    for index in 0..20_u8 {
+        (0..3).for_each(|_| values.push(&vec![index; 100_000 + 1_000 * usize::from(index)]));
+        let record = Record::Finished { ends: Vec::new(), details: values.take(), time: WallTime(0) };
+        let offsets = record.values().unwrap().iter().map(|(offset, value)| (offset as u64, value)).collect::<Vec<_>>();
+        let first = store.front.append(&record).values.0;
+        places.extend(offsets.into_iter().map(|(offset, value)| (Place(first + offset), value)));
+        let blocks = store.front.take_blocks();
+        let progress = store.writer.write(blocks, true).unwrap();
+        store.front.progress(progress);
+        let (place, value) = places.last().unwrap();
+        store.reader.read_many(&[*place], &mut out).unwrap();
+        assert!(out.pop().as_ref() == Some(value), "{index}");
+    }
+    assert!(disk.image()["journal/000000000001.segment"].len() > 6 << 20);
+    for (place, value) in places.iter().rev() {
+        store.reader.read_many(&[*place], &mut out).unwrap();
+        assert!(out.pop().as_ref() == Some(value));
+    }
+    drop(store);
+    assert_eq!(open(shared(&disk), &options).unwrap().finish().unwrap().front.last(), RecordNumber(20));
+}
+
+#[test]
 fn what_is_not_written_yet_stays_in_memory_whatever_the_budget() {
     let disk = SimulatedDisk::new(2);
     let tight = Options { cache_bytes: 0, ..options(Durability::Strict) };
@@ -139,6 +169,23 @@ fn what_is_not_written_yet_stays_in_memory_whatever_the_budget() {
     let mut out = Vec::new();
     store.reader.read_many(&places, &mut out).unwrap();
     assert_eq!(out[49], Value::Inline(vec![49; 5000].into()));
+}
+
+#[test]
+fn a_segment_is_filled_with_zeros_in_advance_if_every_write_waits_for_the_disk() {
+    for (durability, pieces) in [(Durability::Strict, 3), (Durability::Interval, 0), (Durability::None, 0)] {
+        let disk = SimulatedDisk::new(2);
+        let options = Options { segment_bytes: 5 << 19, ..options(durability) };
+        let mut store = open(shared(&disk), &options).unwrap().finish().unwrap();
+        let mut steps = Vec::new();
+        while steps.last() != Some(&Allocation::Idle) {
+            steps.push(store.allocator.step().unwrap());
+        }
+        let working = steps.iter().take_while(|step| **step == Allocation::Working).count();
+        assert_eq!(working, pieces, "{durability:?}");
+        assert_eq!(steps[working..], [Allocation::Ready { segment: 2 }, Allocation::Idle]);
+        assert_eq!(disk.image()["journal/000000000002.segment"].len(), 5 << 19);
+    }
 }
 
 #[test]

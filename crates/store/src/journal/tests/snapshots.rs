@@ -19,7 +19,7 @@ use super::{
     options, shared,
 };
 use crate::{
-    disk::{Disk, SimulatedDisk},
+    disk::{Disk, Fault, SimulatedDisk, is_full},
     snapshot::{self, SnapshotError},
 };
 
@@ -151,6 +151,7 @@ fn a_start_finds_what_the_snapshot_and_the_records_behind_it_say_and_segments_go
     let before = world.store.shrinker.segments();
     let freed = world.shrink();
     assert!(freed > 5 && world.store.shrinker.segments() == before - freed, "{freed} of {before} were freed");
+    assert_eq!(world.disk.list("journal").unwrap().len(), before - freed);
     let mut world = world.restart();
     assert_eq!(world.store.recovered.replayed_bytes, 0);
     let snapshot = world.snapshots();
@@ -184,7 +185,7 @@ fn wherever_the_power_is_cut_while_a_snapshot_is_written_and_segments_go_the_sta
         world.append(&Record::Purged { jobs: (1..=11).map(JobNumber).collect(), time: WallTime(100) });
         let position = world.commit();
         let (disk, before) = (world.disk.clone(), parts(&world.engine));
-        disk.fault_at(disk.operations() + cut, crate::disk::Fault::PowerCut);
+        disk.fault_at(disk.operations() + cut, Fault::PowerCut);
         let written = world.store.shrinker.write(&position, &world.engine.image());
         let freed = written.and_then(|written| world.store.shrinker.free(&written.unneeded));
         let done = freed.is_ok();
@@ -229,7 +230,7 @@ fn a_damaged_foreign_newer_or_missing_snapshot_is_refused() {
         error
     };
     let length = disk.read(&name).unwrap().len() as u64;
-    for at in (0..length).step_by(7).chain(length - 8..length) {
+    for at in (0..length).step_by(7).chain([4, 5]).chain(length - 8..length) {
         disk.flip(&name, at, (at % 8) as u8).unwrap();
         match refused(&disk) {
             OpenError::Snapshot { file, source } => {
@@ -249,6 +250,10 @@ fn a_damaged_foreign_newer_or_missing_snapshot_is_refused() {
         assert!(matches!(refused(&disk), OpenError::Snapshot { source: SnapshotError::Damaged { .. }, .. }));
         disk.replace(&name, &whole[&name]).unwrap();
     }
+    disk.replace(&name, &[&whole[&name][..], &[0; 9]].concat()).unwrap();
+    let follows = |what: &str| what.contains("something follows its end");
+    let error = refused(&disk);
+    assert!(matches!(error, OpenError::Snapshot { source: SnapshotError::Damaged { what, .. }, .. } if follows(what)));
     disk.remove(&name).unwrap();
     assert!(matches!(refused(&disk), OpenError::NoSnapshot { .. }));
     disk.replace(&name, &whole[&name]).unwrap();
@@ -273,4 +278,107 @@ fn a_snapshot_is_written_though_the_disk_is_full_while_the_reserve_does() {
     let written = store.shrinker.write(&position, &image).unwrap();
     assert_eq!(written.last, RecordNumber(position.last().0));
     assert!(store.room.state().reserve < 16 << 20);
+}
+
+#[test]
+fn a_value_that_could_not_be_read_is_looked_at_by_the_next_start() {
+    let mut world = World::new();
+    for _ in 0..6 {
+        world.add_job(4);
+    }
+    world.shrink();
+    let mut places: Vec<_> = world.engine.state().places().collect();
+    places.sort_unstable();
+    let place = places[places.len() / 2];
+    let segment_bytes = world.store.shrinker.segment_bytes();
+    let (segment, offset) = (world.store.shrinker.segment_of(place), place.0 % segment_bytes);
+    let World { disk, store, .. } = world;
+    assert!(segment > 1);
+    let file = format!("journal/{segment:012}.segment");
+    disk.flip(&file, offset + 1, 0).unwrap();
+    // A start doesn't look: it lies before the snapshot. Whoever needs it comes upon it.
+    let start = |disk: &SimulatedDisk| {
+        let mut recovery = open(shared(disk), &options(Durability::Strict)).unwrap();
+        while recovery.next().unwrap().is_some() {}
+        recovery.check_values(places.iter().copied(), &HashMap::new()).map(|()| recovery.finish().unwrap())
+    };
+    drop(store);
+    let store = start(&disk).unwrap();
+    assert!(store.reader.read_many(&[place], &mut Vec::new()).is_err());
+    drop(store);
+    disk.cut();
+    disk.restart();
+    // Each start refuses it until it is as it was, or nobody needs it.
+    for _ in 0..2 {
+        match start(&disk).err() {
+            Some(OpenError::MissingValue { file: found, .. }) => assert_eq!(found, file),
+            other => panic!("{other:?}"),
+        }
+    }
+    disk.flip(&file, offset + 1, 0).unwrap();
+    drop(start(&disk).unwrap());
+    let names = disk.list("journal").unwrap();
+    assert!(names.iter().all(|name| name.ends_with(".segment")), "{names:?}");
+}
+
+#[test]
+fn what_was_freed_stays_away_and_the_last_segment_stays() {
+    let mut world = World::new();
+    for _ in 0..12 {
+        world.add_job(4);
+    }
+    world.append(&Record::Purged { jobs: (1..=4).chain(7..=10).map(JobNumber).collect(), time: WallTime(100) });
+    let before = world.disk.image();
+    assert!(world.shrink() > 1);
+    let after = world.disk.image();
+    // Neither the last one nor one that never was.
+    let numbers = world.disk.list("journal").unwrap().into_iter();
+    let last = numbers.map(|name| name[..12].parse::<u64>().unwrap()).max().unwrap();
+    world.store.shrinker.free(&[last, last + 1, last + 2]).unwrap();
+    assert!(world.disk.image() == after);
+    let disk = world.disk.clone();
+    let gone = before.keys().filter(|file| file.starts_with("journal/") && !after.contains_key(*file));
+    let unfinished = ["journal/filling.new", "journal/making.new"].map(str::to_owned);
+    let gone: Vec<_> = gone.chain(&unfinished).collect();
+    for file in &gone {
+        disk.replace(file, b"brought back by a power cut").unwrap();
+    }
+    // None of ours, though their names are nearly like it.
+    let others = ["journal/000000000000.segment", "journal/1.segment", "journal/1.suspect", "snapshots/9.snapshot"];
+    for file in others {
+        disk.replace(file, b"somebody's").unwrap();
+    }
+    world.restart();
+    assert!(others.iter().all(|file| disk.read(file).is_ok()));
+    assert!(gone.len() >= 4 && gone.into_iter().all(|file| disk.read(file).is_err()));
+}
+
+#[test]
+fn a_snapshot_that_fails_leaves_nothing_behind_and_the_last_of_the_reserve() {
+    let mut world = World::new();
+    (0..4).for_each(|_| world.add_job(4));
+    let (position, image) = (world.commit(), world.engine.image());
+    let World { disk, store, .. } = world;
+    drop(store);
+    let little_reserve = super::Options { reserve_bytes: Some(4 << 20), ..options(Durability::Strict) };
+    let store = open(shared(&disk), &little_reserve).unwrap().finish().unwrap();
+    let mut failures = 0;
+    loop {
+        disk.fault_at(disk.operations() + failures, Fault::Error);
+        let written = store.shrinker.write(&position, &image);
+        assert_eq!(store.room.state().reserve, 4 << 20);
+        if written.is_ok() {
+            break;
+        }
+        assert!(disk.read("snapshots/unfinished.new").is_err(), "at {failures}");
+        failures += 1;
+    }
+    assert!(failures > 5, "{failures}");
+    // What is left of the reserve is for what can't wait.
+    let before = disk.image();
+    disk.fault_at(disk.operations(), Fault::Full);
+    disk.replace("values/1", b"fills the disk").unwrap_err();
+    store.room.look().unwrap();
+    assert!(is_full(&store.shrinker.write(&position, &image).unwrap_err()));
+    assert!(disk.image() == before);
 }
