@@ -69,8 +69,14 @@ fn golden() -> Vec<(Part, Vec<u8>)> {
     vec![
         (Part::Record(Record::JobClosed { job: JobNumber(7) }), vec![2, 6, 7]),
         (
-            Part::Numbers(Numbers { next: reservation(1), reserved: reservation(128), weak: true, clock: time }),
-            vec![13, 128, 1, 2, 3, 0x80, 1, 0x81, 1, 0x82, 1, 1, 0xac, 0x02],
+            Part::Numbers(Numbers {
+                next: reservation(1),
+                next_template: TemplateNumber(300),
+                reserved: reservation(128),
+                weak: true,
+                clock: time,
+            }),
+            vec![15, 128, 1, 2, 3, 0x80, 1, 0x81, 1, 0x82, 1, 0xac, 0x02, 1, 0xac, 0x02],
         ),
         (Part::Job(Box::new(job(7))), [job_head, job_rest.to_vec()].concat()),
         (Part::Job(Box::new(open)), [&open_bytes.concat()[..], &[0, 0, 0]].concat()),
