@@ -6,4 +6,5 @@ pub mod exit;
 pub mod local;
 pub mod logging;
 pub mod say;
+pub mod seldom;
 pub mod shutdown;

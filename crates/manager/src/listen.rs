@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
-use task_messenger_daemon::{exit::chain, local::LocalListener, shutdown::Shutdown};
+use task_messenger_daemon::{exit::chain, local::LocalListener, seldom::Seldom, shutdown::Shutdown};
 use task_messenger_protocol::link::{Arrival, LinkError, accept, accept_local};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
@@ -70,15 +70,22 @@ pub(crate) struct Gate {
     pub(crate) shutdown: Shutdown,
 }
 
+/// Connections at a time to the local socket: a place of their own, so that the owner gets in however many others are there.
+const LOCAL_CONNECTIONS: usize = 256;
+
 /// Takes connections until the manager is told to stop; ends when the last session has ended.
 pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
     let mut sessions = JoinSet::new();
+    let mut refusals = Seldom::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
-                        warn!(peer = %address, limit = gate.limit, "a connection is refused: too many (`link.connections`)");
+                        if let Some(refused) = refusals.count(Instant::now()) {
+                            let limit = gate.limit;
+                            warn!(peer = %address, refused, limit, "connections are refused: too many (`link.connections`)");
+                        }
                         continue;
                     };
                     let Some(handshake) = gate.doorkeeper.knock(address.ip(), Instant::now()) else {
@@ -113,9 +120,15 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
 /// The same for the local socket.
 pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) {
     let mut sessions = JoinSet::new();
+    let mut refusals = Seldom::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                Ok(_) if sessions.len() >= LOCAL_CONNECTIONS => {
+                    if let Some(refused) = refusals.count(Instant::now()) {
+                        warn!(refused, limit = LOCAL_CONNECTIONS, "connections to the local socket are refused: too many");
+                    }
+                }
                 Ok(stream) => {
                     let gate = gate.clone();
                     let session = async move {

@@ -20,7 +20,7 @@ use task_messenger_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream, UnixStream},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -258,8 +258,11 @@ async fn connections_over_the_limit_are_closed_and_those_that_are_there_stay() {
     let scene = Scene::set_with(json!({"connections": 3})).await;
     // The worker and the client are there; somebody takes the last place.
     let last = scene.admitted(scene.tcp().await).await;
-    closed(scene.tcp().await).await;
+    for _ in 0..20 {
+        closed(scene.tcp().await).await;
+    }
     scene.site.wait_for_log(&["WARN", "127.0.0.1:", "too many", "link.connections", "limit=3"]);
+    assert_eq!(scene.site.manager_log().matches("too many").count(), 1, "{}", scene.site.manager_log());
     drop(last);
     let template = EncodedTemplate::new(&Template::of_skill("none")).unwrap();
     until("there is room again", || async {
@@ -270,6 +273,25 @@ async fn connections_over_the_limit_are_closed_and_those_that_are_there_stay() {
     })
     .await;
     scene.client.submit_one(&template, b"{}", LoneOptions::default()).await.unwrap();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn local_connections_over_the_limit_are_closed_and_take_nobodys_place() {
+    let scene = Scene::set_with(json!({"connections": 3})).await;
+    let connect = || UnixStream::connect(scene.site.path("manager/manager.sock"));
+    let mut streams = Vec::new();
+    for _ in 0..256 {
+        streams.push(connect().await.unwrap());
+    }
+    for _ in 0..20 {
+        closed(connect().await.unwrap()).await;
+    }
+    scene.site.wait_for_log(&["WARN", "local socket", "too many", "limit=256"]);
+    assert_eq!(scene.site.manager_log().matches("too many").count(), 1, "{}", scene.site.manager_log());
+    drop(scene.tls().await);
+    drop(streams);
+    until("there is room again", || async { scene.site.administer(&["token", "list"]).code() == 0 }).await;
     scene.end().await;
 }
 
