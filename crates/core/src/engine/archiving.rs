@@ -108,9 +108,9 @@ impl Engine {
         self.departures.tasks
     }
 
-    /// The job, if it is over since then, all of it succeeded, and there is an archive.
+    /// The job, if it is over since then, all of it succeeded, and there is an archive for it.
     pub(super) fn may_depart(&self, job: JobNumber, over: WallTime) -> Option<&Job> {
-        self.limits.archive_lag?;
+        self.limits.archive_lag.filter(|_| !self.limits.forget_fetched)?;
         let job = self.state.jobs.position(job).and_then(|position| self.state.jobs.at(position))?;
         let all = job.counts.get(TaskState::Succeeded) == u64::from(job.next_index);
         (job.ended == Some(over) && all).then_some(job)

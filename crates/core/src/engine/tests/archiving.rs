@@ -340,3 +340,19 @@ fn what_was_over_before_a_start_goes_after_it_whether_records_or_a_snapshot_say_
         assert_eq!(numbers(&departing(&mut environment, ALL)), [1, 3], "snapshot: {snapshot}");
     }
 }
+
+#[test]
+fn where_results_are_forgotten_once_they_are_fetched_nothing_waits_for_the_archive() {
+    let limits = Limits { archive_lag: Some(10), forget_fetched: true, finished_tasks: 20, ..Limits::default() };
+    let mut environment = Environment::with(Limits { lease_grace: Duration::from_hours(100), ..limits });
+    let worker = environment.enrol(1);
+    environment.connect(worker, 1, 100, &[]);
+    for key in 1..=10 {
+        run(&mut environment, key, 5, true);
+        environment.follow(key, 10, &[]);
+        let job = JobNumber(key.into());
+        environment.input(Input::Acknowledge { session: CLIENT, request: 8, caller: CALLER, job });
+        assert_eq!((environment.engine.archive_lag(), kept(&environment)), (0, vec![]), "job {key}");
+    }
+    assert_eq!(departing(&mut environment, ALL), []);
+}
