@@ -368,4 +368,18 @@ mod tests {
             assert_eq!((room.state().reserve, room.level()), (40 * MIB, level));
         }
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_reserve_that_was_copied_without_its_zeros_is_filled_again() {
+        use std::os::unix::fs::MetadataExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(RESERVE_FILE);
+        std::fs::File::create(&path).unwrap().set_len(2 * MIB).unwrap();
+        let disk = crate::disk::FileDisk::new(directory.path()).unwrap();
+        let room = DiskRoom::open(Arc::new(disk), Some(2 * MIB)).unwrap();
+        room.prepare().unwrap();
+        assert_eq!(room.state().reserve, 2 * MIB);
+        assert!(std::fs::metadata(&path).unwrap().blocks() * 512 >= 2 * MIB);
+    }
 }

@@ -373,7 +373,7 @@ mod tests {
         wait_until(|| journal.allocation_error().is_some_and(|error| error.contains("cannot allocate")));
         disk.set_capacity(None);
         wait_until(|| journal.allocation_error().is_none());
-        assert!(disk.list("journal").unwrap().contains(&"000000000002.segment".to_owned()));
+        wait_until(|| disk.list("journal").unwrap().contains(&"000000000002.segment".to_owned()));
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Writer {
     }
 
     /// Writes blocks as they come from the front, and then, with `sync`, makes everything durable; with `Strict` every
-    /// write does. Blocks that lie side by side take one write.
+    /// write does. Blocks of one segment lie side by side, and take one write.
     pub fn write(&mut self, blocks: Vec<Block>, sync: bool) -> Result<Progress, WriteError> {
         if self.failed {
             return Err(WriteError::Failed);
@@ -141,7 +141,7 @@ impl Writer {
     fn write_blocks(&mut self, blocks: Vec<Block>) -> Result<(), WriteError> {
         let mut run: Vec<Block> = Vec::with_capacity(blocks.len());
         for block in blocks {
-            if run.last().is_some_and(|last| last.segment != block.segment || last.end() != block.offset) {
+            if run.last().is_some_and(|last| last.segment != block.segment) {
                 self.write_run(&run)?;
                 run.clear();
             }

@@ -217,6 +217,18 @@ fn threads_read_whole_batches_while_another_writes() {
 }
 
 #[test]
+fn a_page_of_results_ends_with_the_one_that_reaches_the_limit_of_bytes() {
+    let place = Place::new();
+    let mut archive = place.open();
+    archive.append(&batch(1, 1, (0..4).map(|index| task(index.into(), 1, index)))).unwrap();
+    // Ten bytes each.
+    for (bytes_max, expected) in [(1, 1), (10, 1), (11, 2), (20, 2), (40, 4), (u64::MAX, 4)] {
+        let page = archive.reader().results(JobNumber(1), 0, 100, bytes_max).unwrap();
+        assert_eq!((page.tasks.len(), page.next_index.is_some()), (expected, expected < 4), "{bytes_max}");
+    }
+}
+
+#[test]
 fn other_tools_see_words_and_times() {
     let place = Place::new();
     let mut archive = place.open();

@@ -15,10 +15,12 @@ use super::{
     options, shared,
 };
 use crate::{
-    blobs::ValueError,
+    blobs::{BlobError, ValueError},
     block::{BLOCK_UNIT, Header},
-    disk::{Disk, Random, SimulatedDisk},
-    identity::{IDENTITY_FILE, IdentityError},
+    check::check_blocks,
+    disk::{Disk, FileDisk, Random, SimulatedDisk},
+    identity::{IDENTITY_FILE, IdentityError, StoreId},
+    snapshot::SnapshotError,
 };
 
 /// A disk with a store of several segments, and what it holds. `close` says whether it was closed cleanly.
@@ -102,17 +104,26 @@ fn what_is_found_where_a_block_is_missing_is_said() {
         change(&mut contents);
         disk.replace(file, &contents).unwrap();
         match open_error(&disk) {
-            OpenError::Damaged { file, offset, found, .. } => (file, offset, found),
+            OpenError::Damaged { file, offset, found, .. } => {
+                // Whoever looks through everything finds it at the same place.
+                let findings = check_blocks(&shared(&disk));
+                let finding = findings.iter().find(|finding| finding.file == file && finding.offset == Some(offset));
+                (file, offset, found, finding.map(|finding| finding.problem.clone()).unwrap_or_default())
+            }
             other => panic!("{other:?}"),
         }
     };
     let (file, offset, header) = &blocks[at];
     let start = *offset as usize;
     let unit = start..start + BLOCK_UNIT;
-    let here = |found: &str| (file.clone(), *offset, found.to_owned());
-    assert_eq!(with(file, &|bytes| bytes[unit.clone()].fill(0)), here("nothing but zeros"));
-    assert_eq!(with(file, &|bytes| bytes[start] = 0), here("something that is no block"));
-    assert_eq!(with(file, &|bytes| bytes[start + 65] ^= 1), here("one whose checksum is wrong"));
+    let is_here = |change: &dyn Fn(&mut Vec<u8>), found: &str| {
+        let (found_file, found_offset, what, problem) = with(file, change);
+        assert_eq!((&found_file, found_offset, what.as_str()), (file, *offset, found));
+        assert!(problem.contains(&format!("{found} is found")), "{problem}");
+    };
+    is_here(&|bytes| bytes[unit.clone()].fill(0), "nothing but zeros");
+    is_here(&|bytes| bytes[start] = 0, "something that is no block");
+    is_here(&|bytes| bytes[start + 65] ^= 1, "one whose checksum is wrong");
     // Zeros behind the end of a segment's blocks are no damage: the next one should have begun in the next segment.
     let (file, offset, last) = &blocks[end];
     let zeroed = with(file, &|bytes| bytes[*offset as usize..].fill(0));
@@ -175,6 +186,9 @@ fn a_store_without_its_identity_or_of_a_newer_format_is_refused() {
     let values = SimulatedDisk::new(1);
     values.replace("values/7", b"a value").unwrap();
     assert!(matches!(open_error(&values), OpenError::NoIdentity { witness, .. } if witness == "values/7"));
+    let unwritten = SimulatedDisk::new(1);
+    unwritten.create(&segments::name(2), 64 << 10).unwrap();
+    assert!(matches!(open_error(&unwritten), OpenError::NoIdentity { witness, .. } if witness == segments::name(2)));
     let other_note = String::from_utf8(image[EXTENT_FILE].clone()).unwrap().replace("\"store\":\"", "\"store\":\"0");
     let swapped = copy(&image, |_| true);
     swapped.replace(EXTENT_FILE, other_note.as_bytes()).unwrap();
@@ -230,15 +244,23 @@ fn a_segment_that_was_cut_is_refused_although_nothing_behind_it_tells() {
     let mut store = model.recover(shared(&disk), &large, RecordNumber(0));
     while store.allocator.step().unwrap() != Allocation::Idle {}
     assert!(model.live(&mut store, &mut Random(1), 40));
-    let second = segments::name(2);
-    let whole = disk.image()[&second].clone();
-    assert!(Header::read(&whole).is_some());
-    disk.replace(&second, &whole[..BLOCK_UNIT]).unwrap();
-    match open_error(&disk) {
-        OpenError::SegmentLength { file, expected, found } => {
-            assert_eq!((file, expected, found), (second, 8 << 20, BLOCK_UNIT as u64));
+    while store.allocator.step().unwrap() != Allocation::Idle {}
+    let image = disk.image();
+    assert!(Header::read(&image[&segments::name(2)]).is_some());
+    // One in the middle, and the last one that was noted.
+    for file in
+        [segments::name(2), segments::name(image.keys().filter(|file| file.ends_with(".segment")).count() as u64)]
+    {
+        disk.replace(&file, &image[&file][..BLOCK_UNIT]).unwrap();
+        let findings = check_blocks(&shared(&disk));
+        assert!(findings.iter().any(|finding| finding.file == file && finding.offset == Some(BLOCK_UNIT as u64)));
+        match open_error(&disk) {
+            OpenError::SegmentLength { file: found_file, expected, found } => {
+                assert_eq!((found_file, expected, found), (file.clone(), 8 << 20, BLOCK_UNIT as u64));
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
+        disk.replace(&file, &image[&file]).unwrap();
     }
 }
 
@@ -313,4 +335,51 @@ fn copy(image: &std::collections::BTreeMap<String, Vec<u8>>, keep: impl Fn(&str)
         disk.replace(name, contents).unwrap();
     }
     disk
+}
+
+#[test]
+fn what_can_not_be_read_is_not_missing() {
+    use crate::room::RESERVE_FILE;
+    for file in [IDENTITY_FILE, EXTENT_FILE, RESERVE_FILE] {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = std::sync::Arc::new(FileDisk::new(directory.path()).unwrap());
+        let options = Options { reserve_bytes: Some(4096), ..options(Durability::Strict) };
+        drop(open(disk.clone(), &options).unwrap().finish().unwrap());
+        // No file, and there all the same.
+        std::fs::remove_file(directory.path().join(file)).unwrap();
+        std::fs::create_dir(directory.path().join(file)).unwrap();
+        let error = open(disk, &options).and_then(super::super::Recovery::finish).err().unwrap();
+        assert!(error.is_io() && error.advice().contains("disk"), "{file}: {error:?}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_can_be_done() {
+    let io = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let snapshot = |source| OpenError::Snapshot { file: "snapshots/1.snapshot".to_owned(), source };
+    let file = || segments::name(1);
+    let (expected, found) = (StoreId([1; 16]), StoreId([2; 16]));
+    let foreign = ExtentError::Foreign { expected: String::new(), found: String::new() };
+    let newer = IdentityError::Newer { found: 2, supported: 1 };
+    for (error, is_io, advice) in [
+        (OpenError::SegmentBytes { segment_bytes: 1 }, false, "another size"),
+        (OpenError::Io { action: "read", file: file(), source: io() }, true, "see to the disk"),
+        (BlobError { action: "read", name: file(), source: io() }.into(), true, "see to the disk"),
+        (snapshot(SnapshotError::Io(io())), true, "see to the disk"),
+        (OpenError::Identity { file: IDENTITY_FILE, source: newer }, false, "newer program"),
+        (OpenError::NewerSegment { file: file(), found: 2 }, false, "newer program"),
+        (snapshot(SnapshotError::Newer { found: 2 }), false, "newer program"),
+        (
+            OpenError::ForeignSegment { file: file(), expected: String::new(), found: String::new() },
+            false,
+            "two stores",
+        ),
+        (snapshot(SnapshotError::Foreign { expected, found }), false, "two stores"),
+        (OpenError::Extent { file: EXTENT_FILE, source: foreign }, false, "two stores"),
+        (OpenError::NoExtent { file: EXTENT_FILE }, false, "from a backup"),
+        (snapshot(SnapshotError::Damaged { offset: 0, what: "it is cut" }), false, "from a backup"),
+    ] {
+        assert_eq!(error.is_io(), is_io, "{error:?}");
+        assert!(error.advice().contains(advice), "{error:?}: {}", error.advice());
+    }
 }

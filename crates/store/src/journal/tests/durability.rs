@@ -193,6 +193,39 @@ fn a_commit_is_one_write_and_costs_one_sync() {
 }
 
 #[test]
+fn only_the_next_block_of_this_life_is_written() {
+    let disk = SimulatedDisk::new(1);
+    let options = options(Durability::Strict);
+    let take = |store: &mut super::super::Store| {
+        store.front.append(&Record::OwnerAdded { number: OwnerNumber(0), name: "ann".to_owned() });
+        store.front.take_blocks()
+    };
+    let of_an_earlier_life = take(&mut open(shared(&disk), &options).unwrap().finish().unwrap());
+    let mut store = open(shared(&disk), &options).unwrap().finish().unwrap();
+    let first = take(&mut store);
+    store.writer.write(first, true).unwrap();
+    drop(store);
+    let start = || open(shared(&disk), &options).unwrap().finish().unwrap();
+    // One is passed over; one is of the right number, but of a process that ended.
+    let (mut store, before) = (start(), disk.image());
+    take(&mut store);
+    let (expected, found) = (RecordNumber(2), RecordNumber(3));
+    let later = take(&mut store);
+    match store.writer.write(later, true) {
+        Err(WriteError::OutOfOrder { expected: e, found: f }) => assert_eq!((e, f), (expected, found)),
+        other => panic!("{other:?}"),
+    }
+    let fresh = SimulatedDisk::new(2);
+    let mut store = open(shared(&fresh), &options).unwrap().finish().unwrap();
+    take(&mut store);
+    drop(store);
+    open(shared(&fresh), &options).unwrap().finish().unwrap().writer.close().unwrap();
+    let mut store = open(shared(&fresh), &options).unwrap().finish().unwrap();
+    assert!(matches!(store.writer.write(of_an_earlier_life, true), Err(WriteError::OutOfOrder { .. })));
+    assert!(disk.image() == before);
+}
+
+#[test]
 fn the_largest_record_fills_a_block_and_a_larger_one_is_the_callers_mistake() {
     for (segment_bytes, limit) in [(64 << 10, 64 << 10), (8 << 20, 1 << 20)] {
         let options = super::Options { segment_bytes, ..options(Durability::Strict) };

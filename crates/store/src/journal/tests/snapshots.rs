@@ -1,6 +1,6 @@
 //! Starts from snapshots, and segments that are gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use task_messenger_core::{
     engine::Engine,
@@ -8,10 +8,10 @@ use task_messenger_core::{
     image::Part,
     labels::Labels,
     limits::Limits,
-    record::{Idempotency, JobKey, Log, Record, Role, SecretHash, Verdict},
+    record::{Idempotency, JobKey, Log, Record, Role, SecretHash, Verdict, Work},
     template::{Kind, RetryPolicy, Template},
     time::WallTime,
-    values::ValuesBuilder,
+    values::{Value, ValuesBuilder},
 };
 
 use super::{
@@ -381,4 +381,107 @@ fn a_snapshot_that_fails_leaves_nothing_behind_and_the_last_of_the_reserve() {
     store.room.look().unwrap();
     assert!(is_full(&store.shrinker.write(&position, &image).unwrap_err()));
     assert!(disk.image() == before);
+}
+
+#[test]
+fn what_lies_in_nearly_empty_segments_is_given_back_to_be_written_again() {
+    let mut world = World::new();
+    // Each job has a segment of its own at the end. The second and the third have a payload of 5,000 bytes left besides
+    // their outcomes, of which a tenth of a segment holds one; the fourth has more.
+    let mut kept = Vec::new();
+    for done in [4, 3, 3, 0] {
+        (0..3).for_each(|_| world.add_job(4));
+        world.add_job(done);
+        kept.push(world.job);
+    }
+    (0..3).for_each(|_| world.add_job(4));
+    world.add_job(4);
+    kept.push(world.job);
+    let others = (1..=world.job).filter(|job| !kept.contains(job)).map(JobNumber).collect();
+    world.append(&Record::Purged { jobs: others, time: WallTime(100) });
+    let position = world.commit();
+    let written = world.store.shrinker.write(&position, &world.engine.image()).unwrap();
+    let segments: HashSet<_> =
+        world.engine.state().places().map(|place| world.store.shrinker.segment_of(place)).collect();
+    // The last job's outcomes lie in the segment that is written to.
+    assert!(segments.len() >= 5 && segments.contains(&position.tail.segment));
+    let tasks: BTreeSet<_> = written.sparse.iter().map(|(needed, _)| needed.task.0).collect();
+    let of = |job: u64| 10 * job..10 * job + 4;
+    assert_eq!(tasks, of(kept[0]).chain(of(kept[1])).collect());
+    assert_eq!(written.sparse.len(), 8);
+    for (needed, value) in &written.sparse {
+        let mut found = Vec::new();
+        world.store.reader.read_many(&[needed.place], &mut found).unwrap();
+        assert_eq!(found, [value.clone()]);
+        assert!(!written.unneeded.contains(&world.store.shrinker.segment_of(needed.place)));
+    }
+    // Nothing that is needed is left: all go but the segment that is written to.
+    for job in &kept {
+        world.append(&Record::Cancelled { tasks: Work::Job(JobNumber(*job)), time: WallTime(101) });
+    }
+    world.append(&Record::Purged { jobs: kept.into_iter().map(JobNumber).collect(), time: WallTime(101) });
+    let position = world.commit();
+    let written = world.store.shrinker.write(&position, &world.engine.image()).unwrap();
+    assert!(written.unneeded.last() < Some(&position.tail.segment), "{:?}", written.unneeded);
+}
+
+#[test]
+fn a_value_of_a_segment_that_went_is_found_no_more_and_the_others_are() {
+    let mut world = World::new();
+    (0..9).for_each(|_| world.add_job(4));
+    let places: Vec<_> = world.engine.state().places().collect();
+    let values = |world: &World, place| {
+        let mut values = Vec::new();
+        world.store.reader.read_many(&[place], &mut values).map(|()| values)
+    };
+    let (first, last) = (*places.iter().min().unwrap(), *places.iter().max().unwrap());
+    assert!(world.store.shrinker.segment_of(first) < world.store.shrinker.segment_of(last));
+    let cached = world.store.reader.all_cached(&[last, last]);
+    assert_eq!(cached, Some([values(&world, last).unwrap(), values(&world, last).unwrap()].concat()));
+    assert_eq!(world.store.reader.all_cached(&[last, first]), None);
+    let before = values(&world, first).unwrap();
+    world.append(&Record::Purged { jobs: (1..=8).map(JobNumber).collect(), time: WallTime(100) });
+    assert_eq!(values(&world, first).unwrap(), before);
+    assert!(world.shrink() > 0);
+    assert!(values(&world, first).is_err());
+    assert_eq!(values(&world, last).unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_that_nobody_uses_tells_how_large_it_is_and_what_lies_where() {
+    let mut world = World::new();
+    (0..9).for_each(|_| world.add_job(4));
+    world.append(&Record::Purged { jobs: (1..=8).map(JobNumber).collect(), time: WallTime(100) });
+    assert!(world.shrink() > 0);
+    let file = world.store.blobs.write(&[7; 300_000]).unwrap();
+    world.add_job(2);
+    let (last, places) = (world.store.front.last(), world.engine.state().places().collect::<Vec<_>>());
+    let World { disk, store, .. } = world;
+    drop(store);
+    let before = disk.image();
+    // Brought back by a power cut: the next start removes it.
+    disk.replace("journal/000000000001.segment", &[0; 64 << 10]).unwrap();
+    let mut recovery = open(shared(&disk), &options(Durability::Strict)).unwrap();
+    while recovery.next().unwrap().is_some() {}
+    let segments: Vec<_> = before.iter().filter(|(file, _)| file.starts_with("journal/")).collect();
+    let number = |index: usize| segments[index].0["journal/".len()..][..12].parse::<u64>().unwrap();
+    let overview = recovery.overview().unwrap();
+    assert_eq!((overview.first_segment, overview.last_segment), (number(0), number(segments.len() - 1)));
+    assert_eq!((overview.segments, overview.segment_bytes), (segments.len() as u64, 64 << 10));
+    assert_eq!(overview.journal_bytes, segments.iter().map(|(_, contents)| contents.len() as u64).sum::<u64>());
+    assert_eq!((overview.last, recovery.last()), (last, last));
+    assert!(
+        overview.recovered.replayed_bytes > 10_000 && overview.snapshot.is_some_and(|file| before.contains_key(&file))
+    );
+    let mut values = recovery.values();
+    for place in places {
+        let value = values.at(place).unwrap();
+        let bytes = values.bytes(&value).unwrap();
+        let (file, offset) = values.locate(place);
+        // Before the bytes is their length.
+        let found = &before[&file][offset as usize..];
+        assert!(found[1..].starts_with(&bytes) || found[2..].starts_with(&bytes), "{file} {offset}");
+    }
+    assert_eq!(values.bytes(&Value::External { file, length: 300_000 }).unwrap(), vec![7; 300_000]);
+    assert!(values.bytes(&Value::External { file: file + 1, length: 1 }).is_err());
 }
