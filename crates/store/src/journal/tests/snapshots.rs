@@ -412,7 +412,7 @@ fn what_lies_in_nearly_empty_segments_is_given_back_to_be_written_again() {
     for (needed, value) in &written.sparse {
         let mut found = Vec::new();
         world.store.reader.read_many(&[needed.place], &mut found).unwrap();
-        assert_eq!(found, [value.clone()]);
+        assert_eq!(found, std::slice::from_ref(value));
         assert!(!written.unneeded.contains(&world.store.shrinker.segment_of(needed.place)));
     }
     // Nothing that is needed is left: all go but the segment that is written to.
@@ -453,14 +453,14 @@ fn a_store_that_nobody_uses_tells_how_large_it_is_and_what_lies_where() {
     (0..9).for_each(|_| world.add_job(4));
     world.append(&Record::Purged { jobs: (1..=8).map(JobNumber).collect(), time: WallTime(100) });
     assert!(world.shrink() > 0);
-    let file = world.store.blobs.write(&[7; 300_000]).unwrap();
+    let file = world.store.blobs.write(&vec![7; 300_000]).unwrap();
     world.add_job(2);
     let (last, places) = (world.store.front.last(), world.engine.state().places().collect::<Vec<_>>());
     let World { disk, store, .. } = world;
     drop(store);
     let before = disk.image();
     // Brought back by a power cut: the next start removes it.
-    disk.replace("journal/000000000001.segment", &[0; 64 << 10]).unwrap();
+    disk.replace("journal/000000000001.segment", &vec![0; 64 << 10]).unwrap();
     let mut recovery = open(shared(&disk), &options(Durability::Strict)).unwrap();
     while recovery.next().unwrap().is_some() {}
     let segments: Vec<_> = before.iter().filter(|(file, _)| file.starts_with("journal/")).collect();
