@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{blobs::ValueError, journal::OpenError, snapshot::SnapshotError};
+use crate::{blobs::ValueError, journal::OpenError};
 
 /// The most findings that are kept.
 const FINDINGS_MAX: usize = 1_000;
@@ -101,11 +101,9 @@ fn place_of(error: &OpenError) -> (String, Option<u64>) {
         | OpenError::Extent { file, .. }
         | OpenError::Identity { file, .. } => ((*file).to_owned(), None),
         OpenError::NoSnapshot { directory, .. } => ((*directory).to_owned(), None),
-        OpenError::Snapshot { file, source } => match source {
-            SnapshotError::Damaged { offset, .. } | SnapshotError::Part { offset, .. } => (file.clone(), Some(*offset)),
-            _ => (file.clone(), None),
-        },
-        OpenError::MissingSegment { file, .. }
+        // Where in a snapshot was found when it was looked at.
+        OpenError::Snapshot { file, .. }
+        | OpenError::MissingSegment { file, .. }
         | OpenError::SegmentLength { file, .. }
         | OpenError::ForeignSegment { file, .. }
         | OpenError::NewerSegment { file, .. }
