@@ -37,8 +37,8 @@ const GATHER: Duration = Duration::from_secs(1);
 /// While the journal grows by more bytes a second than this, the archive keeps out of the way,
 const BUSY: u64 = 2 << 20;
 
-/// unless more tasks than this wait for it: 40 MB of memory.
-const PATIENCE: u64 = 1_000_000;
+/// unless more tasks than this wait for it: about 110 MB of memory.
+const PATIENCE: u64 = 2_000_000;
 
 /// How often it is looked how much the journal grows.
 const SAMPLE: Duration = Duration::from_millis(250);
