@@ -35,12 +35,20 @@ fn impatient() -> LoneOptions {
 
 /// What somebody is told who can't wait, once the manager has noticed that there is no room.
 async fn refusal(client: &Client, template: &EncodedTemplate) -> Error {
+    refusal_while(client, template, || ()).await
+}
+
+/// The same, with something done before each attempt.
+async fn refusal_while(client: &Client, template: &EncodedTemplate, before: impl Fn()) -> Error {
     let refusal = Cell::new(None);
-    until("new work is refused", async || match client.submit_one(template, br#"{"text":"ab"}"#, impatient()).await {
-        Ok(_) => false,
-        Err(error) => {
-            refusal.set(Some(error));
-            true
+    until("new work is refused", async || {
+        before();
+        match client.submit_one(template, br#"{"text":"ab"}"#, impatient()).await {
+            Ok(_) => false,
+            Err(error) => {
+                refusal.set(Some(error));
+                true
+            }
         }
     })
     .await;
@@ -62,8 +70,8 @@ async fn a_full_disk_refuses_new_work_while_what_runs_ends_and_then_all_goes_on_
     held.wait_for_starts(2);
     assert_eq!(site.disk().length("store/reserve"), 32 * MIB);
 
-    site.disk().fill();
-    let error = refusal(&client, &skill).await;
+    // A segment that was being made at that moment goes again and leaves its room: it is filled until there is none.
+    let error = refusal_while(&client, &skill, || site.disk().fill()).await;
     assert_eq!(error.exit_code(), ExitCode::Unavailable);
     let text = said(&error);
     let directory = site.path("manager");
@@ -119,8 +127,7 @@ async fn outcomes_that_the_reserve_can_not_take_wait_at_their_worker_and_nothing
         tasks.push(client.submit_one(&template, payload.as_bytes(), LoneOptions::default()).await.unwrap());
     }
     held.wait_for_starts(3);
-    site.disk().fill();
-    refusal(&client, &skill).await;
+    refusal_while(&client, &skill, || site.disk().fill()).await;
 
     // Two fit into the reserve, of which then more than half is used.
     for (name, task) in [("a", tasks[0]), ("b", tasks[1])] {

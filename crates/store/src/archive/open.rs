@@ -88,7 +88,7 @@ pub(super) fn known(connection: Connection) -> Result<Connection, Problem> {
 fn look(connection: &Connection, store: Option<StoreId>) -> Result<Found, Problem> {
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let things: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if things == 0 && (application == 0 || application == APPLICATION_ID) {
+    if things == 0 && application == 0 {
         return Ok(Found::Nothing);
     }
     if application != APPLICATION_ID {

@@ -61,6 +61,11 @@ fn a_damaged_archive_is_reported_with_its_path() {
     assert!(matches!(no_meta, ArchiveError::Damaged { .. }), "{no_meta}");
     assert!(no_meta.is_lasting());
 
+    // What it is and what it holds is written at once: without its tables it is none that was only begun.
+    let empty = Place::new();
+    Connection::open(empty.path()).unwrap().pragma_update(None, "application_id", 0x544d_4152).unwrap();
+    assert!(matches!(refusal(&empty), ArchiveError::Damaged { .. }), "{}", refusal(&empty));
+
     let place = filled();
     let length = fs::metadata(place.path()).unwrap().len();
     let healthy = place.open().reader().check().unwrap();
