@@ -9,18 +9,23 @@ const SILENCE: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct Seldom {
     told: Option<Instant>,
-    untold: u64,
+    untold: u32,
 }
 
 impl Seldom {
     /// It happened once more. If it is to be told now: how often it happened since it was told last.
-    pub fn count(&mut self, now: Instant) -> Option<u64> {
-        self.untold += 1;
+    pub fn count(&mut self, now: Instant) -> Option<u32> {
         if self.told.is_some_and(|told| now.duration_since(told) < SILENCE) {
+            self.untold = self.untold.saturating_add(1);
             return None;
         }
+        Some(self.tell(now))
+    }
+
+    /// It happened once more, and is told in any case.
+    pub fn tell(&mut self, now: Instant) -> u32 {
         self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
+        std::mem::take(&mut self.untold).saturating_add(1)
     }
 }
 
@@ -35,5 +40,7 @@ mod tests {
         assert_eq!((1..60).filter_map(|second| seldom.count(start + Duration::from_secs(second))).count(), 0);
         assert_eq!(seldom.count(start + SILENCE), Some(60));
         assert_eq!(seldom.count(start + SILENCE + Duration::from_secs(1)), None);
+        assert_eq!(seldom.tell(start + SILENCE + Duration::from_secs(2)), 2);
+        assert_eq!(seldom.count(start + 2 * SILENCE + Duration::from_secs(1)), None, "a minute after that");
     }
 }

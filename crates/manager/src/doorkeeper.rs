@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
+use task_messenger_daemon::seldom::Seldom;
 
 /// Addresses that are remembered.
 const MOST: usize = 10_000;
@@ -23,8 +24,6 @@ const FORGOTTEN: Duration = Duration::from_secs(6);
 const STEP: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Further failures of an address are told once in this time, with how many there were.
-const SILENCE: Duration = Duration::from_mins(1);
 
 /// Counts handshakes and failures.
 #[derive(Clone, Debug)]
@@ -40,9 +39,7 @@ struct Knocks {
     failures: u32,
     /// Up to when failures were forgotten.
     forgotten: Instant,
-    /// When failures were told last.
-    told: Option<Instant>,
-    untold: u32,
+    told: Seldom,
 }
 
 /// What follows from a failed login.
@@ -106,23 +103,15 @@ impl Doorkeeper {
         let knocks = all.entry(network(address)).or_insert_with(|| Knocks::new(now));
         knocks.forget(now);
         knocks.failures += 1;
-        knocks.untold += 1;
         let wait = STEP.saturating_mul(knocks.failures.saturating_sub(FORGIVEN)).min(LONGEST);
-        let quiet = knocks.told.is_some_and(|told| now.duration_since(told) < SILENCE);
-        let tell = knocks.failures <= FORGIVEN || !quiet;
-        Failure {
-            wait,
-            tell: tell.then(|| {
-                knocks.told = Some(now);
-                std::mem::take(&mut knocks.untold)
-            }),
-        }
+        let forgiven = knocks.failures <= FORGIVEN;
+        Failure { wait, tell: if forgiven { Some(knocks.told.tell(now)) } else { knocks.told.count(now) } }
     }
 }
 
 impl Knocks {
     fn new(now: Instant) -> Self {
-        Self { handshakes: 0, failures: 0, forgotten: now, told: None, untold: 0 }
+        Self { handshakes: 0, failures: 0, forgotten: now, told: Seldom::default() }
     }
 
     fn forget(&mut self, now: Instant) {

@@ -135,7 +135,10 @@ impl Engine {
 
     fn check_room(&self, now: Now, submit: &Submit, payloads: &Values, opens: bool) -> Result<(), Refusal> {
         if opens && submit.idempotency.is_some() && self.state.keys.is_full(self.limits.idempotency_keys, now.wall) {
-            return Err(exhausted("idempotency keys of the last 24 hours", self.limits.idempotency_keys as u64));
+            return Err(exhausted(
+                "idempotency keys of the last 24 hours (`limits.idempotency_keys`)",
+                self.limits.idempotency_keys as u64,
+            ));
         }
         let templates = &self.state.templates;
         let is_new = payloads.count() > 0 && templates.find(&submit.template).is_none();
@@ -145,14 +148,19 @@ impl Engine {
         let more = if opens { job::cost(&submit.name, &submit.labels) } else { 0 }
             + if is_new { Templates::cost(&submit.template) } else { 0 };
         if more > 0 && templates.bytes() + self.state.jobs.bytes() + more > self.limits.descriptions {
-            return Err(exhausted("bytes of jobs and templates in memory", self.limits.descriptions));
+            return Err(exhausted(
+                "bytes of jobs and templates in memory (`limits.descriptions`)",
+                self.limits.descriptions,
+            ));
         }
         if payloads.count() == 0 {
             return Ok(());
         }
         self.check_open(payloads.count().into(), payloads.layout().map(|(_, length)| length).sum())?;
         if self.kept() > self.limits.finished_tasks {
-            return Err(exhausted("finished tasks whose results nobody has fetched", self.limits.finished_tasks));
+            let what = "finished tasks in memory that nobody has fetched, or whose jobs are not over \
+                (`limits.finished_tasks`; `purge` forgets what is over)";
+            return Err(exhausted(what, self.limits.finished_tasks));
         }
         match self.limits.archive_lag {
             Some(limit) if self.archive_lag() > limit => Err(exhausted("tasks that wait for the archive", limit)),
@@ -163,10 +171,10 @@ impl Engine {
     /// Whether so many more tasks may be open.
     pub(super) fn check_open(&self, tasks: u64, bytes: u64) -> Result<(), Refusal> {
         if self.state.counts.open() + tasks > self.limits.open_tasks {
-            return Err(exhausted("tasks in the queue", self.limits.open_tasks));
+            return Err(exhausted("tasks in the queue (`limits.queue_tasks`)", self.limits.open_tasks));
         }
         if self.state.open_bytes + bytes > self.limits.open_bytes {
-            return Err(exhausted("bytes of payloads in the queue", self.limits.open_bytes));
+            return Err(exhausted("bytes of payloads in the queue (`limits.queue`)", self.limits.open_bytes));
         }
         Ok(())
     }

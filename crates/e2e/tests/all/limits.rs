@@ -127,7 +127,7 @@ async fn bytes_in_the_queue_are_taken_up_to_the_limit_and_not_one_more() {
     let site = Site::start_with(json!({"limits": {"queue": "1000B"}}));
     let client = site.client().await;
     submit(&client, &skill(), &[b'x'; 600]).await.unwrap();
-    let words = ["bytes of payloads in the queue", "1000"];
+    let words = ["bytes of payloads in the queue", "`limits.queue`", "1000"];
     refused(submit(&client, &skill(), &[b'x'; 401]).await, ExitCode::Unavailable, &words);
     submit(&client, &skill(), &[b'x'; 400]).await.unwrap();
     refused(submit(&client, &skill(), b"x").await, ExitCode::Unavailable, &words);
@@ -158,7 +158,11 @@ async fn idempotency_keys_are_kept_up_to_the_limit_and_those_that_are_kept_still
     };
     let first = submit("one").await.unwrap();
     submit("two").await.unwrap();
-    refused(submit("three").await.map(drop), ExitCode::Unavailable, &["idempotency keys", "2"]);
+    refused(
+        submit("three").await.map(drop),
+        ExitCode::Unavailable,
+        &["idempotency keys", "`limits.idempotency_keys`", "2"],
+    );
     assert_eq!(submit("one").await.unwrap(), first);
     submit("").await.unwrap();
 }
@@ -220,7 +224,11 @@ async fn limits_below_what_is_stored_refuse_new_work_and_let_what_is_there_go_on
     }}));
     site.start_manager();
     let again = site.client().await;
-    refused(submit(&again, &skill(), b"{}").await, ExitCode::Unavailable, &["tasks in the queue", "1"]);
+    refused(
+        submit(&again, &skill(), b"{}").await,
+        ExitCode::Unavailable,
+        &["tasks in the queue", "`limits.queue_tasks`", "1"],
+    );
 
     let _worker = site.worker("one");
     for (task, bytes) in tasks {
@@ -270,7 +278,7 @@ async fn memory_for_jobs_and_templates_is_taken_up_to_the_limit_and_free_again()
     for number in 0..5 {
         submit(&client, &long(number), b"").await.unwrap();
     }
-    let words = ["bytes of jobs and templates in memory", "1048576"];
+    let words = ["bytes of jobs and templates in memory", "`limits.descriptions`", "1048576"];
     refused(submit(&client, &long(5), b"").await, ExitCode::Unavailable, &words);
     submit(&client, &long(4), b"").await.unwrap();
     let _worker = site.worker("one");

@@ -221,7 +221,6 @@ impl<'a> Writing<'a> {
     }
 }
 
-/// Adds a task to the last run if it continues it, otherwise as a new run.
 /// Tasks on their way into one message.
 #[derive(Default)]
 struct Gathered {
@@ -231,6 +230,7 @@ struct Gathered {
     bytes: u64,
 }
 
+/// Adds a task to the last run if it continues it, otherwise as a new run.
 fn extend(runs: &mut Vec<Run>, task: &Assigned, template: u32) {
     if let Some(run) = runs.last_mut()
         && run.template == template

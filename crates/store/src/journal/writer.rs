@@ -149,6 +149,7 @@ impl Writer {
             if block.first != expected || block.epoch != self.epoch {
                 return Err(WriteError::OutOfOrder { expected, found: block.first });
             }
+            debug_assert!(run.last().is_none_or(|last| last.end() == block.offset), "blocks lie side by side");
             run.push(block);
         }
         self.write_run(&run)

@@ -29,7 +29,7 @@ fn a_queue_takes_so_many_tasks_and_so_many_bytes_and_no_more() {
     let one = template(0, 1, 1);
     let mut environment = Environment::with(Limits { open_tasks: 5, ..Limits::default() });
     assert_eq!(refused(&environment.submit(1, 0, 3, &one)), None);
-    assert_eq!(refused(&environment.submit(1, 3, 3, &one)), Some(("tasks in the queue", 5)));
+    assert_eq!(refused(&environment.submit(1, 3, 3, &one)), Some(("tasks in the queue (`limits.queue_tasks`)", 5)));
     assert_eq!(refused(&environment.submit(1, 3, 2, &one)), None);
     // A full queue still takes what adds nothing to it.
     assert_eq!(refused(&environment.submit(1, 0, 5, &one)), None);
@@ -38,10 +38,16 @@ fn a_queue_takes_so_many_tasks_and_so_many_bytes_and_no_more() {
     // Of 4 bytes each.
     let mut environment = Environment::with(Limits { open_bytes: 20, ..Limits::default() });
     assert_eq!(refused(&environment.submit(1, 0, 3, &one)), None);
-    assert_eq!(refused(&environment.submit(1, 3, 3, &one)), Some(("bytes of payloads in the queue", 20)));
+    assert_eq!(
+        refused(&environment.submit(1, 3, 3, &one)),
+        Some(("bytes of payloads in the queue (`limits.queue`)", 20))
+    );
     assert_eq!(refused(&environment.submit(1, 3, 2, &one)), None);
     assert_eq!(environment.engine.state().open_bytes, 20);
-    assert_eq!(refused(&environment.submit(2, 0, 1, &one)), Some(("bytes of payloads in the queue", 20)));
+    assert_eq!(
+        refused(&environment.submit(2, 0, 1, &one)),
+        Some(("bytes of payloads in the queue (`limits.queue`)", 20))
+    );
     let mut empty = ValuesBuilder::default();
     empty.push(b"");
     assert_eq!(refused(&environment.send(submission(3, 0, empty.take()))), None);
