@@ -1,4 +1,4 @@
-//! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, stopping.
+//! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, signals, stopping.
 
 pub mod config;
 pub mod directories;
@@ -8,3 +8,4 @@ pub mod logging;
 pub mod say;
 pub mod seldom;
 pub mod shutdown;
+pub mod signals;

@@ -16,7 +16,9 @@ use task_messenger_daemon::{
     config::{ConfigDuration, ConfigError, Override, Sources, load, print},
     directories::NoHome,
     exit,
+    logging::LoggingError,
     shutdown::Shutdown,
+    signals::on_reopen,
 };
 use task_messenger_protocol::{
     messages::{self, TokenSummary},
@@ -166,6 +168,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<NothingToDo>()
             || cause.is::<NoHome>()
             || cause.is::<TlsError>()
+            || cause.downcast_ref::<LoggingError>().is_some_and(LoggingError::is_final)
             || cause.downcast_ref::<StoreCommandError>().is_some_and(StoreCommandError::is_final)
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
             || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_final)
@@ -184,9 +187,10 @@ fn execute(cli: Cli) -> Result<()> {
     }
     match cli.command {
         Some(Command::Run { .. }) => {
-            config.log.init().context("logging can't be set up")?;
+            let logging = config.log.init("task-messenger-manager").context("logging can't be set up")?;
+            on_reopen(logging.reopener()).context("signals can't be listened to")?;
             let (shutdown, _) = Shutdown::listen()?;
-            run(&config, shutdown)
+            run(&config, shutdown).inspect_err(|error| logging.failed(error.as_ref()))
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),

@@ -6,7 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use task_messenger_daemon::{exit, logging::LoggingError, shutdown::Shutdown};
+use task_messenger_daemon::{
+    exit,
+    logging::{Logging, LoggingError},
+    shutdown::Shutdown,
+    signals::on_reopen,
+};
 use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
 use super::{Failure, join, runtime};
@@ -19,11 +24,24 @@ use crate::{
 
 /// Runs until a stop is asked for; the exit code.
 pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Failure> {
-    match config.log.init() {
+    let logging = match config.log.init("task-messenger-worker") {
+        Ok(logging) => Some(logging),
         // A program that links the worker may log in its own way.
-        Ok(()) | Err(LoggingError::Twice(_)) => (),
-        Err(error) => return Err(Failure::new(exit::CONFIGURATION, error)),
-    }
+        Err(LoggingError::Twice(_)) => None,
+        Err(error) => {
+            return Err(Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error));
+        }
+    };
+    let reopen = logging.as_ref().map(Logging::reopener);
+    on_reopen(move || reopen.iter().for_each(|reopen| reopen())).context("signals can't be listened to")?;
+    work(config, skills).inspect_err(|failure| {
+        if let Some(logging) = &logging {
+            logging.failed(failure.error.as_ref());
+        }
+    })
+}
+
+fn work(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Failure> {
     join::prepare(config)?;
     let _lock = lock(config)?;
     command::end_leftovers(&config.state_directory);
