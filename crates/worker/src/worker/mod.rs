@@ -11,6 +11,7 @@ mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{io, sync::Arc, time::Duration};
 
