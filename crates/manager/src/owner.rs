@@ -39,7 +39,7 @@ use task_messenger_store::{
     thread::{Commit, CommitError, JournalThread},
 };
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
 pub(crate) use self::{
     archiving::{Archiving, Bounds},
@@ -388,7 +388,6 @@ impl Owner {
             let outgoing = arriving.outgoing;
             let handle = SessionHandle { outgoing, identity, window: 0, introduction: None };
             self.sessions.insert(session, handle);
-            debug!(session = session.0, ?identity, "a session begins");
         }
     }
 
