@@ -223,7 +223,7 @@ fn every_change_of_a_worker_and_of_a_task_is_a_line() {
     site.wait_for_log(&["INFO", "what a worker gets was changed", "worker=0", "mode=\"paused\""]);
     let late = submit(&["--deadline", "100ms"], &["true"]);
     told(&late, &["expired"]);
-    site.run(&["worker", "remove", "one"]).ended_with(0);
+    site.run(&["worker", "remove", "--yes", "one"]).ended_with(0);
     site.wait_for_log(&["INFO", "a worker was removed", "worker=0"]);
     site.wait_for_log(&["INFO", "a worker is disconnected", "the worker was removed"]);
     assert_eq!(worker.wait().code(), Some(78));

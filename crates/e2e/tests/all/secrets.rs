@@ -84,8 +84,8 @@ fn nothing_that_a_task_is_given_or_comes_to_is_in_a_log_or_an_argument_of_a_daem
     let lines = format!("{PRIVATE}\n").repeat(50);
     site.run_with(&["map", "--", "echo", "{}"], Some(lines.as_bytes())).ended_with(0);
     site.run(&["submit", "--wait", "--", "no-such-program", PRIVATE]).ended_with(126);
-    site.run(&["skill", "string-reversal", &json!({"text": PRIVATE}).to_string()]).ended_with(0);
-    assert_ne!(site.run(&["skill", "math-operation", &json!({"operation": PRIVATE}).to_string()]).code(), 0);
+    site.run(&["skill", "string-reversal", "--json", &json!({"text": PRIVATE}).to_string()]).ended_with(0);
+    assert_ne!(site.run(&["skill", "math-operation", "--json", &json!({"operation": PRIVATE}).to_string()]).code(), 0);
     let held = Held::new(&site.path("held"));
     let arguments = held.arguments(PRIVATE);
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
