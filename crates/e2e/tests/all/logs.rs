@@ -11,7 +11,7 @@ use std::{
 
 use task_messenger_client::{Client, EncodedTemplate, JobNumber, JobOptions, Target, Template};
 
-use crate::harness::{Held, Signal, Site, SmallDisk, json, wait_until};
+use crate::harness::{DEADLINE, Held, Signal, Site, SmallDisk, json, wait_until};
 
 /// Tasks of a load; each changes three times.
 const TASKS: usize = 10_000;
@@ -106,7 +106,7 @@ async fn no_line_is_lost_when_another_program_rotates_the_log_under_load() {
     worker.process().signal(Signal::USR1);
     let again = site.client().await;
     let job = submit(&again, 1).await;
-    wait_for(&again, job).await;
+    tokio::time::timeout(DEADLINE, wait_for(&again, job)).await.expect("the worker goes on");
     assert!(!worker.process().has_ended());
     site.stop_manager();
 
