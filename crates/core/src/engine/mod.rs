@@ -53,10 +53,11 @@ use crate::{
     image::{Image, Part},
     input::Input,
     limits::Limits,
+    meter::Meter,
     record::{Log, Record, Reservation},
     state::{Start, State},
     task::Task,
-    time::Now,
+    time::{Now, WallTime},
 };
 
 #[cfg(feature = "faults")]
@@ -170,6 +171,11 @@ impl Engine {
         self.state.restore(part);
     }
 
+    /// When the queued task that came first was queued; of one that a snapshot brought, when its job was opened.
+    pub fn oldest_queued(&mut self) -> Option<WallTime> {
+        self.state.oldest_queued()
+    }
+
     /// The state as of the last record, to be written down as a whole.
     pub fn image(&self) -> Image {
         self.state.image()
@@ -186,6 +192,8 @@ impl Engine {
         #[cfg(feature = "faults")]
         self.forget();
         self.turned = now;
+        // What happened before this process counts no more.
+        self.state.meter = Meter::default();
         // Whoever recovered removes what no value needs.
         self.state.take_dropped_files();
         self.state.note_all_over();
