@@ -3,8 +3,12 @@
 pub mod config;
 pub mod directories;
 pub mod exit;
+pub mod health;
+pub mod http;
 pub mod local;
 pub mod logging;
+pub mod metrics;
 pub mod say;
 pub mod seldom;
+pub mod service;
 pub mod shutdown;

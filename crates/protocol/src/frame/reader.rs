@@ -34,7 +34,14 @@ pub struct FrameReader<R> {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `stream`. Until [`FrameReader::set_limit`] is called, messages may have [`STRANGER_BYTES`].
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: BytesMut::new(), limit: STRANGER_BYTES, parts: None, heard: Instant::now(), counter: Arc::default() }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            limit: STRANGER_BYTES,
+            parts: None,
+            heard: Instant::now(),
+            counter: Arc::default(),
+        }
     }
 
     /// From now on messages may have `limit` bytes.
