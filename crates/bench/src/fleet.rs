@@ -49,6 +49,7 @@ impl Fleet {
         std::fs::create_dir_all(&state).with_context(|| format!("{} can't be made", state.display()))?;
         let mut config = Config { state_directory: Some(state.clone()), durability, ..Config::default() };
         config.listen = vec![([127, 0, 0, 1], 0).into()];
+        config.http = None;
         "warn".clone_into(&mut config.log.level);
         if let Some(memory) = memory {
             config.journal.memory.0 = memory;
@@ -69,11 +70,14 @@ impl Fleet {
     pub(crate) async fn add_worker(&mut self) -> Result<()> {
         let name = format!("worker-{}", self.workers.len() + 1);
         let state = self.directory.join(&name);
+        // Several on one machine can't have the same port.
+        let file = self.directory.join("worker.json");
+        std::fs::write(&file, r#"{"http": null}"#)?;
         let token = create_token(&self.config, Role::Worker).await?;
         let arguments = |words: &[&str]| {
             let mut arguments: Vec<OsString> = vec!["worker".into(), self.count_file(&name).into()];
             arguments.extend(words.iter().map(OsString::from));
-            arguments.extend(["--state-dir".into(), state.clone().into()]);
+            arguments.extend(["--config".into(), file.clone().into(), "--state-dir".into(), state.clone().into()]);
             arguments
         };
         let join = arguments(&["join", "-", "--name", &name]);

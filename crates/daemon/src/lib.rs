@@ -4,6 +4,7 @@ pub mod config;
 pub mod directories;
 pub mod exit;
 pub mod health;
+pub mod hooks;
 pub mod http;
 pub mod local;
 pub mod logging;

@@ -115,10 +115,7 @@ impl Sample {
         buckets: impl IntoIterator<Item = (f64, u64)>,
         sum: f64,
     ) {
-        let buckets: Vec<_> = buckets
-            .into_iter()
-            .map(|(bound, count)| (if bound.is_finite() { bound } else { f64::MAX }, count))
-            .collect();
+        let buckets: Vec<_> = buckets.into_iter().collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         self.families.push(Family { name, help, values: Values::Histogram { buckets, count, sum } });
     }

@@ -16,6 +16,7 @@ use task_messenger_daemon::{
     config::{ConfigDuration, ConfigError, Override, Sources, load, print},
     directories::NoHome,
     exit,
+    http::HttpError,
     shutdown::Shutdown,
 };
 use task_messenger_protocol::{
@@ -166,6 +167,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<NothingToDo>()
             || cause.is::<NoHome>()
             || cause.is::<TlsError>()
+            || cause.downcast_ref::<HttpError>().is_some_and(HttpError::is_final)
             || cause.downcast_ref::<StoreCommandError>().is_some_and(StoreCommandError::is_final)
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
             || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_final)

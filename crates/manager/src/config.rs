@@ -11,6 +11,7 @@ use task_messenger_core::limits::Limits as CoreLimits;
 use task_messenger_daemon::{
     config::{ByteSize, ConfigDuration, Problem, Validate},
     directories,
+    http::HttpConfig,
     logging::LogConfig,
 };
 use task_messenger_protocol::token::{MOST_ADDRESSES, check_address};
@@ -18,6 +19,9 @@ use task_messenger_store::journal::{Durability as StoreDurability, Options};
 
 /// The port on which a manager listens when nothing else is said.
 pub const PORT: u16 = 7400;
+
+/// The port for HTTP when nothing else is said.
+const HTTP_PORT: u16 = 7480;
 
 /// Tasks of jobs that are over and wait for the archive, before nothing new is taken: about 200 MB of memory.
 const ARCHIVE_LAG: u64 = 4_000_000;
@@ -50,6 +54,8 @@ pub struct Config {
     pub journal: Journal,
     /// The disk.
     pub disk: Disk,
+    /// Health and metrics over HTTP; `null`: none.
+    pub http: Option<HttpConfig>,
     /// Logging.
     pub log: LogConfig,
 }
@@ -235,6 +241,7 @@ impl Default for Config {
             limits: Limits::default(),
             journal: Journal::default(),
             disk: Disk::default(),
+            http: Some(HttpConfig::at(HTTP_PORT)),
             log: LogConfig::default(),
         }
     }
@@ -291,7 +298,9 @@ impl Config {
 
 impl Validate for Config {
     fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = self.log.problems().into_iter().map(|problem| problem.below("log")).collect();
+        let below = |part: Vec<Problem>, key| part.into_iter().map(move |problem| problem.below(key));
+        let mut problems: Vec<Problem> = below(self.log.problems(), "log").collect();
+        problems.extend(below(self.http.as_ref().map(Validate::problems).unwrap_or_default(), "http"));
         let mut require = |ok: bool, path: &str, message: String| {
             if !ok {
                 problems.push(Problem::new(path, message));

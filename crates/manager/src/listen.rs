@@ -18,6 +18,7 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
     doorkeeper::{Door, Doorkeeper},
+    owner::Counters,
     session::{self, SessionError, Shared},
 };
 
@@ -68,6 +69,7 @@ pub(crate) struct Gate {
     pub(crate) limit: usize,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) shutdown: Shutdown,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Connections at a time to the local socket: a place of their own, so that the owner gets in however many others are there.
@@ -82,6 +84,7 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
+                        gate.counters.refused();
                         if let Some(refused) = refusals.count(Instant::now()) {
                             let limit = gate.limit;
                             warn!(peer = %address, refused, limit, "connections are refused: too many (`link.connections`)");
@@ -89,6 +92,7 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
                         continue;
                     };
                     let Some(handshake) = gate.doorkeeper.knock(address.ip(), Instant::now()) else {
+                        gate.counters.refused();
                         if gate.doorkeeper.failed(address.ip(), Instant::now()).tell.is_some() {
                             let most = gate.doorkeeper.limit();
                             warn!(peer = %address, most, "connections are refused: too many handshakes at a time");
@@ -99,7 +103,7 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
                     let session = async move {
                         let arrival = accept(stream, &gate.tls, gate.handshake_timeout).await;
                         let door = Door { doorkeeper: gate.doorkeeper, handshake, address: address.ip() };
-                        serve(arrival, address.to_string(), Some(door), gate.shared).await;
+                        serve(arrival, address.to_string(), Some(door), gate.shared, &gate.counters).await;
                         drop(permit);
                     };
                     sessions.spawn_local(session.instrument(info_span!("session", peer = %address)));
@@ -125,6 +129,7 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(_) if sessions.len() >= LOCAL_CONNECTIONS => {
+                    gate.counters.refused();
                     if let Some(refused) = refusals.count(Instant::now()) {
                         warn!(refused, limit = LOCAL_CONNECTIONS, "connections to the local socket are refused: too many");
                     }
@@ -133,7 +138,7 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
                     let gate = gate.clone();
                     let session = async move {
                         let arrival = accept_local(stream, gate.handshake_timeout).await;
-                        serve(arrival, "local".to_owned(), None, gate.shared).await;
+                        serve(arrival, "local".to_owned(), None, gate.shared, &gate.counters).await;
                     };
                     sessions.spawn_local(session.instrument(info_span!("session", peer = "local")));
                 }
@@ -151,7 +156,13 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
 }
 
 /// `door` is where the peer came in; nobody stands before the local one.
-async fn serve(arrival: Result<Arrival, LinkError>, address: String, door: Option<Door>, shared: Rc<Shared>) {
+async fn serve(
+    arrival: Result<Arrival, LinkError>,
+    address: String,
+    door: Option<Door>,
+    shared: Rc<Shared>,
+    counters: &Counters,
+) {
     let outside = door.as_ref().map(|door| (door.doorkeeper.clone(), door.address));
     let error = match arrival {
         Ok(arrival) => match session::serve(arrival, address, door, shared).await {
@@ -170,6 +181,7 @@ async fn serve(arrival: Result<Arrival, LinkError>, address: String, door: Optio
         Err(LinkError::Closed) => return debug!("the peer left before it said who it is"),
         Err(error) => error,
     };
+    counters.refused();
     let tell = outside.map_or(Some(1), |(doorkeeper, address)| doorkeeper.failed(address, Instant::now()).tell);
     match tell {
         Some(1) => warn!(error = chain(&error), "a connection was closed during its handshake"),

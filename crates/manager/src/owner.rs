@@ -11,6 +11,7 @@ mod room;
 mod rows;
 mod shrinking;
 mod telling;
+mod watching;
 
 use std::{
     error::Error,
@@ -44,6 +45,7 @@ pub(crate) use self::{
     history::{DELIVERIES, History},
     past::{FoundPurge, Past},
     shrinking::{Pin, Shrinking},
+    watching::{Asking, Counters, Rates, Watching},
 };
 use crate::{
     convert::About,
@@ -140,6 +142,7 @@ pub(crate) struct Owner {
     new_tokens: FxHashMap<(SessionNumber, u64), (Role, Secret)>,
     tokens: TokenMaker,
     about: About,
+    watching: Watching,
     /// Whether jobs go when their client has all of their results.
     forgets_fetched: bool,
     started: Instant,
@@ -156,6 +159,7 @@ impl Owner {
         journal: JournalThread,
         tokens: TokenMaker,
         about: About,
+        watching: Watching,
         forgets_fetched: bool,
     ) -> Self {
         let started = Instant::now();
@@ -176,6 +180,7 @@ impl Owner {
             new_tokens: FxHashMap::default(),
             tokens,
             about,
+            watching,
             forgets_fetched,
             started,
         }
@@ -191,6 +196,7 @@ impl Owner {
         mut self,
         mut events: mpsc::Receiver<Event>,
         mut progress: mpsc::UnboundedReceiver<Result<Progress, WriteError>>,
+        mut asked: mpsc::Receiver<Asking>,
         mut shutdown: Shutdown,
     ) -> Result<(), OwnerError> {
         let weak = self.front.durability() != Durability::Strict;
@@ -216,10 +222,16 @@ impl Owner {
                         self.take(event);
                     }
                 }
-                () = sleep(timeout) => {}
+                Some(asking) = asked.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = asking.send(self.observe());
+                }
+                () = tokio::time::sleep(timeout) => {}
                 _ = shutdown.requested() => break,
             }
         }
+        self.watching.working.set(false, "it stops");
+        self.watching.service.stopping();
         events.close();
         while let Ok(event) = events.try_recv() {
             self.take(event);
@@ -258,6 +270,7 @@ impl Owner {
         self.deliver();
         self.shrinking.step(&mut self.front, &mut self.engine);
         self.past.archiving.step(now, &self.front, &mut self.engine, self.shrinking.pin());
+        self.beat(now);
         Ok(())
     }
 
@@ -300,8 +313,9 @@ impl Owner {
         Ok(())
     }
 
-    fn timeout(&self) -> Option<Duration> {
-        let now = self.now().monotonic;
+    fn timeout(&self) -> Duration {
+        let moment = self.now();
+        let now = moment.monotonic;
         let engine = self.engine.timeout().map(|(at, _)| at.saturating_sub(now));
         let owed = self.front.durability() == Durability::Interval && self.front.sync_owed() && !self.committing;
         let sync = owed.then(|| SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed()));
@@ -310,7 +324,7 @@ impl Owner {
             .chain(sync)
             .chain(self.shrinking.timeout())
             .chain(self.past.archiving.timeout(&self.engine))
-            .min()
+            .fold(self.watching.timeout(moment), Duration::min)
     }
 
     fn take(&mut self, event: Event) {
@@ -373,6 +387,7 @@ impl Owner {
         let identity = match self.identify(arriving.credential, arriving.local) {
             Ok(identity) => identity,
             Err(denied) => {
+                self.watching.denied();
                 // Whoever asked may be gone already.
                 let _ = arriving.reply.send(Err(denied.to_string()));
                 return;
@@ -452,12 +467,5 @@ fn worker_session(input: &Input) -> Option<SessionNumber> {
         | Input::Outcomes { session, .. }
         | Input::GivenBack { session, .. } => Some(*session),
         _ => None,
-    }
-}
-
-async fn sleep(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
     }
 }

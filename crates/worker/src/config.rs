@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use task_messenger_daemon::{
     config::{ByteSize, ConfigDuration, Problem, Validate},
     directories,
+    http::{HttpConfig, HttpTls},
     logging::LogConfig,
 };
 use task_messenger_protocol::token::check_address;
 
+/// The port for HTTP when nothing else is said.
+const HTTP_PORT: u16 = 7481;
 /// The most slots of a worker.
 const MOST_SLOTS: u32 = 65_536;
 /// The longest name, in bytes.
@@ -45,6 +48,8 @@ pub struct WorkerConfig {
     pub managers: Vec<String>,
     /// A file with a join token: a worker that has not joined enrols with it when it starts.
     pub join_token_file: Option<PathBuf>,
+    /// Health and metrics over HTTP; `null`: none.
+    pub http: Option<HttpConfig>,
     /// Logging.
     pub log: LogConfig,
 }
@@ -107,6 +112,7 @@ impl Default for WorkerConfig {
             outbox: OutboxConfig::default(),
             managers: Vec::new(),
             join_token_file: None,
+            http: Some(HttpConfig::at(HTTP_PORT)),
             log: LogConfig::default(),
         }
     }
@@ -161,12 +167,20 @@ impl WorkerConfig {
 
 impl Validate for WorkerConfig {
     fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<_> = self.log.problems().into_iter().map(|problem| problem.below("log")).collect();
+        let below = |part: Vec<Problem>, key| part.into_iter().map(move |problem| problem.below(key));
+        let mut problems: Vec<_> = below(self.log.problems(), "log").collect();
+        problems.extend(below(self.http.as_ref().map(Validate::problems).unwrap_or_default(), "http"));
         let mut check = |fine: bool, path: &str, message: String| {
             if !fine {
                 problems.push(Problem::new(path, message));
             }
         };
+        let own = self.http.as_ref().is_some_and(|http| http.tls == Some(HttpTls::Own));
+        check(
+            !own,
+            "http.tls",
+            "a worker has no certificate of its own: null, or chain and key are allowed".to_owned(),
+        );
         let directory = &self.state_directory;
         let missing = "there is no home directory (HOME is not set): name the directory";
         check(!directory.as_os_str().is_empty(), "state_directory", missing.to_owned());

@@ -154,6 +154,11 @@ impl Engine {
         }
     }
 
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// What the records say.
     pub fn state(&self) -> &State {
         &self.state

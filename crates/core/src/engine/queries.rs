@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::{
     effect::Refusal,
-    ids::{JobNumber, TaskId},
+    ids::{JobNumber, OwnerNumber, TaskId},
     job::Job,
     query::{Answer, JobFilter, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
     record::Caller,
@@ -29,6 +29,16 @@ impl Engine {
         }
     }
 
+    /// How things are in all, as an administrator is told.
+    pub fn overview(&self) -> Status {
+        self.status(Caller { owner: OwnerNumber(u32::MAX), admin: true })
+    }
+
+    /// Workers with a session.
+    pub fn connected_workers(&self) -> usize {
+        self.sessions.len()
+    }
+
     fn status(&self, caller: Caller) -> Status {
         let mine = |job: &&Job| caller.admin || job.owner == caller.owner;
         let tasks = if caller.admin {
@@ -45,7 +55,7 @@ impl Engine {
         let connected = || self.presences.values().filter(|presence| presence.session.is_some());
         Status {
             tasks,
-            jobs: self.state.jobs.iter().filter(mine).count() as u64,
+            jobs: if caller.admin { self.state.jobs.len() } else { self.state.jobs.iter().filter(mine).count() } as u64,
             workers_connected: connected().count() as u32,
             workers_enrolled: self.state.access.next_worker().0,
             slots: connected().map(|presence| u64::from(presence.slots)).sum(),

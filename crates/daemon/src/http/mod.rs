@@ -41,6 +41,13 @@ pub enum HttpError {
     Thread(#[source] io::Error),
 }
 
+impl HttpError {
+    /// Whether the same start can never succeed.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Certificate(_))
+    }
+}
+
 /// An address that is listened on already, while nothing is answered yet.
 pub struct Bound {
     listener: std::net::TcpListener,
@@ -54,6 +61,11 @@ impl Bound {
         let listener = std::net::TcpListener::bind(config.listen).map_err(error)?;
         listener.set_nonblocking(true).map_err(error)?;
         Ok(Self { listener, config: config.clone() })
+    }
+
+    /// Whether [`Bound::serve`] needs the daemon's own certificate.
+    pub fn wants_own_certificate(&self) -> bool {
+        self.config.tls == Some(HttpTls::Own)
     }
 
     /// Where it listens: the port is the one that the system gave, if any was asked for.

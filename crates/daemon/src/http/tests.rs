@@ -70,7 +70,7 @@ fn health_and_metrics_are_answered() {
         "# TYPE task_messenger_asked_total counter\ntask_messenger_asked_total 1",
         "task_messenger_things{state=\"old\"} 0.5",
         "task_messenger_wait_seconds_bucket{le=\"0.1\"} 2",
-        "task_messenger_wait_seconds_bucket{le=\"1.0\"} 2",
+        "task_messenger_wait_seconds_bucket{le=\"1\"} 2",
         "task_messenger_wait_seconds_bucket{le=\"+Inf\"} 3",
         "task_messenger_wait_seconds_sum 7.5",
         "task_messenger_wait_seconds_count 3",

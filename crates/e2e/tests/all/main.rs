@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod disk;
 mod harness;
+mod health;
 mod history;
 mod hostile;
 mod killers;

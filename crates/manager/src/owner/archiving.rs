@@ -24,6 +24,7 @@ use super::{
     rows::{Piece, Rows},
     shrinking::Pin,
 };
+use crate::observation::Amounts;
 
 /// For how long a job is over before it goes: until then its client has usually fetched it.
 const AFTER: Duration = Duration::from_secs(2);
@@ -57,7 +58,7 @@ pub(crate) struct Archiving {
     journal: Reader,
     /// How much is there, by owner.
     kept: FxHashMap<OwnerNumber, Totals>,
-    total: Amount,
+    total: Amounts,
     /// Bytes of values that are on their way.
     coming: u64,
     counting: Option<JoinHandle<Counted>>,
@@ -100,20 +101,12 @@ pub(crate) struct Bounds {
     pub(crate) bytes: u64,
 }
 
-/// How much is in the archive.
-#[derive(Clone, Copy, Debug, Default)]
-struct Amount {
-    tasks: u64,
-    bytes: u64,
-}
-
-impl Amount {
-    fn of(kept: &[(OwnerNumber, Totals)]) -> Self {
-        kept.iter().fold(Self::default(), |sum, (_, totals)| Self {
-            tasks: sum.tasks + totals.tasks.total(),
-            bytes: sum.bytes + totals.bytes,
-        })
-    }
+/// How much that is in all.
+fn sum(kept: &[(OwnerNumber, Totals)]) -> Amounts {
+    kept.iter().fold(Amounts::default(), |sum, (_, totals)| Amounts {
+        tasks: sum.tasks + totals.tasks.total(),
+        bytes: sum.bytes + totals.bytes,
+    })
 }
 
 /// Somebody who waits until jobs are removed from the archive.
@@ -153,7 +146,7 @@ impl Archiving {
             delivered,
             archive,
             journal,
-            total: Amount::of(&kept),
+            total: sum(&kept),
             coming: 0,
             kept: kept.into_iter().collect(),
             counting: None,
@@ -187,6 +180,11 @@ impl Archiving {
             sum.1.expired += totals.tasks.expired;
         }
         sum
+    }
+
+    /// How much is there.
+    pub(super) fn amounts(&self) -> Amounts {
+        self.total
     }
 
     /// Whether more is there than may be, of which nothing was fetched.
@@ -347,7 +345,7 @@ impl Archiving {
                 self.counting = None;
                 match counted? {
                     Ok(kept) => {
-                        self.total = Amount::of(&kept);
+                        self.total = sum(&kept);
                         self.kept = kept.into_iter().collect();
                     }
                     Err(error) => {

@@ -1,5 +1,7 @@
 //! What is over: its way into the archive, and what is answered from there.
 
+use std::path::{Path, PathBuf};
+
 use rustc_hash::FxHashMap;
 use task_messenger_core::{
     effect::ArchiveQuestion,
@@ -28,6 +30,7 @@ pub(crate) struct Past {
     pub(super) archiving: Archiving,
     pub(super) history: History,
     reader: Reader,
+    file: PathBuf,
     /// Finds of purges come back this way.
     events: mpsc::Sender<Event>,
     /// Purges whose jobs here are being forgotten: on whose behalf, and what was over by when.
@@ -45,8 +48,19 @@ pub(crate) struct FoundPurge {
 }
 
 impl Past {
-    pub(crate) fn new(archiving: Archiving, history: History, reader: Reader, events: mpsc::Sender<Event>) -> Self {
-        Self { archiving, history, reader, events, purges: FxHashMap::default() }
+    pub(crate) fn new(
+        archiving: Archiving,
+        history: History,
+        reader: Reader,
+        file: PathBuf,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self { archiving, history, reader, file, events, purges: FxHashMap::default() }
+    }
+
+    /// Where the archive is.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Takes note of an input that is about the archive too.

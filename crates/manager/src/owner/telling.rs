@@ -75,7 +75,9 @@ impl Owner {
                 let dropped = dropped.into_iter().map(|lease| lease.0).collect();
                 self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
             }
-            Effect::Assign { session, first_lease, tasks, decided: _ } => {
+            Effect::Assign { session, first_lease, tasks, decided } => {
+                let after = self.started.elapsed().saturating_sub(decided);
+                self.watching.dispatched(after, tasks.len());
                 let templates = self.templates_of(&tasks);
                 let pin = self.shrinking.pin();
                 self.send(session, Outgoing::Assign { first_lease, tasks, templates, pin });

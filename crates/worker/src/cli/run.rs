@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use task_messenger_daemon::{exit, logging::LoggingError, shutdown::Shutdown};
+use task_messenger_daemon::{exit, http::Bound, logging::LoggingError, shutdown::Shutdown};
 use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
 use super::{Failure, join, runtime};
@@ -14,7 +14,7 @@ use crate::{
     config::WorkerConfig,
     enrolment::SOFTWARE,
     runners::{command, skill::SkillRegistry},
-    worker::{Connector, Identity, Worker},
+    worker::{Connector, Identity, Watch, Worker},
 };
 
 /// Runs until a stop is asked for; the exit code.
@@ -28,14 +28,24 @@ pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Fa
     let _lock = lock(config)?;
     command::end_leftovers(&config.state_directory);
     let (mut shutdown, _trigger) = Shutdown::listen().context("signals can't be listened to")?;
+    let mut watch = Watch::start().context("the service manager's thread can't be started")?;
+    if let Some(http) = &config.http {
+        Bound::bind(http)
+            .and_then(|bound| bound.serve(None, watch.health.clone(), watch.metrics()))
+            .map_err(|error| Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error))?;
+    }
     runtime()?.block_on(async {
+        // With or without a manager: no outage of something remote is a failed start.
+        watch.service.ready();
         let credential = tokio::select! {
-            credential = credential(config) => credential?,
+            credential = credential(config, &watch) => credential?,
             _ = shutdown.requested() => return Ok(exit::SUCCESS),
         };
         let identity = Identity { store: credential.store, worker: credential.worker };
         tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
-        let worker = Worker::new(config, identity, connector(config, credential), skills, shutdown)
+        let addresses = if config.managers.is_empty() { &credential.addresses } else { &config.managers };
+        watch.set_addresses(addresses);
+        let worker = Worker::new(config, identity, connector(config, credential), skills, shutdown, watch)
             .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
         Ok(worker.run().await)
     })
@@ -60,7 +70,7 @@ fn lock(config: &WorkerConfig) -> Result<File, Failure> {
 }
 
 /// The worker's credential; enrols if there is none and the configuration says how.
-async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> {
+async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCredential, Failure> {
     let path = config.credential_path();
     match WorkerCredential::load(&path) {
         Ok(credential) => return Ok(credential),
@@ -78,7 +88,10 @@ async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> 
     let enrolment = join::from_configuration(config, file)?;
     private_file::check_place(&path)?;
     let credential = enrolment
-        .insist(|error| tracing::warn!(error, "the worker can't join yet; trying again until it can"))
+        .insist(|error| {
+            watch.service.status(format!("waiting to join: {error}"));
+            tracing::warn!(error, "the worker can't join yet; trying again until it can");
+        })
         .await
         .map_err(join::refused)?;
     credential.save(&path)?;

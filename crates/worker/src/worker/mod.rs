@@ -11,6 +11,7 @@ mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,11 +23,13 @@ use tokio::{
 };
 
 pub use self::link::Connector;
+pub(crate) use self::watching::Watch;
 use self::{
     claims::Claims,
     link::{Event, Link},
     running::CommandEnded,
     stop::Stop,
+    watching::Watching,
 };
 use crate::{
     backoff::Backoff,
@@ -92,7 +95,9 @@ pub struct Worker {
     /// The slots that each lane's unit takes.
     lane_slots: Vec<u32>,
 
+    started: Instant,
     next_tick: Instant,
+    watching: Watching,
     shutdown: Shutdown,
     stop: Option<Stop>,
 }
@@ -108,6 +113,7 @@ impl Worker {
         connector: Connector,
         skills: SkillRegistry,
         shutdown: Shutdown,
+        watch: Watch,
     ) -> io::Result<Self> {
         let output = config.limits.output.0 as usize;
         let kill_after = config.kill_after.0;
@@ -141,7 +147,9 @@ impl Worker {
             end,
             pool: SkillPool::new(config.slots as usize, output),
             lane_slots: Vec::new(),
+            started: now,
             next_tick: now,
+            watching: watch.worker(),
             shutdown,
             stop: None,
         })
@@ -169,6 +177,10 @@ impl Worker {
                 Some(ended) = self.ended.recv() => self.on_command_ended(ended),
                 () = self.pool.ready() => self.on_skills_ended(),
                 () = sleep_until(wake) => (),
+                Some(asking) = self.watching.asked.recv() => {
+                    // Whoever asked may have gone.
+                    _ = asking.send(self.sample());
+                }
                 cause = self.shutdown.requested(), if self.stop.is_none() => {
                     tracing::info!(?cause, "stopping");
                     self.begin_stop(task_messenger_daemon::exit::SUCCESS, self.grace);
@@ -189,6 +201,7 @@ impl Worker {
         }
         self.watch_link(now);
         let exit = self.advance_stop(now);
+        self.beat(now);
         loop {
             self.announce();
             self.report();
@@ -213,7 +226,8 @@ impl Worker {
 
     fn next_wake(&self) -> Instant {
         let busy = !self.tasks.is_empty() || self.stop.is_some();
-        let tick = if busy { self.next_tick } else { Instant::now() + Duration::from_hours(1) };
+        let beat = self.watching.next();
+        let tick = if busy { self.next_tick.min(beat) } else { beat };
         match &self.link {
             Link::Up(session) => tick.min(session.next_watch()),
             _ => tick,

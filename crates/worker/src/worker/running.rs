@@ -147,6 +147,7 @@ impl Worker {
         if reason.is_none() {
             held.template.record(1, busy);
             self.measure.record(1, busy);
+            self.watching.ran(1, busy);
         }
         match (outcome, reason) {
             (Some(outcome), _) => self.finish(lease, &outcome),
@@ -172,6 +173,7 @@ impl Worker {
     pub(super) fn finish(&mut self, lease: u64, outcome: &Outcome) {
         let Some(held) = self.tasks.remove(lease).filter(Held::is_wanted) else { return };
         let succeeded = outcome.ending() == Ending::Exited && outcome.code == 0;
+        self.watching.ended(usize::from(succeeded), 1);
         let mut value = ValuesBuilder::default();
         value.push(&outcome.encode_to_vec());
         let outcomes = value.take().bytes().clone();
@@ -193,6 +195,7 @@ impl Worker {
         let Some(first) = leases.first() else { return };
         self.last_progress = Instant::now();
         self.measure.record(leases.len(), busy);
+        self.watching.ran(leases.len(), busy);
         if let Some(held) = self.tasks.get(*first) {
             held.template.record(leases.len(), busy);
         }
@@ -211,6 +214,9 @@ impl Worker {
             tasks.push(held.map_or(TaskName { job: 0, index: 0 }, |held| held.name));
         }
         let block = Block { leases, tasks, statuses, outcomes: outcomes.bytes().clone() };
-        self.outbox.push(if unwanted.is_empty() { block } else { block.without(&unwanted) });
+        let block = if unwanted.is_empty() { block } else { block.without(&unwanted) };
+        let succeeded = block.statuses.iter().filter(|status| **status == SUCCEEDED).count();
+        self.watching.ended(succeeded, block.statuses.len());
+        self.outbox.push(block);
     }
 }

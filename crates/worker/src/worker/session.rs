@@ -118,6 +118,7 @@ impl Worker {
             return self.on_revoked(&error.to_string());
         }
         let text = error.to_string();
+        self.watching.connected(false, text.as_str());
         if self.trouble.as_ref() == Some(&text) {
             tracing::debug!(error = text, "still no connection to the manager");
         } else {
@@ -139,6 +140,7 @@ impl Worker {
     /// A link that was there is gone.
     fn on_lost(&mut self, error: &LinkError) {
         let Link::Up(session) = std::mem::replace(&mut self.link, Link::Off) else { return };
+        self.watching.connected(false, error.to_string());
         if session.resumed.is_some_and(|resumed| resumed.elapsed() >= STABLE) {
             self.backoff.reset();
         }
@@ -234,6 +236,7 @@ impl Worker {
         let leases: Vec<u64> = started.map(|(lease, _)| lease).collect();
         let Link::Up(session) = &mut self.link else { return Ok(()) };
         session.resumed = Some(Instant::now());
+        self.watching.connected(true, format!("to {} ({})", session.address, session.manager));
         self.trouble = None;
         tracing::info!(address = session.address, manager = session.manager, "connected");
         if !leases.is_empty() {
@@ -271,6 +274,7 @@ impl Worker {
         let Some(payloads) = count.and_then(|count| Values::check(assign.payloads, count, u64::MAX).ok()) else {
             return Err(broken);
         };
+        self.watching.received(u64::from(count.unwrap_or_default()));
         let mut payloads = payloads.iter();
         let mut lease = assign.first_lease;
         let since = Instant::now();
@@ -337,6 +341,7 @@ impl Worker {
                 session.writer.push(Window { slots: window })?;
             }
             if !self.given_back.is_empty() {
+                self.watching.given_back(self.given_back.len());
                 session.writer.push(GivenBack { leases: std::mem::take(&mut self.given_back) })?;
             }
             Ok(())

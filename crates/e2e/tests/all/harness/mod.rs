@@ -1,7 +1,9 @@
 //! What the tests stand on: processes that end with their test, files that explain a failure, and waiting with a deadline.
 
 mod held;
+mod http;
 mod invocation;
+mod notify;
 mod process;
 mod proxy;
 mod site;
@@ -11,7 +13,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::{
     held::{Held, Start},
+    http::get,
     invocation::{Ended, Invocation},
+    notify::NotifySocket,
     process::{Process, program},
     proxy::Proxy,
     site::{Site, Worker, json},
