@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{
     Layer,
@@ -13,17 +14,18 @@ use tracing_subscriber::{
 use crate::config::{Problem, Validate};
 
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`; per module with commas: `info,rustls=debug`.
+    /// What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, each with all before it; per module with commas:
+    /// `info,rustls=debug`.
     pub level: String,
-    /// How it is written.
+    /// How log lines are written.
     pub format: LogFormat,
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people; in colour on a terminal.

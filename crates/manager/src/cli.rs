@@ -1,6 +1,7 @@
 //! The manager's command line.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     io::Write,
     path::PathBuf,
@@ -13,10 +14,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
-    config::{ConfigDuration, ConfigError, Override, Sources, load, print},
+    config::{ConfigDuration, ConfigError, Override, PrintFormat, Sources, load, print, redact},
     directories::NoHome,
     exit,
     http::HttpError,
+    say::say,
     shutdown::Shutdown,
 };
 use task_messenger_protocol::{
@@ -51,9 +53,16 @@ struct Cli {
     /// Check the configuration and end
     #[arg(long, global = true)]
     check_config: bool,
-    /// Print the configuration as it is in effect, and end
-    #[arg(long, global = true)]
-    print_config: bool,
+    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
+    #[arg(
+        long,
+        global = true,
+        value_name = "text|json",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    print_config: Option<PrintFormat>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -147,8 +156,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done if the terminal is gone.
-            let _ = error.print();
+            match redact(&error.to_string()) {
+                // A token was typed where it doesn't belong.
+                Cow::Owned(hidden) => say(hidden),
+                // Nothing can be done if the terminal is gone.
+                Cow::Borrowed(_) => _ = error.print(),
+            }
             return ExitCode::from(if error.use_stderr() { exit::CONFIGURATION } else { exit::SUCCESS });
         }
     };
@@ -176,14 +189,15 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    let config = configuration(&cli)?;
+    let loaded = load::<Config>(&sources(&cli))?;
     let mut out = std::io::stdout().lock();
-    if cli.print_config {
-        return Ok(writeln!(out, "{}", print(&config)?)?);
+    if let Some(format) = cli.print_config {
+        return Ok(writeln!(out, "{}", print(&loaded, format)?)?);
     }
     if cli.check_config {
         return Ok(writeln!(out, "the configuration is valid")?);
     }
+    let config = loaded.config;
     match cli.command {
         Some(Command::Run { .. }) => {
             config.log.init().context("logging can't be set up")?;
@@ -196,7 +210,8 @@ fn execute(cli: Cli) -> Result<()> {
     }
 }
 
-fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
+/// Where the configuration comes from.
+fn sources(cli: &Cli) -> Sources {
     let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
     sources.default_file = Config::default_file();
     if let Some(directory) = &cli.common.state_dir {
@@ -207,7 +222,7 @@ fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
     {
         sources.flags.push(flag("--listen", "listen", json!(listen)));
     }
-    Ok(load(&sources)?.config)
+    sources
 }
 
 fn flag(flag: &str, path: &str, value: Value) -> Override {

@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host::is_name;
-use crate::config::{ConfigDuration, Problem, Validate};
+use crate::config::{Allowed, ConfigDuration, Problem, Validate};
 
 /// The HTTP side: health and metrics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// Where it listens. Any address but the machine's own (`127.0.0.1`, `[::1]`) needs `tls` or `insecure`.
+    #[schemars(extend("x-wanted" = "an IP address and port such as \"127.0.0.1:7480\""))]
     pub listen: SocketAddr,
     /// Encryption: `null` (none), `"own"` (the certificate that the manager shows on its links), or a certificate of its own.
     pub tls: Option<HttpTls>,
@@ -23,15 +25,18 @@ pub struct HttpConfig {
     pub insecure: bool,
     /// Names by which browsers and scrapers may address it, besides IP addresses and `localhost`. Others are refused, so that
     /// no web page can reach it by a name of its own (DNS rebinding).
+    #[schemars(extend("x-wanted" = "a host's name without a port"), transform = Allowed::entries(0, 64))]
     pub hosts: Vec<String>,
     /// Connections at a time. More are closed at once.
+    #[schemars(transform = Allowed::numbers(1, 65_536))]
     pub connections: usize,
     /// How long a request's head may take to come, also the next one of an idle connection, and how long an answer may take.
+    #[schemars(transform = Allowed::times(Duration::from_millis(100), Duration::from_mins(5)))]
     pub timeout: ConfigDuration,
 }
 
 /// Which certificate the HTTP side shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HttpTls {
     /// The one that the manager shows on its links.
     #[serde(rename = "own")]
@@ -42,12 +47,14 @@ pub enum HttpTls {
 }
 
 /// A certificate for the HTTP side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpCertificate {
     /// The chain, PEM.
+    #[schemars(extend("x-wanted" = "a path"))]
     pub chain: PathBuf,
     /// The private key, PEM, readable by its owner alone.
+    #[schemars(extend("x-wanted" = "a path"))]
     pub key: PathBuf,
 }
 
@@ -90,14 +97,10 @@ impl Validate for HttpConfig {
         for (at, name) in self.hosts.iter().enumerate() {
             check(
                 is_name(name),
-                &format!("hosts.{at}"),
+                &format!("hosts[{at}]"),
                 "a host's name is wanted, without a port, such as \"rack7.example\"",
             );
         }
-        check(self.hosts.len() <= 64, "hosts", "at most 64 names are allowed");
-        check((1..=65_536).contains(&self.connections), "connections", "1 to 65536 is allowed");
-        let timeout = Duration::from_millis(100)..=Duration::from_mins(5);
-        check(timeout.contains(&self.timeout.0), "timeout", "100ms to 5min is allowed");
         problems
     }
 }
