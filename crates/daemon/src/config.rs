@@ -72,6 +72,12 @@ pub trait Configuration: Default + Serialize + DeserializeOwned + JsonSchema + V
 
     /// The keys that can change while the daemon runs, and sections of which all can.
     const RELOADABLE: &'static [&'static str];
+
+    /// Whether a key's change to `new` is taken while the daemon runs.
+    fn takes(&self, new: &Self, path: &str) -> bool {
+        let _ = new;
+        is_reloadable::<Self>(path)
+    }
 }
 
 /// A flag's value for a key.

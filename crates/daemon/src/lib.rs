@@ -9,6 +9,7 @@ pub mod http;
 pub mod local;
 pub mod logging;
 pub mod metrics;
+pub mod reload;
 pub mod say;
 pub mod seldom;
 pub mod service;

@@ -40,6 +40,7 @@ Examples:
   task-messenger-manager token create --role worker --label rack-7 --expires 30d
   task-messenger-manager token create --role client --owner alice
   task-messenger-manager token revoke 3
+  task-messenger-manager reload
   task-messenger-manager store check
 
 Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
@@ -88,6 +89,8 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Have the running manager load its configuration anew, and say which keys have another value now
+    Reload,
     /// Look into the store of a manager that is stopped: check it, count what it holds, export it
     #[command(subcommand)]
     Store(StoreCommand),
@@ -189,7 +192,8 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    let loaded = load::<Config>(&sources(&cli))?;
+    let sources = sources(&cli);
+    let loaded = load::<Config>(&sources)?;
     let mut out = std::io::stdout().lock();
     if let Some(format) = cli.print_config {
         return Ok(writeln!(out, "{}", print(&loaded, format)?)?);
@@ -202,9 +206,10 @@ fn execute(cli: Cli) -> Result<()> {
         Some(Command::Run { .. }) => {
             config.log.init().context("logging can't be set up")?;
             let (shutdown, _) = Shutdown::listen()?;
-            run(&config, shutdown)
+            run(&config, sources, shutdown)
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
+        Some(Command::Reload) => reload(&config, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
         None => Err(NothingToDo.into()),
     }
@@ -251,6 +256,16 @@ fn token(config: &Config, command: TokenCommand, out: &mut impl Write) -> Result
             administer(config, &Request::Revoke { token: id, with_workers })?;
             writeln!(out, "token {id} is revoked")?;
         }
+    }
+    Ok(())
+}
+
+fn reload(config: &Config, out: &mut impl Write) -> Result<()> {
+    let Response::Reloaded { changed, restart } = administer(config, &Request::Reload)? else { return Ok(()) };
+    let list = |keys: &[String]| if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+    writeln!(out, "changed: {}", list(&changed))?;
+    if !restart.is_empty() {
+        writeln!(out, "changed at the next restart: {}", list(&restart))?;
     }
     Ok(())
 }

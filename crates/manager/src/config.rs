@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use crate::owner::Bounds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use task_messenger_core::limits::Limits as CoreLimits;
 use task_messenger_daemon::{
-    config::{Allowed, ByteSize, ConfigDuration, Configuration, Problem, Validate},
+    config::{Allowed, ByteSize, ConfigDuration, Configuration, Problem, Validate, is_reloadable},
     directories,
     http::HttpConfig,
     logging::LogConfig,
@@ -300,6 +301,11 @@ impl Config {
         }
     }
 
+    /// What is kept in the archive.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { retain: self.retain_time(), tasks: self.limits.finished_tasks, bytes: self.limits.finished.0 }
+    }
+
     pub(crate) fn core_limits(&self) -> CoreLimits {
         CoreLimits {
             open_tasks: self.limits.queue_tasks,
@@ -343,6 +349,12 @@ impl Configuration for Config {
         "limits.idempotency_keys",
         "limits.worker_window",
     ];
+
+    fn takes(&self, new: &Self, path: &str) -> bool {
+        // Without an archive nothing goes there, and what is in one is not brought back.
+        let changes_kind = (self.retain == Some(Retain::None)) != (new.retain == Some(Retain::None));
+        is_reloadable::<Self>(path) && !(path == "retain" && changes_kind)
+    }
 }
 
 impl Validate for Config {

@@ -13,6 +13,8 @@ mod listen;
 mod observation;
 pub mod offline;
 mod owner;
+mod places;
+mod reload;
 pub mod run;
 mod session;
 pub mod state;

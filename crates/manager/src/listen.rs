@@ -12,13 +12,14 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use task_messenger_daemon::{exit::chain, local::LocalListener, seldom::Seldom, shutdown::Shutdown};
 use task_messenger_protocol::link::{Arrival, LinkError, accept, accept_local};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
     doorkeeper::{Door, Doorkeeper},
     owner::Counters,
+    places::Places,
     session::{self, SessionError, Shared},
 };
 
@@ -65,8 +66,7 @@ pub(crate) struct Gate {
     pub(crate) shared: Rc<Shared>,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) handshake_timeout: Duration,
-    pub(crate) connections: Arc<Semaphore>,
-    pub(crate) limit: usize,
+    pub(crate) places: Places,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Arc<Counters>,
@@ -83,10 +83,10 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
+                    let Some(place) = gate.places.take() else {
                         gate.counters.refused();
                         if let Some(refused) = refusals.count(Instant::now()) {
-                            let limit = gate.limit;
+                            let limit = gate.places.limit();
                             warn!(peer = %address, refused, limit, "connections are refused: too many (`link.connections`)");
                         }
                         continue;
@@ -104,7 +104,7 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
                         let arrival = accept(stream, &gate.tls, gate.handshake_timeout).await;
                         let door = Door { doorkeeper: gate.doorkeeper, handshake, address: address.ip() };
                         serve(arrival, address.to_string(), Some(door), gate.shared, &gate.counters).await;
-                        drop(permit);
+                        drop(place);
                     };
                     sessions.spawn_local(session.instrument(info_span!("session", peer = %address)));
                 }

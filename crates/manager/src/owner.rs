@@ -48,8 +48,10 @@ pub(crate) use self::{
     watching::{Asking, Counters, Rates, Watching},
 };
 use crate::{
+    config::Config,
     convert::About,
     disk::Disk,
+    reload::{Asker, Changes},
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,
 };
@@ -88,6 +90,12 @@ pub(crate) enum Event {
     Room(Level),
     /// What is to be purged in the archive was found.
     PurgeFound(FoundPurge),
+    /// Somebody on this machine asks for the configuration to be loaded anew.
+    Reload { session: SessionNumber, request: u64 },
+    /// What came of that.
+    Reloaded { session: SessionNumber, request: u64, result: Result<Changes, String> },
+    /// Another configuration is in force.
+    Configured(Box<Config>),
     /// The store could not be read or written, and won't be the next time either.
     StoreFailed(Box<dyn Error + Send + Sync>),
 }
@@ -143,6 +151,7 @@ pub(crate) struct Owner {
     tokens: TokenMaker,
     about: About,
     watching: Watching,
+    reloads: mpsc::Sender<Asker>,
     /// Whether jobs go when their client has all of their results.
     forgets_fetched: bool,
     started: Instant,
@@ -160,6 +169,7 @@ impl Owner {
         tokens: TokenMaker,
         about: About,
         watching: Watching,
+        reloads: mpsc::Sender<Asker>,
         forgets_fetched: bool,
     ) -> Self {
         let started = Instant::now();
@@ -181,6 +191,7 @@ impl Owner {
             tokens,
             about,
             watching,
+            reloads,
             forgets_fetched,
             started,
         }
@@ -368,6 +379,22 @@ impl Owner {
             Event::Exhausted { session, request, text } => self.exhausted(session, request, text),
             Event::Room(level) => self.pause(level == Level::Critical),
             Event::PurgeFound(found) => self.purge_found(found),
+            Event::Reload { session, request } => {
+                if self.reloads.try_send(Asker { session, request }).is_err() {
+                    let text = "the configuration is being loaded anew already".to_owned();
+                    self.refuse(session, request, Code::FailedPrecondition, text);
+                }
+            }
+            Event::Reloaded { session, request, result: Ok(Changes { changed, restart }) } => {
+                self.answer(session, request, messages::Reloaded { request, changed, restart });
+            }
+            Event::Reloaded { session, request, result: Err(text) } => {
+                self.refuse(session, request, Code::InvalidArgument, text);
+            }
+            Event::Configured(config) => {
+                self.engine.set_limits(config.core_limits());
+                self.past.archiving.set_bounds(config.bounds());
+            }
             Event::StoreFailed(error) => {
                 self.failure.get_or_insert(error);
             }

@@ -3,7 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, rc::Rc, sync::Arc};
 
 use anyhow::{Context, Result};
-use task_messenger_daemon::{http::Bound, local::LocalListener, shutdown::Shutdown};
+use task_messenger_daemon::{
+    config::Sources,
+    http::Bound,
+    local::LocalListener,
+    reload::{Hangups, Reloader},
+    shutdown::Shutdown,
+};
 use task_messenger_protocol::messages::Limits;
 use task_messenger_store::{
     archive::{Archive, ArchiveThread},
@@ -11,10 +17,7 @@ use task_messenger_store::{
     journal::Reader,
     thread::JournalThread,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::LocalSet,
-};
+use tokio::{sync::mpsc, task::LocalSet};
 use tracing::info;
 
 use crate::{
@@ -23,7 +26,9 @@ use crate::{
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
-    owner::{Archiving, Bounds, Counters, DELIVERIES, EVENTS, Event, History, Owner, Past, Shrinking},
+    owner::{Archiving, Counters, DELIVERIES, EVENTS, Event, History, Owner, Past, Shrinking},
+    places::Places,
+    reload::{self, ASKERS, Takers},
     session::Shared,
     state::{self, State},
     watch::Watch,
@@ -41,13 +46,14 @@ const MESSAGE_HEAD: u64 = 1 << 20;
 /// This program and its version, as peers see it.
 pub const SOFTWARE: &str = concat!("task-messenger-manager ", env!("CARGO_PKG_VERSION"));
 
-/// Runs the manager until `shutdown`, on this thread.
-pub fn run(config: &Config, shutdown: Shutdown) -> Result<()> {
+/// Runs the manager until `shutdown`, on this thread. `config` is what was loaded from `sources`.
+pub fn run(config: &Config, sources: Sources, shutdown: Shutdown) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(config, shutdown))
+    LocalSet::new().block_on(&runtime, serve(config, sources, shutdown))
 }
 
-async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
+async fn serve(config: &Config, sources: Sources, mut shutdown: Shutdown) -> Result<()> {
+    let hangups = Hangups::listen().context("signals can't be listened to")?;
     // Bound first: whoever finds the port taken has touched nothing.
     let listeners = listen::bind(&config.listen)?;
     let http = config.http.as_ref().map(Bound::bind).transpose()?;
@@ -116,13 +122,17 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
         software: SOFTWARE.to_owned(),
         counters: counters.clone(),
     });
+    let takers = Takers {
+        places: Places::new(config.link.connections),
+        doorkeeper: Doorkeeper::new(config.link.handshakes_per_address),
+        service: watch.service.clone(),
+    };
     let gate = Gate {
         shared,
         tls: identity.server_config()?,
         handshake_timeout: config.link.handshake_timeout.0,
-        connections: Arc::new(Semaphore::new(config.link.connections)),
-        limit: config.link.connections,
-        doorkeeper: Doorkeeper::new(config.link.handshakes_per_address),
+        places: takers.places.clone(),
+        doorkeeper: takers.doorkeeper.clone(),
         shutdown: shutdown.clone(),
         counters: counters.clone(),
     };
@@ -133,13 +143,27 @@ async fn serve(config: &Config, mut shutdown: Shutdown) -> Result<()> {
     accepting.spawn_local(listen::listen_locally(local, gate));
     info!(?listening, durability = config.durability.name(), addresses = ?tokens.addresses, "the manager is ready");
 
+    let reloader = Reloader::new(sources, config.clone(), &watch.health);
+    let (reloads, askers) = mpsc::channel(ASKERS);
+    accepting.spawn_local(reload::serve(reloader, hangups, askers, watched.clone(), takers));
     accepting.spawn_local(disk.clone().watch(watched, watch.roomy.clone()));
     let shrinking = Shrinking::new(store.shrinker, blobs, &store.recovered, &engine);
     let forgets_fetched = config.retain == Some(Retain::None);
     let past = past(config, archive, archive_file, values, large_values, sender)?;
     let (watching, asked) = watch.owner(counters);
-    let owner =
-        Owner::new(engine, store.front, disk, shrinking, past, journal, tokens, about, watching, forgets_fetched);
+    let owner = Owner::new(
+        engine,
+        store.front,
+        disk,
+        shrinking,
+        past,
+        journal,
+        tokens,
+        about,
+        watching,
+        reloads,
+        forgets_fetched,
+    );
     // Beside the sessions: what one hands over is taken in the same round, without asking the system for news in between.
     tokio::task::spawn_local(owner.run(inbox, progress, asked, shutdown))
         .await
@@ -172,9 +196,7 @@ fn past(
     let (delivered, fetched) = mpsc::channel(DELIVERIES);
     let history = History::new(reader.clone(), blobs, delivered);
     let closed = config.retain == Some(Retain::None);
-    let bounds =
-        Bounds { retain: config.retain_time(), tasks: config.limits.finished_tasks, bytes: config.limits.finished.0 };
-    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, bounds, closed);
+    let archiving = Archiving::new(thread, archived, fetched, reader.clone(), journal, kept, config.bounds(), closed);
     Ok(Past::new(archiving, history, reader, file, events))
 }
 

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::{
     effect::{CloseReason, Effect},
     ids::{LeaseNumber, SessionNumber, TaskNumber, WorkerNumber},
-    limits::{RECORD_ITEMS, RECORD_VALUES},
+    limits::{Limits, RECORD_ITEMS, RECORD_VALUES},
     record::{Log, Record, ReleaseReason, Verdict, WorkerMode},
     state::{Lease, Start},
     task::{Care, TaskState},
@@ -299,6 +299,17 @@ impl Engine {
             self.lose(now, worker, true, &leases, log);
             self.presences.remove(&worker);
             self.update_room(worker);
+        }
+    }
+
+    /// Has other limits from now on. A worker's window follows when it says next how much it wants.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        for (_, worker) in std::mem::take(&mut self.silences) {
+            if let Some(presence) = self.presences.get_mut(&worker) {
+                presence.silence_armed = false;
+            }
+            self.arm_silence(worker);
         }
     }
 

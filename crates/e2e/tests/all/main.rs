@@ -24,6 +24,7 @@ mod misbehaving;
 mod power_cuts;
 mod prefetch;
 mod refused;
+mod reload;
 mod resume;
 mod retention;
 mod retries;

@@ -209,6 +209,12 @@ impl Archiving {
         )
     }
 
+    /// Has other bounds from now on.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.retained = None;
+    }
+
     /// Whether a sync is waited for.
     pub(super) fn wants_sync(&self, front: &Front) -> bool {
         !self.departures.is_empty() && front.synced_through() < self.over_by

@@ -148,7 +148,8 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
 }
 
 fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
-    let loaded = load::<WorkerConfig>(&sources(&cli))?;
+    let sources = sources(&cli);
+    let loaded = load::<WorkerConfig>(&sources)?;
     if let Some(format) = cli.print_config {
         tell(print(&loaded, format)?);
         return Ok(exit::SUCCESS);
@@ -159,7 +160,7 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     }
     let config = loaded.config;
     match cli.command {
-        Some(Command::Run { .. }) => run::run(&config, skills),
+        Some(Command::Run { .. }) => run::run(&config, sources, skills),
         Some(Command::Join(join)) => join::join(&config, &join).map(|()| exit::SUCCESS),
         None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";

@@ -6,7 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use task_messenger_daemon::{exit, http::Bound, logging::LoggingError, shutdown::Shutdown};
+use task_messenger_daemon::{
+    config::Sources,
+    exit,
+    http::Bound,
+    logging::LoggingError,
+    reload::{Hangups, Reloader},
+    shutdown::Shutdown,
+};
 use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
 use super::{Failure, join, runtime};
@@ -14,11 +21,11 @@ use crate::{
     config::WorkerConfig,
     enrolment::SOFTWARE,
     runners::{command, skill::SkillRegistry},
-    worker::{Connector, Identity, Watch, Worker},
+    worker::{Addresses, Connector, Identity, Reloading, Watch, Worker},
 };
 
 /// Runs until a stop is asked for; the exit code.
-pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Failure> {
+pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry) -> Result<u8, Failure> {
     match config.log.init() {
         // A program that links the worker may log in its own way.
         Ok(()) | Err(LoggingError::Twice(_)) => (),
@@ -34,7 +41,9 @@ pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Fa
             .and_then(|bound| bound.serve(None, watch.health.clone(), watch.metrics()))
             .map_err(|error| Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error))?;
     }
+    let reloader = Reloader::new(sources, config.clone(), &watch.health);
     runtime()?.block_on(async {
+        let hangups = Hangups::listen().context("signals can't be listened to")?;
         // With or without a manager: no outage of something remote is a failed start.
         watch.service.ready();
         let credential = tokio::select! {
@@ -43,9 +52,9 @@ pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Fa
         };
         let identity = Identity { store: credential.store, worker: credential.worker };
         tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
-        let addresses = if config.managers.is_empty() { &credential.addresses } else { &config.managers };
-        watch.set_addresses(addresses);
-        let worker = Worker::new(config, identity, connector(config, credential), skills, shutdown, watch)
+        let addresses = Addresses::new(credential.addresses.clone(), &config.managers);
+        watch.reload_by(Reloading { reloader, hangups, addresses: addresses.clone() });
+        let worker = Worker::new(config, identity, connector(addresses, credential), skills, shutdown, watch)
             .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
         Ok(worker.run().await)
     })
@@ -99,12 +108,11 @@ async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCreden
     Ok(credential)
 }
 
-fn connector(config: &WorkerConfig, credential: WorkerCredential) -> Connector {
-    let addresses = if config.managers.is_empty() { credential.addresses.clone() } else { config.managers.clone() };
+fn connector(addresses: Addresses, credential: WorkerCredential) -> Connector {
     let hello = credential.hello(SOFTWARE);
-    let shared = Arc::new((addresses, credential.trust, hello));
+    let shared = Arc::new((credential.trust, hello));
     Box::new(move || {
-        let shared = Arc::clone(&shared);
-        Box::pin(async move { link::connect(&shared.0, &shared.1, &shared.2).await })
+        let (shared, addresses) = (Arc::clone(&shared), addresses.get());
+        Box::pin(async move { link::connect(&addresses, &shared.0, &shared.1).await })
     })
 }

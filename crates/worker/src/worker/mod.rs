@@ -6,6 +6,7 @@
 
 mod claims;
 mod link;
+mod reload;
 mod running;
 mod session;
 mod stop;
@@ -23,14 +24,15 @@ use tokio::{
 };
 
 pub use self::link::Connector;
-pub(crate) use self::watching::Watch;
 use self::{
     claims::Claims,
     link::{Event, Link},
+    reload::hung_up,
     running::CommandEnded,
     stop::Stop,
     watching::Watching,
 };
+pub(crate) use self::{link::Addresses, reload::Reloading, watching::Watch};
 use crate::{
     backoff::Backoff,
     config::WorkerConfig,
@@ -98,6 +100,7 @@ pub struct Worker {
     started: Instant,
     next_tick: Instant,
     watching: Watching,
+    reloading: Option<Reloading>,
     shutdown: Shutdown,
     stop: Option<Stop>,
 }
@@ -119,6 +122,7 @@ impl Worker {
         let kill_after = config.kill_after.0;
         let (end, ended) = mpsc::channel(config.slots as usize);
         let now = Instant::now();
+        let (watching, reloading) = watch.worker();
         Ok(Self {
             name: config.name.clone(),
             slots: config.slots,
@@ -149,7 +153,8 @@ impl Worker {
             lane_slots: Vec::new(),
             started: now,
             next_tick: now,
-            watching: watch.worker(),
+            reloading,
+            watching,
             shutdown,
             stop: None,
         })
@@ -177,6 +182,7 @@ impl Worker {
                 Some(ended) = self.ended.recv() => self.on_command_ended(ended),
                 () = self.pool.ready() => self.on_skills_ended(),
                 () = sleep_until(wake) => (),
+                () = hung_up(&mut self.reloading) => self.reload(),
                 Some(asking) = self.watching.asked.recv() => {
                     // Whoever asked may have gone.
                     _ = asking.send(self.sample());

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     measure::is_noticeable,
     runners::TaskName,
-    tasks::{Held, Stage, Template, Work},
+    tasks::{Held, Stage, Template, Unit, Work},
 };
 
 /// A link that held this long was a good one: the next attempts begin with short waits again.
@@ -144,12 +144,7 @@ impl Worker {
         if session.resumed.is_some_and(|resumed| resumed.elapsed() >= STABLE) {
             self.backoff.reset();
         }
-        for unit in session.announced.into_iter().rev() {
-            self.tasks.put_back(unit.leases.into_iter());
-            self.tasks.release(unit.slots);
-        }
-        // What is given back is not claimed in the next session: that says the same.
-        self.given_back.clear();
+        self.forget_told(session.announced);
         let held = self.tasks.iter().count();
         let reason = match error {
             LinkError::Goodbye { reason, .. } => *reason,
@@ -166,6 +161,30 @@ impl Worker {
             _ => tracing::warn!(%error, held, "the connection to the manager is lost; connecting again"),
         }
         self.wait_for_next(error);
+    }
+
+    /// Begins another session at once. What is held goes over into it.
+    pub(super) fn reconnect(&mut self) {
+        match std::mem::replace(&mut self.link, Link::Off) {
+            Link::Up(session) => {
+                self.watching.connected(false, "connecting again: the configuration has changed");
+                self.forget_told(session.announced);
+                self.link = Link::Waiting(Instant::now());
+            }
+            // The next session begins with what holds now.
+            Link::Waiting(_) | Link::Connecting(_) => self.link = Link::Waiting(Instant::now()),
+            Link::Off => (),
+        }
+    }
+
+    /// A session is over in which these units were announced.
+    fn forget_told(&mut self, announced: Vec<Unit>) {
+        for unit in announced.into_iter().rev() {
+            self.tasks.put_back(unit.leases.into_iter());
+            self.tasks.release(unit.slots);
+        }
+        // What is given back is not claimed in the next session: that says the same.
+        self.given_back.clear();
     }
 
     fn on_revoked(&mut self, text: &str) {

@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Worker, link::Link};
+use super::{Worker, link::Link, reload::Reloading};
 
 /// The worker turns at least this often, and tells how things are.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
@@ -38,18 +38,17 @@ pub struct Watch {
     working: Condition,
     questions: mpsc::Sender<Asking>,
     asked: mpsc::Receiver<Asking>,
-    addresses: String,
+    reloading: Option<Reloading>,
 }
 
 /// How a worker shows how it is.
 pub(super) struct Watching {
     pulse: Pulse,
-    service: Service,
+    pub(super) service: Service,
     connected: Condition,
     working: Condition,
     health: Health,
     pub(super) asked: mpsc::Receiver<Asking>,
-    addresses: String,
     beat: Option<Instant>,
     meter: Meter,
 }
@@ -75,12 +74,12 @@ impl Watch {
         let advice = "see that the manager runs and can be reached from here; the log says what fails";
         let connected = health.condition("connected", advice);
         let (questions, asked) = mpsc::channel(QUESTIONS);
-        Ok(Self { health, service, connected, working, questions, asked, addresses: String::new() })
+        Ok(Self { health, service, connected, working, questions, asked, reloading: None })
     }
 
-    /// Where the manager is, for people.
-    pub fn set_addresses(&mut self, addresses: &[String]) {
-        self.addresses = addresses.join(", ");
+    /// Loads the configuration anew when a hangup comes.
+    pub(crate) fn reload_by(&mut self, reloading: Reloading) {
+        self.reloading = Some(reloading);
     }
 
     /// Asks the worker for everything, when there is one.
@@ -97,10 +96,11 @@ impl Watch {
         })
     }
 
-    pub(super) fn worker(self) -> Watching {
-        let Self { health, service, connected, working, asked, addresses, .. } = self;
+    pub(super) fn worker(self) -> (Watching, Option<Reloading>) {
+        let Self { health, service, connected, working, asked, reloading, .. } = self;
         let pulse = health.pulse("event loop");
-        Watching { pulse, service, connected, working, health, asked, addresses, beat: None, meter: Meter::default() }
+        let meter = Meter::default();
+        (Watching { pulse, service, connected, working, health, asked, beat: None, meter }, reloading)
     }
 }
 
@@ -167,9 +167,9 @@ impl Worker {
             }
             (None, Link::Waiting(until)) => {
                 let wait = until.saturating_duration_since(now).as_secs_f32().ceil();
-                format!("waiting for manager {}, next try in {wait} s", self.watching.addresses)
+                format!("waiting for manager {}, next try in {wait} s", self.addresses())
             }
-            (None, _) => format!("connecting to manager {}", self.watching.addresses),
+            (None, _) => format!("connecting to manager {}", self.addresses()),
         };
         if self.stop.is_none() {
             self.watching.working.set(true, "it works");

@@ -145,6 +145,18 @@ impl Site {
     /// Starts the manager and waits for nothing.
     pub(crate) fn launch_manager(&mut self) {
         assert!(self.manager.is_none(), "a manager is there");
+        self.write_configuration();
+        // Readiness is read from it: it must be the new one.
+        let _ = std::fs::remove_file(self.state_file("listening.json"));
+        let log = self.path("manager.log");
+        let file = self.path("config-manager.json");
+        let mut command = self.program(&["manager", "run", "--config", file.to_str().unwrap()]);
+        command.envs(self.variables.iter().cloned());
+        self.manager = Some(Process::start("the manager", command, &log, &log));
+    }
+
+    /// Writes the manager's configuration, as [`Site::configure`] set it.
+    pub(crate) fn write_configuration(&self) {
         let mut configuration = self.configuration.clone();
         let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         configuration.insert("state_directory".to_owned(), json!(self.path("manager")));
@@ -156,13 +168,6 @@ impl Site {
             configuration.entry("disk").or_insert_with(|| json!({"reserve": "16MiB"}));
         }
         write_json(&self.path("config-manager.json"), configuration);
-        // Readiness is read from it: it must be the new one.
-        let _ = std::fs::remove_file(self.state_file("listening.json"));
-        let log = self.path("manager.log");
-        let file = self.path("config-manager.json");
-        let mut command = self.program(&["manager", "run", "--config", file.to_str().unwrap()]);
-        command.envs(self.variables.iter().cloned());
-        self.manager = Some(Process::start("the manager", command, &log, &log));
     }
 
     pub(crate) fn manager(&mut self) -> &mut Process {
@@ -362,6 +367,15 @@ impl Worker {
         let mut command = program(&self.home, &["worker", "run", "--config", self.file.to_str().unwrap()]);
         command.envs(self.variables.iter().cloned());
         self.process = Some(Process::start(&self.name, command, &self.log, &self.log));
+    }
+
+    /// Sets keys of its configuration, for its next start or reload.
+    pub(crate) fn configure(&self, changes: Value) {
+        let Value::Object(changes) = changes else { panic!("a configuration is an object") };
+        let mut configuration: Map<String, Value> =
+            serde_json::from_slice(&std::fs::read(&self.file).unwrap()).unwrap();
+        configuration.extend(changes);
+        write_json(&self.file, configuration);
     }
 
     pub(crate) fn process(&mut self) -> &mut Process {
