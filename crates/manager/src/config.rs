@@ -58,7 +58,7 @@ pub struct Config {
     pub journal: Journal,
     /// The disk of the state directory.
     pub disk: Disk,
-    /// Logs.
+    /// What is logged, and how.
     pub log: LogConfig,
 }
 

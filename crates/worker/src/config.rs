@@ -59,7 +59,7 @@ pub struct WorkerConfig {
     /// A file with a join token: a worker that has not joined enrols with it when it starts.
     #[schemars(extend("x-wanted" = "a path"))]
     pub join_token_file: Option<PathBuf>,
-    /// Logs.
+    /// What is logged, and how.
     pub log: LogConfig,
 }
 

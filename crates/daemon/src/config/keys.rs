@@ -96,9 +96,9 @@ impl Key {
         format!("{PREFIX}{}", self.trail.join("__").to_uppercase())
     }
 
-    /// What kind of value may stand there, in words.
+    /// What kind of value may stand there, in few words.
     pub(super) fn kinds(&self) -> String {
-        self.alternatives(None)
+        self.alternatives(self.kind.split(" such as ").next().unwrap_or_default(), None)
     }
 
     /// What may stand there, in words.
@@ -108,13 +108,13 @@ impl Key {
             let null = if self.is_optional { " or null" } else { "" };
             return format!("an object with the keys {}{null}", names.join(", "));
         }
-        self.alternatives(self.allowed)
+        self.alternatives(&self.kind, self.allowed)
     }
 
-    fn alternatives(&self, allowed: Option<Allowed>) -> String {
+    fn alternatives(&self, kind: &str, allowed: Option<Allowed>) -> String {
         let choices = self.choices.iter().map(|(choice, _)| format!("{choice:?}"));
         let allowed = allowed.map(|allowed| format!(" ({allowed})")).unwrap_or_default();
-        let kind = match self.kind.as_str() {
+        let kind = match kind {
             "" => None,
             kind if self.is_list => Some(format!("a list{allowed}, each entry {kind}")),
             kind => Some(format!("{kind}{allowed}")),

@@ -63,6 +63,9 @@ fn add_section(text: &mut String, keys: &Keys, trail: &[String], indent: &str) {
         let comma = if Some(index) == last { "" } else { "," };
         let name = key.name();
         let default = key.default.as_ref().map(ToString::to_string).unwrap_or_default();
+        if index > 0 {
+            text.push('\n');
+        }
         if key.is_section && !key.is_optional {
             *text += &comment(indent, &key.description);
             *text += &format!("{indent}\"{name}\": {{\n");
