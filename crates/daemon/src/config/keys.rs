@@ -47,7 +47,7 @@ impl Keys {
         let defaults = serde_json::to_string(&T::default()).map_err(ConfigError::Unwritable)?;
         let defaults: &RawValue = serde_json::from_str(&defaults).map_err(ConfigError::Unwritable)?;
         let mut keys = Vec::new();
-        collect(&mut keys, Vec::new(), &schema::generate::<T>(), Some(defaults)).map_err(ConfigError::Unwritable)?;
+        collect(&mut keys, &[], &schema::generate::<T>(), Some(defaults)).map_err(ConfigError::Unwritable)?;
         Ok(Self(keys))
     }
 
@@ -166,11 +166,11 @@ impl Key {
 
 fn collect(
     keys: &mut Vec<Key>,
-    trail: Vec<String>,
+    trail: &[String],
     schema: &Value,
     default: Option<&RawValue>,
 ) -> Result<(), serde_json::Error> {
-    keys.push(Key::read(trail.clone(), schema, default)?);
+    keys.push(Key::read(trail.to_owned(), schema, default)?);
     let Some(properties) = properties(schema) else { return Ok(()) };
     let defaults = default.map(entries).transpose()?.flatten().unwrap_or_default();
     let declared: Vec<_> = defaults.iter().map(|(name, value)| (&**name, Some(*value))).collect();
@@ -178,7 +178,7 @@ fn collect(
     let others = others.filter(|(name, _)| declared.iter().all(|(known, _)| known != name)).collect::<Vec<_>>();
     for (name, default) in declared.into_iter().chain(others) {
         if let Some(property) = properties.get(name) {
-            collect(keys, [&trail[..], &[name.to_owned()]].concat(), property, default)?;
+            collect(keys, &[trail, &[name.to_owned()]].concat(), property, default)?;
         }
     }
     Ok(())
