@@ -65,7 +65,7 @@ pub struct Config {
     pub disk: Disk,
     /// Health and metrics over HTTP; `null`: none.
     pub http: Option<HttpConfig>,
-    /// Logs.
+    /// What is logged, and how.
     pub log: LogConfig,
 }
 

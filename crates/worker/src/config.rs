@@ -64,7 +64,7 @@ pub struct WorkerConfig {
     pub join_token_file: Option<PathBuf>,
     /// Health and metrics over HTTP; `null`: none.
     pub http: Option<HttpConfig>,
-    /// Logs.
+    /// What is logged, and how.
     pub log: LogConfig,
 }
 

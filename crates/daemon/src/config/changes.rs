@@ -20,8 +20,8 @@ pub fn changes(old: &impl Serialize, new: &impl Serialize) -> Vec<String> {
 
 /// Whether a key can change while the daemon runs: it, or what it lies in, is [`Configuration::RELOADABLE`].
 pub fn is_reloadable<T: Configuration>(path: &str) -> bool {
-    let within = |part: &&str| path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    T::RELOADABLE.iter().any(|part| within(&part))
+    let within = |part: &str| path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    T::RELOADABLE.iter().any(|part| within(part))
 }
 
 fn compare(path: &str, old: &Value, new: &Value, changed: &mut Vec<String>) {

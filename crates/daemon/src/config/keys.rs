@@ -47,7 +47,7 @@ impl Keys {
         let defaults = serde_json::to_string(&T::default()).map_err(ConfigError::Unwritable)?;
         let defaults: &RawValue = serde_json::from_str(&defaults).map_err(ConfigError::Unwritable)?;
         let mut keys = Vec::new();
-        collect(&mut keys, Vec::new(), &schema::generate::<T>(), Some(defaults)).map_err(ConfigError::Unwritable)?;
+        collect(&mut keys, &[], &schema::generate::<T>(), Some(defaults)).map_err(ConfigError::Unwritable)?;
         Ok(Self(keys))
     }
 
@@ -96,9 +96,9 @@ impl Key {
         format!("{PREFIX}{}", self.trail.join("__").to_uppercase())
     }
 
-    /// What kind of value may stand there, in words.
+    /// What kind of value may stand there, in few words.
     pub(super) fn kinds(&self) -> String {
-        self.alternatives(None)
+        self.alternatives(self.kind.split(" such as ").next().unwrap_or_default(), None)
     }
 
     /// What may stand there, in words.
@@ -108,13 +108,13 @@ impl Key {
             let null = if self.is_optional { " or null" } else { "" };
             return format!("an object with the keys {}{null}", names.join(", "));
         }
-        self.alternatives(self.allowed)
+        self.alternatives(&self.kind, self.allowed)
     }
 
-    fn alternatives(&self, allowed: Option<Allowed>) -> String {
+    fn alternatives(&self, kind: &str, allowed: Option<Allowed>) -> String {
         let choices = self.choices.iter().map(|(choice, _)| format!("{choice:?}"));
         let allowed = allowed.map(|allowed| format!(" ({allowed})")).unwrap_or_default();
-        let kind = match self.kind.as_str() {
+        let kind = match kind {
             "" => None,
             kind if self.is_list => Some(format!("a list{allowed}, each entry {kind}")),
             kind => Some(format!("{kind}{allowed}")),
@@ -166,11 +166,11 @@ impl Key {
 
 fn collect(
     keys: &mut Vec<Key>,
-    trail: Vec<String>,
+    trail: &[String],
     schema: &Value,
     default: Option<&RawValue>,
 ) -> Result<(), serde_json::Error> {
-    keys.push(Key::read(trail.clone(), schema, default)?);
+    keys.push(Key::read(trail.to_owned(), schema, default)?);
     let Some(properties) = properties(schema) else { return Ok(()) };
     let defaults = default.map(entries).transpose()?.flatten().unwrap_or_default();
     let declared: Vec<_> = defaults.iter().map(|(name, value)| (&**name, Some(*value))).collect();
@@ -178,7 +178,7 @@ fn collect(
     let others = others.filter(|(name, _)| declared.iter().all(|(known, _)| known != name)).collect::<Vec<_>>();
     for (name, default) in declared.into_iter().chain(others) {
         if let Some(property) = properties.get(name) {
-            collect(keys, [&trail[..], &[name.to_owned()]].concat(), property, default)?;
+            collect(keys, &[trail, &[name.to_owned()]].concat(), property, default)?;
         }
     }
     Ok(())

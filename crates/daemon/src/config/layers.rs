@@ -189,8 +189,8 @@ impl Layers {
             }
             return format!("there is no such key; is {} meant?", source.spell(key));
         }
-        let parents = (0..trail.len()).rev().map(|length| &trail[..length]);
-        let section = parents.filter_map(|parent| self.keys.get(parent)).next();
+        let mut parents = (0..trail.len()).rev().map(|length| &trail[..length]);
+        let section = parents.find_map(|parent| self.keys.get(parent));
         let known: Vec<_> = section
             .into_iter()
             .flat_map(|section| self.keys.within(&section.trail))

@@ -77,15 +77,18 @@ impl Places {
     }
 }
 
+/// A key with its value.
+pub(super) type Entry<'a> = (Cow<'a, str>, &'a RawValue);
+
 /// The keys and values of an object, in their order; `None` of anything else.
-pub(super) fn entries(value: &RawValue) -> Result<Option<Vec<(Cow<'_, str>, &RawValue)>>, serde_json::Error> {
+pub(super) fn entries(value: &RawValue) -> Result<Option<Vec<Entry<'_>>>, serde_json::Error> {
     if !value.get().starts_with('{') {
         return Ok(None);
     }
     serde_json::from_str::<Entries<'_>>(value.get()).map(|entries| Some(entries.0))
 }
 
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Entries<'a>(Vec<Entry<'a>>);
 
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);

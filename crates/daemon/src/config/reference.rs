@@ -16,68 +16,75 @@ pub const INTRODUCTION: &str = include_str!("introduction.md");
 pub fn reference<T: Configuration>() -> Result<String, ConfigError> {
     let keys = Keys::of::<T>()?;
     let component = T::COMPONENT;
-    let mut text = format!(
-        "## The {component}\n\nFile: `config-{component}.json`. Schema: \
-         [config-{component}.schema.json](config-{component}.schema.json). Sample: \
-         [config-{component}.sample.jsonc](config-{component}.sample.jsonc).\n"
-    );
+    let mut lines = vec![
+        format!("## The {component}"),
+        String::new(),
+        format!(
+            "File: `config-{component}.json`. Schema: \
+             [config-{component}.schema.json](config-{component}.schema.json). Sample: \
+             [config-{component}.sample.jsonc](config-{component}.sample.jsonc)."
+        ),
+    ];
     for section in keys.iter().filter(|key| key.is_section) {
         if !section.trail.is_empty() {
-            text += &format!("\n### `{}` of the {component}\n\n{}\n", section.path(), section.description);
+            let title = format!("### `{}` of the {component}", section.path());
+            lines.extend([String::new(), title, String::new(), section.description.clone()]);
         }
-        text += "\n| key and variable | type | allowed | default | changes take effect | what it sets |\n";
-        text += "| --- | --- | --- | --- | --- | --- |\n";
+        let columns = "| key and variable | type | allowed | default | changes take effect | what it sets |";
+        lines.extend(["", columns, "| --- | --- | --- | --- | --- | --- |"].map(str::to_owned));
         for key in keys.within(&section.trail).filter(|key| !key.is_section || key.is_optional) {
             let when = if is_reloadable::<T>(&key.path()) { "at a reload" } else { "at a restart" };
             let allowed = key.allowed.map(|allowed| allowed.to_string()).unwrap_or_default();
             let kinds = if key.is_section { "an object (below) or null".to_owned() } else { key.kinds() };
             let name = format!("`{}`<br>`{}`", key.path(), key.variable());
             let cells = [name, kinds, allowed, default(key), when.to_owned(), explain(key)];
-            text += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+            lines.push(format!("| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")));
         }
     }
-    Ok(text)
+    Ok(lines.join("\n") + "\n")
 }
 
 /// A file with every key at its default, explained in comments.
 pub fn sample<T: Configuration>() -> Result<String, ConfigError> {
     let keys = Keys::of::<T>()?;
     let component = T::COMPONENT;
-    let mut text = comment(
+    let mut lines = comment(
         "",
         &format!(
             "A configuration of TaskMessenger's {component}: every key, at its default. A file may leave out any; what it \
              leaves out is as here. Comments may stand in it as they do here. See docs/CONFIGURATION.md."
         ),
     );
-    text += "{\n";
-    add_section(&mut text, &keys, &[], "  ");
-    text += "}\n";
-    Ok(text)
+    lines.push("{".to_owned());
+    add_section(&mut lines, &keys, &[], "  ");
+    lines.push("}\n".to_owned());
+    Ok(lines.join("\n"))
 }
 
-fn add_section(text: &mut String, keys: &Keys, trail: &[String], indent: &str) {
+fn add_section(lines: &mut Vec<String>, keys: &Keys, trail: &[String], indent: &str) {
     let section: Vec<_> = keys.within(trail).collect();
     let last = section.iter().rposition(|key| is_active(key));
     for (index, key) in section.into_iter().enumerate() {
         let comma = if Some(index) == last { "" } else { "," };
         let name = key.name();
-        let default = key.default.as_ref().map(ToString::to_string).unwrap_or_default();
-        if key.is_section && !key.is_optional {
-            *text += &comment(indent, &key.description);
-            *text += &format!("{indent}\"{name}\": {{\n");
-            add_section(text, keys, &key.trail, &format!("{indent}  "));
-            *text += &format!("{indent}}}{comma}\n");
-        } else if is_active(key) {
-            *text += &comment(indent, &about(key, keys));
-            for inner in keys.within(&key.trail) {
-                *text += &comment(indent, &format!("- {}: {}", inner.name(), about(inner, keys)));
-            }
-            *text += &format!("{indent}\"{name}\": {default}{comma}\n");
-        } else {
-            *text += &comment(indent, &about(key, keys));
-            *text += &format!("{indent}// \"{name}\": …,\n");
+        if index > 0 {
+            lines.push(String::new());
         }
+        if key.is_section && !key.is_optional {
+            lines.extend(comment(indent, &key.description));
+            lines.push(format!("{indent}\"{name}\": {{"));
+            add_section(lines, keys, &key.trail, &format!("{indent}  "));
+            lines.push(format!("{indent}}}{comma}"));
+            continue;
+        }
+        lines.extend(comment(indent, &about(key, keys)));
+        for inner in keys.within(&key.trail) {
+            lines.extend(comment(indent, &format!("- {}: {}", inner.name(), about(inner, keys))));
+        }
+        lines.push(match &key.default {
+            Some(default) if is_active(key) => format!("{indent}\"{name}\": {default}{comma}"),
+            _ => format!("{indent}// \"{name}\": …,"),
+        });
     }
 }
 
@@ -107,7 +114,7 @@ fn default(key: &Key) -> String {
 }
 
 /// A comment, in lines.
-fn comment(indent: &str, text: &str) -> String {
+fn comment(indent: &str, text: &str) -> Vec<String> {
     let mut lines = vec![format!("{indent}//")];
     for word in text.split_whitespace() {
         if lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() > WIDTH) {
@@ -118,5 +125,5 @@ fn comment(indent: &str, text: &str) -> String {
             line.push_str(word);
         }
     }
-    lines.join("\n") + "\n"
+    lines
 }

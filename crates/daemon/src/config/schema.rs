@@ -60,14 +60,12 @@ fn describe(schema: &mut Value) {
             if is_own || property.get("default").is_some_and(Value::is_object) {
                 property.remove("default");
             }
-            let mut words = property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
-            if let Some(allowed) = allowed {
-                words += &format!(" Allowed: {allowed}.");
-            }
-            if let Some(default) = default {
-                words += &format!(" Default: {default}.");
-            }
-            property.insert("description".to_owned(), words.into());
+            let description =
+                property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
+            let allowed = allowed.map(|allowed| format!("Allowed: {allowed}."));
+            let default = default.map(|default| format!("Default: {default}."));
+            let words = [Some(description), allowed, default].into_iter().flatten().collect::<Vec<_>>();
+            property.insert("description".to_owned(), words.join(" ").trim().into());
         }
         describe(property);
     }

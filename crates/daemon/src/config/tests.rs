@@ -22,7 +22,7 @@ struct Example {
     addresses: Vec<String>,
     #[schemars(transform = Allowed::sizes(1, 1 << 30))]
     payload: ByteSize,
-    #[schemars(transform = Allowed::times(Duration::ZERO, Duration::from_secs(60)))]
+    #[schemars(transform = Allowed::times(Duration::ZERO, Duration::from_mins(1)))]
     grace: Option<ConfigDuration>,
     pair: Option<Pair>,
     log: LogConfig,

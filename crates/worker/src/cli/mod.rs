@@ -30,11 +30,12 @@ struct Cli {
     #[command(flatten)]
     common: Common,
     /// Check the configuration and end
-    #[arg(long)]
+    #[arg(long, global = true)]
     check_config: bool,
     /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
     #[arg(
         long,
+        global = true,
         value_name = "text|json",
         num_args = 0..=1,
         require_equals = true,
