@@ -1,6 +1,10 @@
 //! What is wrong with a configuration, and where.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    path::PathBuf,
+};
 
 use super::{Origin, secrets::redact};
 
@@ -41,7 +45,10 @@ impl fmt::Display for Report {
             "" | "." => format!("{}: {}", self.origin, self.problem.message),
             path => format!("{}: {path}: {}", self.origin, self.problem.message),
         };
-        f.write_str(&redact(&text))
+        // A key or a name may hold what moves a terminal's cursor.
+        redact(&text).chars().try_for_each(|character| {
+            if character.is_control() { write!(f, "{}", character.escape_default()) } else { f.write_char(character) }
+        })
     }
 }
 

@@ -14,6 +14,8 @@ struct Example {
     /// at a time.
     #[schemars(transform = Allowed::numbers(1, 64))]
     slots: u32,
+    /// Its name.
+    #[schemars(extend("x-default" = "the machine's name"))]
     name: String,
     /// What people call it.
     #[schemars(extend("x-default" = "the machine's"))]
@@ -58,6 +60,9 @@ impl Validate for Example {
         let mut problems: Vec<_> = self.log.problems().into_iter().map(|problem| problem.below("log")).collect();
         for (index, address) in self.addresses.iter().enumerate().filter(|(_, address)| !address.contains(':')) {
             problems.push(Problem::new(format!("addresses[{index}]"), format!("{address} is no address")));
+        }
+        if self.name == "labelled" && self.label.is_none() {
+            problems.push(Problem::new("label", "a label is wanted"));
         }
         if self.payload.0 < u64::from(self.slots) {
             problems.push(Problem::new("payload", "at least a byte a slot is wanted"));
@@ -175,6 +180,7 @@ fn an_error_in_the_file_names_the_place_the_key_and_what_is_allowed() {
         ),
         ("{\"log\": null}", &["log: null is not allowed"]),
         ("{\"log.level\": \"info\"}", &["log.level: there is no such key; write it as {\"log\":{\"level\":\"…\"}}"]),
+        ("{\"a\\u001b[31m\\n\": 1}", &["a\\u{1b}[31m\\n: there is no such key"]),
         ("{\"level\": \"info\"}", &["is `log.level` meant?"]),
         ("{\"nothing\": {\"like\": \"it\"}}", &["nothing: there is no such key; allowed here: `slots`, `name`"]),
         ("{\"pair\": {\"one\": 1, \"three\": 3}}", &["pair.one: 1 is", "a path", "pair.three: there is no such key"]),
@@ -234,9 +240,12 @@ fn everything_that_is_wrong_is_told_at_once_with_where_it_comes_from() {
 #[test]
 fn what_a_file_lacks_that_cannot_be_read_is_no_problem_of_its_own() {
     let (_directory, mut sources) = with_file("{");
-    sources.environment = variables(&[("TASK_MESSENGER_LOG__LEVEL", "loud")]);
+    sources.environment = variables(&[("TASK_MESSENGER_LOG__LEVEL", "loud"), ("TASK_MESSENGER_NAME", "labelled")]);
     let text = wrong(&sources);
     assert!(text.contains("this is not JSON") && text.contains("\"loud\" is not a log level"), "{text}");
+    assert!(!text.contains("a label is wanted"), "{text}");
+    std::fs::write(sources.file.as_ref().unwrap(), "{}").unwrap();
+    assert!(wrong(&sources).contains("the built-in default: label: a label is wanted"));
     std::fs::write(sources.file.as_ref().unwrap(), b"{\"name\":\n \"\xff\"}").unwrap();
     assert!(wrong(&sources).contains("line 2, column 3: this is not UTF-8"), "{}", wrong(&sources));
 }
@@ -295,6 +304,7 @@ fn a_secret_is_refused_wherever_it_stands_and_shown_nowhere() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("is missing"), "what was refused is not missing too: {text}");
     let missing = Sources { file: Some(token.into()), ..Sources::default() };
     assert!(wrong(&missing).contains("the configuration file *** can't be read"));
     // Whatever a program puts together is printed without.
@@ -308,6 +318,12 @@ fn a_secret_is_refused_wherever_it_stands_and_shown_nowhere() {
 #[test]
 fn what_is_generated_says_all_that_is_known_of_a_key() {
     let schema: Value = serde_json::from_str(&schema::<Example>().unwrap()).unwrap();
+    let name = &schema["properties"]["name"];
+    assert_eq!(
+        *name,
+        json!({"type": "string", "description": "Its name. Default: the machine's name.",
+        "x-default": "the machine's name"})
+    );
     let slots = &schema["properties"]["slots"];
     assert_eq!((&slots["minimum"], &slots["maximum"], &slots["default"]), (&json!(1), &json!(64), &json!(4)));
     assert_eq!(slots["description"], "How many run at a time. Allowed: 1 to 64.");
