@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::harness::{Held, NotifySocket, Signal, Site, get, json, wait_until};
+use task_messenger_client::{EncodedTemplate, JobOptions, WhenFull};
+
+use crate::harness::{Held, NotifySocket, Signal, Site, get, json, said, wait_until};
 
 fn check(address: SocketAddr) -> serde_json::Value {
     let report: serde_json::Value = serde_json::from_str(&get(address, "/readyz").1).unwrap();
@@ -17,8 +19,8 @@ fn metric(address: SocketAddr, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
 }
 
-#[test]
-fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed() {
+#[tokio::test]
+async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed() {
     let http = json!({"http": {"listen": "127.0.0.1:0"}});
     let mut site = Site::start_with(http.clone());
     let mut worker = site.worker_with("worker", http);
@@ -46,16 +48,21 @@ fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed() {
     wait_until("the worker has one slot", || metric(worker.http(), "task_messenger_worker_slots") == 1.0);
     assert_eq!(held.starts().len(), 6);
 
-    site.configure(json!({"limits": {"queue_tasks": 50_000, "worker_window": 4}, "lease": {"grace": "40s"}}));
+    site.configure(json!({"limits": {"queue_tasks": 5, "worker_window": 4}, "lease": {"grace": "40s"}}));
     site.write_configuration();
     let said = site.administer(&["reload"]).ended_with(0);
     // (The port that it was given at its start is written down now.)
     let expected =
         "changed: lease.grace, limits.queue_tasks, limits.worker_window\nchanged at the next restart: listen\n";
     assert_eq!(said.text(), expected);
-    assert_eq!(metric(site.http(), "task_messenger_queue_limit_tasks"), 50_000.0);
-    let many = site.run_with(&["map", "--", "true"], Some("x\n".repeat(60_000).as_bytes()));
-    assert!(many.code() != 0 && many.errors.contains("limits.queue_tasks"), "{many}");
+    assert_eq!(metric(site.http(), "task_messenger_queue_limit_tasks"), 5.0);
+    let client = site.client().await;
+    let template = EncodedTemplate::new(&held.template()).unwrap();
+    let mut job = client.job(JobOptions { when_full: WhenFull::Fail, ..JobOptions::default() }).unwrap();
+    // It may be refused here already.
+    let _ = job.push(&template, b"x").await;
+    let error = job.finish().await.unwrap_err();
+    assert!(said(&error).contains("limits.queue_tasks"), "{error}");
 
     held.let_go();
     assert_eq!(map.wait().ended_with(0).text().lines().count(), 7);
