@@ -14,6 +14,7 @@ use crate::{
         WorkerNumber,
     },
     labels::Labels,
+    state::State,
     template::Template,
     time::WallTime,
     values::Values,
@@ -23,6 +24,10 @@ use crate::{
 pub trait Log {
     /// Takes a record and says its number, and where its [`Values`] will lie (for a record without values, any place).
     fn append(&mut self, record: &Record) -> Appended;
+
+    /// Sees a record that is about to be appended and carried out, and the state before it. This is for telling people;
+    /// nothing may follow from it.
+    fn witness(&mut self, _record: &Record, _before: &State) {}
 }
 
 /// What became of an appended record.

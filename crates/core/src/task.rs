@@ -233,7 +233,7 @@ impl Task {
     }
 
     /// Whether it is known to have been started: an attempt failed, or a worker died with it.
-    pub(crate) fn has_started(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         self.failures > 0 || self.crashes() > 0
     }
 

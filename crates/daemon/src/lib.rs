@@ -1,4 +1,4 @@
-//! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, stopping.
+//! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, signals, stopping.
 
 pub mod config;
 pub mod directories;
@@ -14,3 +14,4 @@ pub mod say;
 pub mod seldom;
 pub mod service;
 pub mod shutdown;
+pub mod signals;

@@ -1,17 +1,45 @@
-//! Logs: to standard error, as text or as JSON, one event a line.
+//! Logs: one event a line, as text or as JSON.
+//!
+//! - With `log.file` they go there and nowhere else.
+//! - Else, where standard error (or output) is the system's journal, they go there with native fields (`TASK`, `WORKER`, …),
+//!   unless `log.format` asks for JSON: then each entry's text is the JSON line.
+//! - Else they go to standard error; in colour if that is a terminal and `NO_COLOR` is not set.
+//!
+//! WARN means that somebody should look. What is said again and again at that level is summed up ([`repeats`]). Nothing here
+//! ever blocks or ends the process because a line can't be written.
 
-use std::io::IsTerminal;
+mod file;
+mod journal;
+mod level;
+mod repeats;
+mod rotation;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{
-    Layer,
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
+    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-use crate::config::{Problem, Validate};
+use self::{
+    file::Writer,
+    repeats::{Counts, Repeats},
+};
+pub use self::{
+    level::NotALevel,
+    rotation::{Rotation, RotationMode},
+};
+use crate::{
+    config::{Problem, Validate},
+    exit,
+};
 
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +50,12 @@ pub struct LogConfig {
     pub level: String,
     /// How log lines are written.
     pub format: LogFormat,
+    /// Where it is written; by default to the system's journal or to standard error, whichever standard error is. The
+    /// directory is made if it is missing.
+    #[schemars(extend("x-wanted" = "a path"))]
+    pub file: Option<PathBuf>,
+    /// When the file is put aside and a new one begun.
+    pub rotation: Rotation,
 }
 
 /// How log lines are written.
@@ -37,27 +71,21 @@ pub enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::default() }
+        Self { level: "info".to_owned(), format: LogFormat::default(), file: None, rotation: Rotation::default() }
     }
 }
 
 impl Validate for LogConfig {
     fn problems(&self) -> Vec<Problem> {
-        match self.filter() {
-            Ok(_) => Vec::new(),
-            Err(error) => vec![Problem::new("level", error.to_string())],
+        let mut problems = Vec::new();
+        if let Err(error) = level::parse(&self.level) {
+            problems.push(Problem::new("level", error.to_string()));
         }
+        if self.file.as_deref().is_some_and(|file| file.file_name().is_none()) {
+            problems.push(Problem::new("file", "this is not the path of a file"));
+        }
+        problems
     }
-}
-
-/// A text is not a log level.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "{part:?} is not a log level: `off`, `error`, `warn`, `info`, `debug` or `trace`, and per module as in \
-     `info,rustls=debug`"
-)]
-pub struct NotALevel {
-    part: String,
 }
 
 /// Why there are no logs.
@@ -66,60 +94,127 @@ pub enum LoggingError {
     /// The level is none.
     #[error(transparent)]
     Level(#[from] NotALevel),
+    /// The file can't be used.
+    #[error("the log file {path} can't be opened (`log.file`)", path = .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Something in this process logs already.
     #[error("logging is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-impl LogConfig {
-    /// Sets up logging for the whole process, once.
-    pub fn init(&self) -> Result<(), LoggingError> {
-        let filter = self.filter()?;
-        let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let layer = match self.format {
-            LogFormat::Json => layer.json().flatten_event(true).boxed(),
-            LogFormat::Text => {
-                let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                layer.with_ansi(colour).boxed()
-            }
-        };
-        Ok(tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?)
-    }
-
-    /// Stricter than the library, which takes a misspelt level for the name of a module.
-    fn filter(&self) -> Result<Targets, NotALevel> {
-        let level = |text: &str| match text {
-            "off" => Some(LevelFilter::OFF),
-            "error" => Some(LevelFilter::ERROR),
-            "warn" => Some(LevelFilter::WARN),
-            "info" => Some(LevelFilter::INFO),
-            "debug" => Some(LevelFilter::DEBUG),
-            "trace" => Some(LevelFilter::TRACE),
-            _ => None,
-        };
-        self.level.split(',').map(str::trim).try_fold(Targets::new(), |targets, part| {
-            let wrong = || NotALevel { part: part.to_owned() };
-            match part.split_once('=') {
-                None => Ok(targets.with_default(level(part).ok_or_else(wrong)?)),
-                Some(("", _)) => Err(wrong()),
-                Some((module, text)) => Ok(targets.with_target(module, level(text).ok_or_else(wrong)?)),
-            }
-        })
+impl LoggingError {
+    /// Whether the same start can never succeed.
+    pub fn is_final(&self) -> bool {
+        use io::ErrorKind;
+        match self {
+            Self::Level(_) => true,
+            Self::File { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::PermissionDenied
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::AlreadyExists
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::InvalidFilename
+                    | ErrorKind::InvalidInput
+                    | ErrorKind::NotFound
+            ),
+            Self::Twice(_) => false,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Logging that is set up. When this is dropped, what was summed up and not yet told is.
+#[derive(Debug)]
+pub struct Logging {
+    level: reload::Handle<Targets, Registry>,
+    file: Option<Writer>,
+    counts: Arc<Counts>,
+}
 
-    #[test]
-    fn a_misspelt_level_is_no_level() {
-        let problems = |level: &str| LogConfig { level: level.to_owned(), ..LogConfig::default() }.problems();
-        for level in ["info", "off", "warn,rustls=debug", "error, task_messenger_manager::session=trace"] {
-            assert_eq!(problems(level), []);
+impl Logging {
+    /// Logs at another level from now on.
+    pub fn set_level(&self, level: &str) -> Result<(), NotALevel> {
+        let targets = level::parse(level)?;
+        // It fails only when nobody logs any more.
+        let _ = self.level.reload(targets);
+        Ok(())
+    }
+
+    /// Opens the log file anew, by its name; without a file this does nothing.
+    pub fn reopen(&self) {
+        self.reopener()();
+    }
+
+    /// Says in the log file what ends the program, which is printed to standard error anyway.
+    pub fn failed(&self, error: &(dyn std::error::Error + 'static)) {
+        if self.file.is_some() {
+            tracing::error!(error = exit::chain(error), "this is the end");
         }
-        for level in ["", "verbose", "info,", "info,rustls", "rustls=loud", "=info", "INFO"] {
-            assert_eq!(problems(level).len(), 1, "{level}");
+    }
+
+    /// What opens the log file anew, for whoever hears that it is wanted.
+    pub fn reopener(&self) -> impl Fn() + Send + 'static + use<> {
+        let file = self.file.clone();
+        move || {
+            if let Some(file) = &file {
+                file.reopen();
+            }
+        }
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.counts.tell_rest();
+    }
+}
+
+type Output = Box<dyn Layer<Registry> + Send + Sync>;
+
+impl LogConfig {
+    /// Sets up logging for the whole process, once. `program` is what the system's journal calls it.
+    pub fn init(&self, program: &str) -> Result<Logging, LoggingError> {
+        let (filter, level) = reload::Layer::new(level::parse(&self.level)?);
+        let (output, file) = match &self.file {
+            Some(path) => self.to_file(path)?,
+            None => (self.to_journal(program).unwrap_or_else(|| self.to_stderr()), None),
+        };
+        let counts = Arc::new(Counts::default());
+        let layer = Repeats::new(output, counts.clone()).with_filter(filter);
+        tracing_subscriber::registry().with(layer).try_init()?;
+        Ok(Logging { level, file, counts })
+    }
+
+    fn to_file(&self, path: &Path) -> Result<(Output, Option<Writer>), LoggingError> {
+        let writer = Writer::open(path, &self.rotation, self.format)
+            .map_err(|source| LoggingError::File { path: path.to_owned(), source })?;
+        let layer = fmt::layer().with_writer(writer.clone());
+        let layer = match self.format {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+            LogFormat::Text => layer.with_ansi(false).boxed(),
+        };
+        Ok((layer, Some(writer)))
+    }
+
+    /// `None` if the journal is not where this program writes to, or not as text.
+    fn to_journal(&self, program: &str) -> Option<Output> {
+        (self.format == LogFormat::Text && journal::is_here()).then(|| journal::layer(program))
+    }
+
+    fn to_stderr(&self) -> Output {
+        let layer = fmt::layer().with_writer(io::stderr);
+        match self.format {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+            LogFormat::Text => {
+                let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                layer.with_ansi(colour).boxed()
+            }
         }
     }
 }

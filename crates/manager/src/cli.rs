@@ -6,6 +6,7 @@ use std::{
     io::Write,
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,8 +19,10 @@ use task_messenger_daemon::{
     directories::NoHome,
     exit,
     http::HttpError,
+    logging::LoggingError,
     say::say,
     shutdown::Shutdown,
+    signals::on_reopen,
 };
 use task_messenger_protocol::{
     messages::{self, TokenSummary},
@@ -184,6 +187,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<NoHome>()
             || cause.is::<TlsError>()
             || cause.downcast_ref::<HttpError>().is_some_and(HttpError::is_final)
+            || cause.downcast_ref::<LoggingError>().is_some_and(LoggingError::is_final)
             || cause.downcast_ref::<StoreCommandError>().is_some_and(StoreCommandError::is_final)
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
             || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_final)
@@ -204,9 +208,10 @@ fn execute(cli: Cli) -> Result<()> {
     let config = loaded.config;
     match cli.command {
         Some(Command::Run { .. }) => {
-            config.log.init().context("logging can't be set up")?;
+            let logging = Rc::new(config.log.init("task-messenger-manager").context("logging can't be set up")?);
+            on_reopen(logging.reopener()).context("signals can't be listened to")?;
             let (shutdown, _) = Shutdown::listen()?;
-            run(&config, sources, shutdown)
+            run(&config, sources, &logging, shutdown).inspect_err(|error| logging.failed(error.as_ref()))
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
         Some(Command::Reload) => reload(&config, &mut out),

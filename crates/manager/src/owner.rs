@@ -5,6 +5,8 @@
 //! runs, everything else gathers for the next: that is the group commit.
 
 mod archiving;
+mod changes;
+mod coming;
 mod history;
 mod past;
 mod room;
@@ -47,6 +49,7 @@ pub(crate) use self::{
     shrinking::{Pin, Shrinking},
     watching::{Asking, Counters, Rates, Watching},
 };
+use self::{changes::ToldFront, coming::Introduction};
 use crate::{
     config::Config,
     convert::About,
@@ -72,8 +75,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) enum Event {
     /// Somebody wants to be let in.
     Arriving(Arriving),
-    /// A session ended.
-    Left(SessionNumber),
+    /// A session ended, and why.
+    Left(SessionNumber, String),
     /// A session was heard.
     Heard(SessionNumber),
     /// Something for the scheduler.
@@ -125,12 +128,14 @@ struct SessionHandle {
     identity: Identity,
     /// What a worker said that it wants to hold.
     window: u32,
+    /// What a worker said of itself.
+    introduction: Option<Introduction>,
 }
 
 /// The state and everything that moves it.
 pub(crate) struct Owner {
     engine: Engine,
-    front: Front,
+    front: ToldFront,
     disk: Disk,
     shrinking: Shrinking,
     past: Past,
@@ -175,7 +180,7 @@ impl Owner {
         let started = Instant::now();
         Self {
             engine,
-            front,
+            front: ToldFront(front),
             disk,
             shrinking,
             past,
@@ -342,11 +347,7 @@ impl Owner {
         let now = self.now();
         match event {
             Event::Arriving(arriving) => self.admit(arriving),
-            Event::Left(session) => {
-                self.past.history.close(session);
-                self.sessions.remove(&session);
-                self.engine.handle(now, Input::SessionClosed { session }, &mut self.front);
-            }
+            Event::Left(session, reason) => self.drop_session(session, &reason),
             Event::Heard(session) => self.engine.handle(now, Input::Heard { session }, &mut self.front),
             Event::Input(input) => {
                 if let Some(session) = worker_session(&input) {
@@ -355,6 +356,9 @@ impl Owner {
                         return;
                     }
                     self.engine.handle(now, Input::Heard { session }, &mut self.front);
+                }
+                if let Input::Resume { session, worker, resume } = &input {
+                    self.introduce(*session, *worker, resume);
                 }
                 self.past.note(&input);
                 if let Some(input) = self.weigh(now, input) {
@@ -424,7 +428,7 @@ impl Owner {
         self.next_session += 1;
         if arriving.reply.send(Ok(Admitted { session, identity })).is_ok() {
             let outgoing = arriving.outgoing;
-            let handle = SessionHandle { outgoing, identity, window: 0 };
+            let handle = SessionHandle { outgoing, identity, window: 0, introduction: None };
             self.sessions.insert(session, handle);
             debug!(session = session.0, ?identity, "a session begins");
         }
@@ -462,19 +466,21 @@ impl Owner {
         let Some(handle) = self.sessions.get(&session) else { return };
         if handle.outgoing.try_send(message).is_err() {
             warn!(session = session.0, "a session is closed: its peer does not read");
-            self.drop_session(session);
+            self.drop_session(session, "it does not read");
         }
     }
 
     fn close(&mut self, session: SessionNumber, reason: Reason, text: &str) {
         self.send(session, Outgoing::Close { reason, text: text.to_owned() });
-        self.drop_session(session);
+        self.drop_session(session, text);
     }
 
-    /// Forgets a session; its task ends when it finds its channel closed.
-    fn drop_session(&mut self, session: SessionNumber) {
+    /// Forgets a session, if that was not done before; its task ends when it finds its channel closed.
+    fn drop_session(&mut self, session: SessionNumber, reason: &str) {
         self.past.history.close(session);
-        self.sessions.remove(&session);
+        if let Some(handle) = self.sessions.remove(&session) {
+            handle.tell_disconnected(session, reason);
+        }
         let now = self.now();
         self.engine.handle(now, Input::SessionClosed { session }, &mut self.front);
     }

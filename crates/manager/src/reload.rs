@@ -1,8 +1,11 @@
 //! Loading the configuration anew, by a signal or because somebody on this machine asks.
 
+use std::rc::Rc;
+
 use task_messenger_core::ids::SessionNumber;
 use task_messenger_daemon::{
     exit::chain,
+    logging::Logging,
     reload::{Hangups, Reloaded, Reloader},
     service::Service,
 };
@@ -31,6 +34,7 @@ pub(crate) struct Changes {
 
 /// What takes a new configuration, besides the owner.
 pub(crate) struct Takers {
+    pub(crate) logging: Rc<Logging>,
     pub(crate) places: Places,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) service: Service,
@@ -53,6 +57,9 @@ pub(crate) async fn serve(
         takers.service.reloading();
         let result = match reloader.reload() {
             Ok(Reloaded { config, changed, restart }) => {
+                if let Err(error) = takers.logging.set_level(&config.log.level) {
+                    tracing::error!(%error, "the log level can't be changed");
+                }
                 takers.places.set_limit(config.link.connections);
                 takers.doorkeeper.set_limit(config.link.handshakes_per_address);
                 // It fails when the owner has ended: then nothing matters any more.

@@ -7,6 +7,7 @@ use task_messenger_daemon::{
     config::Sources,
     http::Bound,
     local::LocalListener,
+    logging::Logging,
     reload::{Hangups, Reloader},
     shutdown::Shutdown,
 };
@@ -47,12 +48,12 @@ const MESSAGE_HEAD: u64 = 1 << 20;
 pub const SOFTWARE: &str = concat!("task-messenger-manager ", env!("CARGO_PKG_VERSION"));
 
 /// Runs the manager until `shutdown`, on this thread. `config` is what was loaded from `sources`.
-pub fn run(config: &Config, sources: Sources, shutdown: Shutdown) -> Result<()> {
+pub fn run(config: &Config, sources: Sources, logging: &Rc<Logging>, shutdown: Shutdown) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(config, sources, shutdown))
+    LocalSet::new().block_on(&runtime, serve(config, sources, logging, shutdown))
 }
 
-async fn serve(config: &Config, sources: Sources, mut shutdown: Shutdown) -> Result<()> {
+async fn serve(config: &Config, sources: Sources, logging: &Rc<Logging>, mut shutdown: Shutdown) -> Result<()> {
     let hangups = Hangups::listen().context("signals can't be listened to")?;
     // Bound first: whoever finds the port taken has touched nothing.
     let listeners = listen::bind(&config.listen)?;
@@ -123,6 +124,7 @@ async fn serve(config: &Config, sources: Sources, mut shutdown: Shutdown) -> Res
         counters: counters.clone(),
     });
     let takers = Takers {
+        logging: logging.clone(),
         places: Places::new(config.link.connections),
         doorkeeper: Doorkeeper::new(config.link.handshakes_per_address),
         service: watch.service.clone(),

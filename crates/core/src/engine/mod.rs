@@ -342,6 +342,7 @@ impl Engine {
 
     /// Writes a record down and carries it out.
     fn commit(&mut self, log: &mut impl Log, record: &Record) {
+        log.witness(record, &self.state);
         let appended = log.append(record);
         self.last = appended.number;
         self.state.apply(record, appended.values);

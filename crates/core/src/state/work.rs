@@ -21,7 +21,7 @@ struct Moves {
 
 impl State {
     /// The tasks that are meant, in order.
-    pub(crate) fn numbers_of<'a>(&'a self, work: &'a Work) -> Box<dyn Iterator<Item = TaskNumber> + 'a> {
+    pub fn numbers_of<'a>(&'a self, work: &'a Work) -> Box<dyn Iterator<Item = TaskNumber> + 'a> {
         match work {
             Work::Tasks(tasks) => Box::new(tasks.iter().copied()),
             Work::Job(job) => {

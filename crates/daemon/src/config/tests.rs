@@ -112,7 +112,7 @@ fn later_layers_win_key_by_key() {
     ]);
     sources.flags = vec![flag("--slots", "slots", json!(7)), flag("--payload", "payload", json!("2KiB"))];
     let loaded = load::<Example>(&sources).unwrap();
-    let log = LogConfig { level: "debug".to_owned(), format: crate::logging::LogFormat::Json };
+    let log = LogConfig { level: "debug".to_owned(), format: crate::logging::LogFormat::Json, ..LogConfig::default() };
     let expected = Example {
         slots: 7,
         name: "42".to_owned(),

@@ -48,12 +48,13 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     wait_until("the worker has one slot", || metric(worker.http(), "task_messenger_worker_slots") == 1.0);
     assert_eq!(held.starts().len(), 6);
 
-    site.configure(json!({"limits": {"queue_tasks": 5, "worker_window": 4}, "lease": {"grace": "40s"}}));
+    site.configure(json!({"limits": {"queue_tasks": 5, "worker_window": 4}, "lease": {"grace": "40s"}, "log": {"level": "debug"}}));
+    assert!(!site.manager_log().contains("DEBUG"));
     site.write_configuration();
     let said = site.administer(&["reload"]).ended_with(0);
     // (The port that it was given at its start is written down now.)
     let expected =
-        "changed: lease.grace, limits.queue_tasks, limits.worker_window\nchanged at the next restart: listen\n";
+        "changed: lease.grace, limits.queue_tasks, limits.worker_window, log.level\nchanged at the next restart: listen\n";
     assert_eq!(said.text(), expected);
     assert_eq!(metric(site.http(), "task_messenger_queue_limit_tasks"), 5.0);
     let client = site.client().await;
@@ -64,6 +65,7 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     let error = job.finish().await.unwrap_err();
     assert!(said(&error).contains("limits.queue_tasks"), "{error}");
 
+    site.wait_for_log(&["DEBUG"]);
     held.let_go();
     assert_eq!(map.wait().ended_with(0).text().lines().count(), 7);
     let lines = load.wait().ended_with(0);

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use task_messenger_core::{
     engine::{Departure, Engine},
     ids::{JobNumber, OwnerNumber, RecordNumber, SessionNumber},
+    record::Log,
     time::Now,
 };
 use task_messenger_daemon::{config::ByteSize, exit::chain};
@@ -393,12 +394,12 @@ impl Archiving {
     }
 
     /// The state lets go of what is in the archive.
-    pub(super) fn let_go(&mut self, now: Now, departures: Vec<Departure>, engine: &mut Engine, front: &mut Front) {
+    pub(super) fn let_go(&mut self, now: Now, departures: Vec<Departure>, engine: &mut Engine, log: &mut impl Log) {
         let jobs = &engine.state().jobs;
         let owner = |job| jobs.position(job).and_then(|position| jobs.at(position)).map(|job| job.owner);
         let departing: Vec<_> =
             departures.iter().filter_map(|one| Some((one.job, owner(one.job)?, one.tasks))).collect();
-        let purged = engine.archived(now, departures, front);
+        let purged = engine.archived(now, departures, log);
         debug!(jobs = departing.len(), "jobs are in the archive now");
         for (job, owner, tasks) in departing {
             if engine.state().jobs.position(job).is_none() && !purged.contains(&job) {

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use task_messenger_core::{
-    effect::{Assigned, Effect},
+    effect::{Assigned, CloseReason, Effect},
     ids::{SessionNumber, TokenNumber},
 };
 use task_messenger_protocol::messages::{self, Code, Reason};
-use tracing::info;
 
 use super::Owner;
 use crate::{
@@ -65,13 +64,12 @@ impl Owner {
                 self.answer(session, request, answer);
             }
             Effect::Enrolled { session, request, worker } => {
-                let name = self.engine.state().access.worker_at(worker).map(|worker| worker.name.clone());
-                info!(worker = worker.0, name = name.unwrap_or_default(), "a worker enrolled");
                 let store = self.about.store.to_vec().into();
                 let enrolled = messages::Enrolled { request, worker: worker.0, store };
                 self.send(session, Outgoing::Message(enrolled.into()));
             }
             Effect::Resumed { session, dropped } => {
+                self.tell_connected(session, dropped.len());
                 let dropped = dropped.into_iter().map(|lease| lease.0).collect();
                 self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
             }
@@ -106,6 +104,9 @@ impl Owner {
                 self.send(session, Outgoing::Message(messages::Ping { number: 0 }.into()));
             }
             Effect::Close { session, reason } => {
+                if reason == CloseReason::Clone {
+                    self.warn_of_clone(session);
+                }
                 let (reason, text) = convert::close_reason(reason);
                 self.close(session, reason, text);
             }

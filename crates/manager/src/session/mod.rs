@@ -23,6 +23,7 @@ use task_messenger_core::{
     ids::{JobNumber, LeaseNumber},
     record::{Caller, Role},
 };
+use task_messenger_daemon::exit::chain;
 use task_messenger_protocol::{
     frame::FrameError,
     link::{Arrival, LinkError, part},
@@ -143,8 +144,9 @@ impl SessionError {
     pub(crate) fn is_usual(&self) -> bool {
         match self {
             Self::Link(error) => matches!(error, LinkError::Closed | LinkError::Frame(FrameError::Io(_))),
-            Self::Closed { .. } | Self::Stopping => true,
-            Self::Protocol(_) | Self::Silent(_) | Self::Stalled(_) | Self::Store(_) | Self::Refused { .. } => false,
+            // Links break, and workers that lose theirs are told of.
+            Self::Silent(_) | Self::Closed { .. } | Self::Stopping => true,
+            Self::Protocol(_) | Self::Stalled(_) | Self::Store(_) | Self::Refused { .. } => false,
         }
     }
 
@@ -202,7 +204,8 @@ pub(crate) async fn serve(
     let peer = Peer { admitted, address, software };
     let result = run(arrival, &peer, messages, &shared).await;
     // The owner may be gone already when the manager stops.
-    let _ = shared.events.send(Event::Left(admitted.session)).await;
+    let reason = result.as_ref().err().map_or_else(|| "it left".to_owned(), |error| chain(error));
+    let _ = shared.events.send(Event::Left(admitted.session, reason)).await;
     result
 }
 

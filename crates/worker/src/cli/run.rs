@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    rc::Rc,
     sync::Arc,
 };
 
@@ -10,9 +11,10 @@ use task_messenger_daemon::{
     config::Sources,
     exit,
     http::Bound,
-    logging::LoggingError,
+    logging::{Logging, LoggingError},
     reload::{Hangups, Reloader},
     shutdown::Shutdown,
+    signals::on_reopen,
 };
 use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
@@ -26,11 +28,29 @@ use crate::{
 
 /// Runs until a stop is asked for; the exit code.
 pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry) -> Result<u8, Failure> {
-    match config.log.init() {
+    let logging = match config.log.init("task-messenger-worker") {
+        Ok(logging) => Some(Rc::new(logging)),
         // A program that links the worker may log in its own way.
-        Ok(()) | Err(LoggingError::Twice(_)) => (),
-        Err(error) => return Err(Failure::new(exit::CONFIGURATION, error)),
-    }
+        Err(LoggingError::Twice(_)) => None,
+        Err(error) => {
+            return Err(Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error));
+        }
+    };
+    let reopen = logging.as_ref().map(|logging| logging.reopener());
+    on_reopen(move || reopen.iter().for_each(|reopen| reopen())).context("signals can't be listened to")?;
+    work(config, sources, logging.clone(), skills).inspect_err(|failure| {
+        if let Some(logging) = &logging {
+            logging.failed(failure.error.as_ref());
+        }
+    })
+}
+
+fn work(
+    config: &WorkerConfig,
+    sources: Sources,
+    logging: Option<Rc<Logging>>,
+    skills: SkillRegistry,
+) -> Result<u8, Failure> {
     join::prepare(config)?;
     let _lock = lock(config)?;
     command::end_leftovers(&config.state_directory);
@@ -53,7 +73,7 @@ pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry
         let identity = Identity { store: credential.store, worker: credential.worker };
         tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
         let addresses = Addresses::new(credential.addresses.clone(), &config.managers);
-        watch.reload_by(Reloading { reloader, hangups, addresses: addresses.clone() });
+        watch.reload_by(Reloading { reloader, hangups, logging, addresses: addresses.clone() });
         let worker = Worker::new(config, identity, connector(addresses, credential), skills, shutdown, watch)
             .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
         Ok(worker.run().await)

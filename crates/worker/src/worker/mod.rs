@@ -12,6 +12,7 @@ mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod told;
 mod watching;
 
 use std::{io, sync::Arc, time::Duration};

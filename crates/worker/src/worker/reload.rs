@@ -1,8 +1,11 @@
 //! Loading the configuration anew.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
-use task_messenger_daemon::reload::{Hangups, Reloader};
+use task_messenger_daemon::{
+    logging::Logging,
+    reload::{Hangups, Reloader},
+};
 
 use super::{Worker, link::Addresses};
 use crate::config::WorkerConfig;
@@ -11,6 +14,8 @@ use crate::config::WorkerConfig;
 pub(crate) struct Reloading {
     pub(crate) reloader: Reloader<WorkerConfig>,
     pub(crate) hangups: Hangups,
+    /// None where a program that links the worker logs in its own way.
+    pub(crate) logging: Option<Rc<Logging>>,
     pub(crate) addresses: Addresses,
 }
 
@@ -28,6 +33,11 @@ impl Worker {
         self.watching.service.reloading();
         if let Ok(reloaded) = reloading.reloader.reload() {
             reloading.addresses.set(&reloaded.config.managers);
+            if let Some(logging) = &reloading.logging
+                && let Err(error) = logging.set_level(&reloaded.config.log.level)
+            {
+                tracing::error!(%error, "the log level can't be changed");
+            }
             self.take_configuration(&reloaded.config);
         }
         self.watching.service.ready();

@@ -12,7 +12,7 @@ use task_messenger_protocol::{
 };
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Worker, link::Link};
+use super::{Worker, link::Link, told};
 use crate::{
     outbox::Block,
     runners::{
@@ -109,6 +109,7 @@ impl Worker {
             payload = Bytes::copy_from_slice(&payload);
         }
         let (name, timeout) = (held.name, held.template.timeout);
+        told::started(lease, name);
         let (runner, end) = (Arc::clone(&self.runner), self.end.clone());
         tokio::spawn(async move {
             let started = Instant::now();
@@ -128,6 +129,7 @@ impl Worker {
         };
         for lease in leases {
             if let Some(held) = self.tasks.get_mut(lease) {
+                told::started(lease, held.name);
                 held.stage = Stage::Lane(lane);
                 held.payload = Bytes::new();
             }
@@ -172,6 +174,7 @@ impl Worker {
     /// Records a task's end.
     pub(super) fn finish(&mut self, lease: u64, outcome: &Outcome) {
         let Some(held) = self.tasks.remove(lease).filter(Held::is_wanted) else { return };
+        told::ended(lease, held.name, outcome);
         let succeeded = outcome.ending() == Ending::Exited && outcome.code == 0;
         self.watching.ended(usize::from(succeeded), 1);
         let mut value = ValuesBuilder::default();
@@ -191,6 +194,7 @@ impl Worker {
     }
 
     fn finish_skills(&mut self, finished: FinishedTasks) {
+        told::skills_ended(&finished, &self.tasks);
         let FinishedTasks { leases, statuses, outcomes, busy } = finished;
         let Some(first) = leases.first() else { return };
         self.last_progress = Instant::now();

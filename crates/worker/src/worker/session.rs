@@ -20,6 +20,7 @@ use tokio::time::{Duration, Instant};
 use super::{
     Worker,
     link::{Event, Link, Session},
+    told,
 };
 use crate::{
     measure::is_noticeable,
@@ -158,7 +159,8 @@ impl Worker {
             }
             // The manager has not let it in.
             _ if session.resumed.is_none() => return self.on_failed(error),
-            _ => tracing::warn!(%error, held, "the connection to the manager is lost; connecting again"),
+            // Links break. If there is none again soon, that is worth a look, and told then.
+            _ => tracing::info!(%error, held, "the connection to the manager is lost; connecting again"),
         }
         self.wait_for_next(error);
     }
@@ -237,7 +239,7 @@ impl Worker {
                 return Err(LinkError::Goodbye { reason, text });
             }
             Message::Refused(refused) => tracing::warn!(text = refused.text, "the manager refused something"),
-            other => tracing::debug!(?other, "a message that is not for workers"),
+            other => tracing::debug!(kind = kind_of(&other), "a message that is not for workers"),
         }
         Ok(())
     }
@@ -310,6 +312,7 @@ impl Worker {
                     since,
                     stopping: None,
                 };
+                told::received(lease, &held);
                 self.tasks.add(lease, held);
                 lease += 1;
             }
@@ -361,6 +364,7 @@ impl Worker {
             }
             if !self.given_back.is_empty() {
                 self.watching.given_back(self.given_back.len());
+                told::given_back(&self.given_back);
                 session.writer.push(GivenBack { leases: std::mem::take(&mut self.given_back) })?;
             }
             Ok(())
@@ -394,4 +398,10 @@ impl Worker {
             }
         }
     }
+}
+
+/// A message's kind: what is in it is nobody's business.
+fn kind_of(message: &Message) -> String {
+    let text = format!("{message:?}");
+    text.split('(').next().unwrap_or_default().to_owned()
 }

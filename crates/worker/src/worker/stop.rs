@@ -7,7 +7,7 @@ use task_messenger_daemon::exit;
 use task_messenger_protocol::messages::{Outcome, outcome::Ending};
 use tokio::time::Instant;
 
-use super::{Worker, link::Link};
+use super::{Worker, link::Link, told};
 use crate::tasks::{Stage, StopReason, Stopping};
 
 /// How long ended tasks may take beyond `kill_after` until nobody waits for them.
@@ -154,6 +154,7 @@ impl Worker {
         let Some(held) = self.tasks.get_mut(lease) else { return false };
         let stopping = held.stopping.get_or_insert(Stopping { reason, since: now, told: false });
         stopping.reason = stopping.reason.max(reason);
+        told::stops(lease, held.name, reason);
         match &mut held.stage {
             Stage::Waiting | Stage::Announced => false,
             Stage::Command(stop) => {
