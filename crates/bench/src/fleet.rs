@@ -64,7 +64,8 @@ impl Fleet {
         let token = Token::parse(&create_token(&config, Role::Admin).await?)?;
         let credential = directory.join("client.json");
         ClientCredential::from_token(&token).save(&credential)?;
-        let mut fleet = Self { directory: directory.to_owned(), config, manager, workers: Vec::new(), credential, http };
+        let mut fleet =
+            Self { directory: directory.to_owned(), config, manager, workers: Vec::new(), credential, http };
         for _ in 0..workers {
             fleet.add_worker().await?;
         }

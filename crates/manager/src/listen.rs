@@ -14,7 +14,7 @@ use task_messenger_daemon::{exit::chain, local::LocalListener, seldom::Seldom, s
 use task_messenger_protocol::link::{Arrival, LinkError, accept, accept_local};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, error_span, field, warn};
 
 use crate::{
     doorkeeper::{Door, Doorkeeper},
@@ -100,13 +100,15 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
                         continue;
                     };
                     let gate = gate.clone();
+                    // Whatever the level is, a line says whose session it is of.
+                    let span = error_span!("session", peer = %address, session = field::Empty);
                     let session = async move {
                         let arrival = accept(stream, &gate.tls, gate.handshake_timeout).await;
                         let door = Door { doorkeeper: gate.doorkeeper, handshake, address: address.ip() };
                         serve(arrival, address.to_string(), Some(door), gate.shared, &gate.counters).await;
                         drop(place);
                     };
-                    sessions.spawn_local(session.instrument(info_span!("session", peer = %address)));
+                    sessions.spawn_local(session.instrument(span));
                 }
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -136,11 +138,12 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
                 }
                 Ok(stream) => {
                     let gate = gate.clone();
+                    let span = error_span!("session", peer = "local", session = field::Empty);
                     let session = async move {
                         let arrival = accept_local(stream, gate.handshake_timeout).await;
                         serve(arrival, "local".to_owned(), None, gate.shared, &gate.counters).await;
                     };
-                    sessions.spawn_local(session.instrument(info_span!("session", peer = "local")));
+                    sessions.spawn_local(session.instrument(span));
                 }
                 Err(error) => {
                     warn!(%error, "a connection to the local socket could not be accepted");

@@ -40,7 +40,7 @@ use task_messenger_store::{
     thread::{Commit, CommitError, JournalThread},
 };
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
 pub(crate) use self::{
     archiving::{Archiving, Bounds},
@@ -430,7 +430,6 @@ impl Owner {
             let outgoing = arriving.outgoing;
             let handle = SessionHandle { outgoing, identity, window: 0, introduction: None };
             self.sessions.insert(session, handle);
-            debug!(session = session.0, ?identity, "a session begins");
         }
     }
 

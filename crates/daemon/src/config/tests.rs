@@ -260,22 +260,27 @@ fn what_holds_is_printed_with_where_it_comes_from() {
     let text = print(&loaded, PrintFormat::Text).unwrap();
     let expected = [
         format!("# the configuration that holds, with the file {file}"),
-        format!("slots      = 5        # {file}, line 2, column 10"),
-        "name       = \"seven\"  # the variable TASK_MESSENGER_NAME".to_owned(),
-        "label      = null     # the built-in default".to_owned(),
-        "addresses  = [\"a:1\"]  # the flag --address".to_owned(),
-        "payload    = \"1MiB\"   # the built-in default".to_owned(),
-        "grace      = \"30s\"    # the built-in default".to_owned(),
-        "pair       = null     # the built-in default".to_owned(),
-        format!("log.level  = \"debug\"  # {file}, line 3, column 18"),
-        "log.format = \"text\"   # the built-in default".to_owned(),
+        format!("slots             = 5           # {file}, line 2, column 10"),
+        "name              = \"seven\"     # the variable TASK_MESSENGER_NAME".to_owned(),
+        "label             = null        # the built-in default".to_owned(),
+        "addresses         = [\"a:1\"]     # the flag --address".to_owned(),
+        "payload           = \"1MiB\"      # the built-in default".to_owned(),
+        "grace             = \"30s\"       # the built-in default".to_owned(),
+        "pair              = null        # the built-in default".to_owned(),
+        format!("log.level         = \"debug\"     # {file}, line 3, column 18"),
+        "log.format        = \"text\"      # the built-in default".to_owned(),
+        "log.file          = null        # the built-in default".to_owned(),
+        "log.rotation.mode = \"internal\"  # the built-in default".to_owned(),
+        "log.rotation.size = \"64MiB\"     # the built-in default".to_owned(),
+        "log.rotation.age  = \"1day\"      # the built-in default".to_owned(),
+        "log.rotation.keep = 8           # the built-in default".to_owned(),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 
     let printed: Value = serde_json::from_str(&print(&loaded, PrintFormat::Json).unwrap()).unwrap();
     assert_eq!((&printed["file"], &printed["config"]), (&json!(file), &json!(loaded.config)));
     let origins = printed["origins"].as_object().unwrap();
-    assert_eq!((origins.len(), &origins["name"]), (9, &json!("the variable TASK_MESSENGER_NAME")));
+    assert_eq!((origins.len(), &origins["name"]), (14, &json!("the variable TASK_MESSENGER_NAME")));
 }
 
 #[test]

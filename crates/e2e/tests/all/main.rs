@@ -17,6 +17,7 @@ mod hostile;
 mod killers;
 mod limits;
 mod links;
+mod logs;
 mod lying_worker;
 mod manager_ends;
 mod map;

@@ -8,7 +8,7 @@ use std::{
 
 use task_messenger_protocol::{credential::WorkerCredential, secret::Secret, token::Token};
 
-use crate::harness::{Held, Site, json, wait_until};
+use crate::harness::{Held, Signal, Site, json, wait_until};
 
 /// Everything that a secret could be recognised by: itself, in hexadecimal, and in the texts of tokens.
 struct Secrets(Vec<(String, Vec<u8>)>);
@@ -58,6 +58,61 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// What tasks are given and come to, for a search in everything that is not theirs.
+const PRIVATE: &str = "Tr0ub4dor";
+
+#[test]
+fn nothing_that_a_task_is_given_or_comes_to_is_in_a_log_or_an_argument_of_a_daemon() {
+    let mut site = Site::prepare(json!({}));
+    let file = site.path("logs/manager.log");
+    let rotation = json!({"size": "256KiB", "keep": 1000});
+    site.configure(json!({"log": {"level": "trace", "file": file, "format": "json", "rotation": rotation}}));
+    site.start_manager();
+    let mut worker = site.worker_with("one", json!({"log": {"level": "trace"}}));
+    let client = site.token("client");
+    site.run_with(&["login", "-"], Some(client.as_bytes())).ended_with(0);
+    let variable = format!("PASSWORD={PRIVATE}");
+    let print = "cat; echo \"$PASSWORD $1\"; echo \"$PASSWORD\" >&2; exit \"$2\"";
+    let options = ["--env", &variable, "--max-attempts", "1", "--stdin", "-", "--", "sh", "-c", print, "sh", PRIVATE];
+    for code in ["0", "7"] {
+        let submit = [&["submit", "--wait"], &options[..], &[code]].concat();
+        let ended = site.run_with(&submit, Some(PRIVATE.as_bytes()));
+        assert_eq!((ended.code().to_string().as_str(), ended.text().matches(PRIVATE).count()), (code, 3));
+    }
+    let lines = format!("{PRIVATE}\n").repeat(50);
+    site.run_with(&["map", "--", "echo", "{}"], Some(lines.as_bytes())).ended_with(0);
+    site.run(&["submit", "--wait", "--", "no-such-program", PRIVATE]).ended_with(126);
+    site.run(&["skill", "string-reversal", "--json", &json!({"text": PRIVATE}).to_string()]).ended_with(0);
+    assert_ne!(site.run(&["skill", "math-operation", "--json", &json!({"operation": PRIVATE}).to_string()]).code(), 0);
+    let held = Held::new(&site.path("held"));
+    let arguments = held.arguments(PRIVATE);
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let task = site.run(&[&["submit", "--env", &variable, "--", "sh"], &words[..]].concat()).ended_with(0);
+    held.wait_for_starts(1);
+    for (name, process) in [("the worker", worker.process().id()), ("the manager", site.manager().id())] {
+        let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap();
+        assert!(!line.is_empty() && !contains(&line, PRIVATE), "{name}'s arguments");
+    }
+    site.run(&["cancel", task.text().trim()]).ended_with(0);
+    worker.process().signal(Signal::TERM);
+    assert!(worker.wait().success());
+    site.stop_manager();
+
+    let logs = files_below(&site.path("logs"));
+    for log in logs.iter().chain(&[site.path("manager.log"), site.path("one.log")]) {
+        let content = std::fs::read(log).unwrap();
+        let found = String::from_utf8_lossy(&content).lines().find(|line| line.contains(PRIVATE)).map(str::to_owned);
+        assert_eq!(found, None, "in {}", log.display());
+    }
+    // What was looked through is what tells of tasks.
+    assert!(logs.iter().any(|log| contains(&std::fs::read(log).unwrap(), "\"handed out\"")));
+    assert!(worker.log().contains("ending=\"exited\" code=7"), "{}", worker.log());
+}
+
+fn contains(content: &[u8], text: &str) -> bool {
+    content.windows(text.len()).any(|part| part == text.as_bytes())
 }
 
 #[test]

@@ -32,6 +32,7 @@ use task_messenger_protocol::{
 };
 use task_messenger_store::{blobs::Blobs, journal::Reader};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::{Span, debug};
 
 use self::{pending::Pending, pulse::Pulse};
 use crate::{
@@ -200,6 +201,7 @@ pub(crate) async fn serve(
         }
     };
     drop(door);
+    begin(admitted);
     let software = arrival.hello.software.chars().filter(|char| !char.is_control()).take(128).collect();
     let peer = Peer { admitted, address, software };
     let result = run(arrival, &peer, messages, &shared).await;
@@ -207,6 +209,18 @@ pub(crate) async fn serve(
     let reason = result.as_ref().err().map_or_else(|| "it left".to_owned(), |error| chain(error));
     let _ = shared.events.send(Event::Left(admitted.session, reason)).await;
     result
+}
+
+/// Says that a session begins, and in what follows of it which one it is.
+fn begin(admitted: Admitted) {
+    Span::current().record("session", admitted.session.0);
+    match admitted.identity {
+        Identity::Caller { token, role, .. } => {
+            debug!(?role, token = token.map(|token| token.0), "a session of a client begins");
+        }
+        Identity::Joining { token } => debug!(token = token.0, "a session of a machine that joins begins"),
+        Identity::Worker { worker } => debug!(worker = worker.0, "a session of a worker begins"),
+    }
 }
 
 /// The other side of a session.

@@ -22,14 +22,20 @@ use super::{Failure, join, runtime};
 use crate::{
     config::WorkerConfig,
     enrolment::SOFTWARE,
-    runners::{command, skill::SkillRegistry},
+    runners::{
+        command,
+        skill::{SkillRegistry, keep_panics_private},
+    },
     worker::{Addresses, Connector, Identity, Reloading, Watch, Worker},
 };
 
 /// Runs until a stop is asked for; the exit code.
 pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry) -> Result<u8, Failure> {
     let logging = match config.log.init("task-messenger-worker") {
-        Ok(logging) => Some(Rc::new(logging)),
+        Ok(logging) => {
+            keep_panics_private();
+            Some(Rc::new(logging))
+        }
         // A program that links the worker may log in its own way.
         Err(LoggingError::Twice(_)) => None,
         Err(error) => {

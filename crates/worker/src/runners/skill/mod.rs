@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-pub use pool::{FinishedTasks, LaneReport, RunningSkill, SkillPool, SkillTask};
+pub use pool::{FinishedTasks, LaneReport, RunningSkill, SkillPool, SkillTask, keep_panics_private};
 
 use super::TaskName;
 

@@ -27,6 +27,8 @@ use tokio::sync::Notify;
 use super::{Skill, SkillContext, SkillError};
 use crate::runners::{TaskName, milliseconds};
 
+/// What the names of the threads begin with.
+const THREAD: &str = "skill ";
 /// How long finished tasks of a lane that goes on may wait to be collected.
 const COLLECT_AFTER: Duration = Duration::from_millis(1);
 
@@ -209,7 +211,7 @@ impl SkillPool {
         }
         let lane = Arc::new(Lane { state: Mutex::default(), wake: Condvar::new(), stop: Arc::default() });
         let (worker, ready, limit) = (Arc::clone(&lane), Arc::clone(&self.ready), Arc::clone(&self.output_limit));
-        let name = format!("skill {}", self.lanes.len());
+        let name = format!("{THREAD}{}", self.lanes.len());
         match thread::Builder::new().name(name).spawn(move || worker.run(&ready, &limit)) {
             Ok(_) => self.lanes.push(lane),
             Err(error) => {
@@ -316,6 +318,20 @@ impl State {
             busy: std::mem::take(&mut self.busy),
         }
     }
+}
+
+/// Keeps what a skill says when it panics, which may be of its task's payload, from standard error: it is the outcome's. That a
+/// skill panicked, and where, is logged.
+pub fn keep_panics_private() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if thread::current().name().is_some_and(|name| name.starts_with(THREAD)) {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(place, "a skill panicked");
+        } else {
+            usual(panic);
+        }
+    }));
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
