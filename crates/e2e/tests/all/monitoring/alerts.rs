@@ -71,7 +71,9 @@ async fn a_real_prometheus_reads_both_daemons_and_alerts_fire_and_clear() {
     if !is_installed() {
         return;
     }
-    let mut site = Site::start_with(json!({"http": {"listen": "127.0.0.1:0"}, "lease": {"grace": "1s"}}));
+    let mut site = Site::start_with(
+        json!({"http": {"listen": "127.0.0.1:0"}, "link": {"silence": "2s"}, "lease": {"grace": "1s"}}),
+    );
     let client = site.client().await;
     let submit = async |template: &Template, payload: &[u8]| {
         let template = EncodedTemplate::new(template).unwrap();

@@ -164,7 +164,7 @@ async fn the_metrics_of_both_daemons_say_what_was_done_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_worker_that_dies_or_gives_back_and_work_that_is_refused_are_counted() {
     let mut site = Site::prepare(json!({
-        "http": {"listen": "127.0.0.1:0"}, "limits": {"queue_tasks": 2}, "lease": {"grace": "1s"}
+        "http": {"listen": "127.0.0.1:0"}, "limits": {"queue_tasks": 2}, "link": {"silence": "2s"}, "lease": {"grace": "1s"}
     }));
     site.start_manager();
     let client = site.client().await;

@@ -77,7 +77,7 @@ impl Exposition {
             family.labels.extend(labels.into_iter().filter(|label| label != "le"));
             let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
             assert!(value >= 0.0, "{line}");
-            assert!(values.insert(own(series), value).is_none(), "it stands there twice: {line}");
+            assert!(values.insert(own(&normal(series)), value).is_none(), "it stands there twice: {line}");
         }
         let exposition = Self { families, values };
         for (name, family) in &exposition.families {
@@ -148,6 +148,13 @@ fn suffixes(kind: &str, open: bool) -> &'static [&'static str] {
         "histogram" => &["_bucket", "_count", "_sum"],
         _ => panic!("there is no type {kind} here"),
     }
+}
+
+/// The same with a bucket's bound as the older form writes it: there 1 is `1`, and `1.0` in OpenMetrics.
+fn normal(series: &str) -> String {
+    let (begin, bound) = series.split_once("{le=\"").unwrap_or((series, ""));
+    let bound = bound.strip_suffix("\"}").and_then(|bound| bound.parse::<f64>().ok()).filter(|bound| bound.is_finite());
+    bound.map_or_else(|| series.to_owned(), |bound| format!("{begin}{{le=\"{bound}\"}}"))
 }
 
 /// The names of the labels of `NAME{LABEL="VALUE",…}`, whose values have nothing in them that is escaped.
