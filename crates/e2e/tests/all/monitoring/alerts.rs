@@ -161,6 +161,7 @@ async fn a_real_prometheus_reads_both_daemons_and_alerts_fire_and_clear() {
         prometheus.firing().iter().any(|alert| alert["labels"]["alertname"] == "TaskMessengerNoWorkers")
     });
     worker.start();
+    wait_until("the worker answers again", || worker.log().matches("HTTP is answered").count() == 2);
     name_workers(&site, &[worker.http()]);
     held.let_go();
     let mut results = client.follow(Target::Task(task)).unwrap();

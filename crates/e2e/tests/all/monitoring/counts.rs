@@ -193,7 +193,7 @@ async fn a_worker_that_dies_or_gives_back_and_work_that_is_refused_are_counted()
     );
     let created = site.administer(&["token", "create", "--role", "admin", "--owner", "boss"]).ended_with(0);
     site.run_with(&["login", "-"], Some(&created.output)).ended_with(0);
-    site.run(&["worker", "remove", "dying"]).ended_with(0);
+    site.run(&["worker", "remove", "--yes", "dying"]).ended_with(0);
     Exposition::wait_for(site.http(), &[("workers_enrolled", 1.0)]);
 }
 

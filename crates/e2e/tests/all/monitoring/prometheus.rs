@@ -1,6 +1,7 @@
 //! Prometheus itself, as Debian ships it.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs::File,
     net::SocketAddr,
@@ -162,7 +163,8 @@ impl Prometheus {
         let mut told = String::new();
         wait_until("no alert fires but those told above", || {
             let firing = self.firing();
-            let names: Vec<&str> = firing.iter().filter_map(|alert| alert["labels"]["alertname"].as_str()).collect();
+            let names = firing.iter().filter_map(|alert| alert["labels"]["alertname"].as_str());
+            let names: Vec<&str> = BTreeSet::from_iter(names).into_iter().collect();
             if told != names.join(", ") {
                 told = names.join(", ");
                 println!("firing: {told}");
