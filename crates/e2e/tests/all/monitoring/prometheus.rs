@@ -142,11 +142,15 @@ impl Prometheus {
         groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
     }
 
-    /// The alerts that fire.
+    /// The alerts that fire, whose texts are whole.
     #[track_caller]
     pub(super) fn firing(&self) -> Vec<Value> {
         let data = self.ask("/api/v1/alerts").unwrap();
         let alerts = data["alerts"].as_array().unwrap();
+        for alert in alerts {
+            let texts = alert["annotations"].to_string();
+            assert!(!texts.contains("<error") && !texts.contains("<no value>"), "{alert}");
+        }
         alerts.iter().filter(|alert| alert["state"] == "firing").cloned().collect()
     }
 
