@@ -168,7 +168,7 @@ impl Prometheus {
         wait_until("no alert fires but those told above", || {
             let firing = self.firing();
             let names = firing.iter().filter_map(|alert| alert["labels"]["alertname"].as_str());
-            let names: Vec<&str> = BTreeSet::from_iter(names).into_iter().collect();
+            let names: Vec<&str> = names.collect::<BTreeSet<_>>().into_iter().collect();
             if told != names.join(", ") {
                 told = names.join(", ");
                 println!("firing: {told}");
