@@ -3,6 +3,8 @@
 //! A daemon gathers everything into a [`Sample`] when it is asked, and nothing before. Names begin with `task_messenger_`,
 //! and units are last; labels have few values, known beforehand.
 
+pub(crate) mod process;
+
 use std::{fmt::Error, time::Duration};
 
 use prometheus_client::{

@@ -51,9 +51,11 @@ pub(crate) struct Observation {
     /// For how long the oldest queued task has waited.
     pub(crate) oldest: Option<Duration>,
     pub(crate) jobs: u64,
-    pub(crate) workers_enrolled: u32,
+    /// Without those that were removed.
+    pub(crate) workers_enrolled: usize,
     pub(crate) slots: u64,
     pub(crate) slots_used: u64,
+    pub(crate) slots_free: u64,
     /// What is not at an end.
     pub(crate) queue: Amounts,
     pub(crate) queue_limit: Amounts,
@@ -62,6 +64,7 @@ pub(crate) struct Observation {
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) denied: u64,
+    pub(crate) turned_away: u64,
     pub(crate) dispatch: Histogram,
     pub(crate) journal: JournalMeter,
     /// Bytes of the journal's segments.
@@ -72,6 +75,7 @@ pub(crate) struct Observation {
     pub(crate) archive: Amounts,
     /// Tasks that wait for the archive.
     pub(crate) archive_lag: u64,
+    pub(crate) archive_lag_limit: Option<u64>,
     pub(crate) archive_file: PathBuf,
     pub(crate) room: RoomState,
 }
@@ -127,6 +131,8 @@ impl Observation {
         sample.gauge("queue_limit_tasks", "The most of them (limits.queue_tasks).", self.queue_limit.tasks as f64);
         sample.gauge("queue_limit_bytes", "The most bytes of them (limits.queue).", self.queue_limit.bytes as f64);
         let oldest = self.oldest.unwrap_or_default().as_secs_f64();
+        let help = "Requests that were refused because a limit is reached or the disk is full.";
+        sample.counter("requests_refused", help, self.turned_away);
         sample.gauge(
             "oldest_queued_seconds",
             "For how long the queued task that came first has waited; 0: none is queued.",
@@ -148,9 +154,13 @@ impl Observation {
             ("admin", self.sessions.administrators as f64),
         ];
         sample.gauges_by("sessions", "Connections by role.", "role", sessions);
-        sample.gauge("workers_enrolled", "Workers that have ever joined.", f64::from(self.workers_enrolled));
+        let help = "Workers that have joined and were not removed, connected or not.";
+        sample.gauge("workers_enrolled", help, self.workers_enrolled as f64);
         sample.gauge("slots", "Slots of the connected workers.", self.slots as f64);
         sample.gauge("slots_used", "Those of them that have a task.", self.slots_used as f64);
+        let help =
+            "Those of them that could have a task now: of workers that are neither paused nor drained, nor stop.";
+        sample.gauge("slots_free", help, self.slots_free as f64);
         sample.counter(
             "link_received_bytes",
             "Bytes of messages that came over links, before encryption.",
@@ -181,6 +191,10 @@ impl Observation {
         let size = std::fs::metadata(&self.archive_file).map_or(0, |file| file.len());
         sample.gauge("archive_bytes", "Size of the archive's file.", size as f64);
         sample.gauge("archive_lag_tasks", "Tasks that wait for the archive.", self.archive_lag as f64);
+        if let Some(limit) = self.archive_lag_limit {
+            let help = "With more of them nothing new is taken.";
+            sample.gauge("archive_lag_limit_tasks", help, limit as f64);
+        }
         let RoomState { level, free, reserve, reserve_wanted } = self.room;
         sample.gauge(
             "disk_free_bytes",

@@ -1,6 +1,6 @@
 //! Answering questions. Everybody sees what is their owner's, an administrator sees all.
 
-use super::Engine;
+use super::{Engine, workers::Presence};
 use crate::{
     effect::Refusal,
     ids::{JobNumber, OwnerNumber, TaskId},
@@ -37,6 +37,12 @@ impl Engine {
     /// Workers with a session.
     pub fn connected_workers(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Slots that a task could have now: those of workers that are connected, are not drained or paused, and want tasks.
+    pub fn free_slots(&self) -> u64 {
+        let free = |presence: &Presence| u64::from(presence.slots.min(presence.window).saturating_sub(presence.used));
+        self.presences.values().filter(|presence| presence.takes_tasks()).map(free).sum()
     }
 
     fn status(&self, caller: Caller) -> Status {

@@ -101,12 +101,22 @@ impl Key {
         self.alternatives(self.kind.split(" such as ").next().unwrap_or_default(), None)
     }
 
+    /// Whether it is one of the texts that may stand there.
+    pub(super) fn is_choice(&self, text: &str) -> bool {
+        self.choices.iter().any(|(choice, _)| choice == text)
+    }
+
+    /// What may stand in the place of a section's object, in words, with that.
+    pub(super) fn or_object(&self, object: String) -> String {
+        let choices = self.choices.iter().map(|(choice, _)| format!("{choice:?}"));
+        either(&choices.chain([object]).chain(self.is_optional.then(|| "null".to_owned())).collect::<Vec<_>>())
+    }
+
     /// What may stand there, in words.
     pub(super) fn wanted(&self, keys: &Keys) -> String {
         if self.is_section {
             let names: Vec<_> = keys.within(&self.trail).map(|key| format!("`{}`", key.name())).collect();
-            let null = if self.is_optional { " or null" } else { "" };
-            return format!("an object with the keys {}{null}", names.join(", "));
+            return self.or_object(format!("an object with the keys {}", names.join(", ")));
         }
         self.alternatives(&self.kind, self.allowed)
     }

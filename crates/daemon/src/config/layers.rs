@@ -162,7 +162,8 @@ impl Layers {
         }
         let refused = || vec![(key.trail.clone(), refusal(value, &wanted))];
         if key.is_section {
-            return if value.is_null() && key.is_optional { Vec::new() } else { refused() };
+            let fits = value.is_null() && key.is_optional || value.as_str().is_some_and(|text| key.is_choice(text));
+            return if fits { Vec::new() } else { refused() };
         }
         let fits = |value: &Value| {
             let error = deserialize::<T>(&self.defaults, nest(&key.trail, value.clone())).err();

@@ -35,7 +35,7 @@ pub fn reference<T: Configuration>() -> Result<String, ConfigError> {
         for key in keys.within(&section.trail).filter(|key| !key.is_section || key.is_optional) {
             let when = if is_reloadable::<T>(&key.path()) { "at a reload" } else { "at a restart" };
             let allowed = key.allowed.map(|allowed| allowed.to_string()).unwrap_or_default();
-            let kinds = if key.is_section { "an object (below) or null".to_owned() } else { key.kinds() };
+            let kinds = if key.is_section { key.or_object("an object (below)".to_owned()) } else { key.kinds() };
             let name = format!("`{}`<br>`{}`", key.path(), key.variable());
             let cells = [name, kinds, allowed, default(key), when.to_owned(), explain(key)];
             lines.push(format!("| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")));

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::*;
-use crate::logging::LogConfig;
+use crate::{
+    http::{HttpCertificate, HttpTls},
+    logging::LogConfig,
+};
 
 /// All kinds of keys that there are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -354,4 +357,43 @@ fn what_is_generated_says_all_that_is_known_of_a_key() {
     assert_eq!(reloadable, [true, true, true, false, false]);
     assert_eq!(check(&Example::default()).unwrap(), []);
     assert_eq!(check(&Example { slots: 65, ..Example::default() }).unwrap()[0].path, "slots");
+}
+
+/// An object for which a text may stand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Choosing {
+    /// Which certificate is shown.
+    tls: Option<HttpTls>,
+}
+
+impl Validate for Choosing {
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+}
+
+impl Configuration for Choosing {
+    const COMPONENT: &'static str = "choosing";
+    const RELOADABLE: &'static [&'static str] = &[];
+}
+
+#[test]
+fn a_text_may_stand_for_an_object_if_it_is_one_of_those_that_may() {
+    for (content, tls) in [
+        (r#"{"tls": "own"}"#, Some(HttpTls::Own)),
+        (r#"{"tls": null}"#, None),
+        (
+            r#"{"tls": {"chain": "a", "key": "b"}}"#,
+            Some(HttpTls::Files(HttpCertificate { chain: "a".into(), key: "b".into() })),
+        ),
+    ] {
+        let (_directory, sources) = with_file(content);
+        assert_eq!(load::<Choosing>(&sources).unwrap().config.tls, tls, "{content}");
+    }
+    let (_directory, sources) = with_file(r#"{"tls": "other"}"#);
+    let said = load::<Choosing>(&sources).unwrap_err().to_string();
+    let wanted = "\"own\", an object with the keys `chain`, `key` or null";
+    assert!(said.contains(&format!("\"other\" is not allowed; wanted: {wanted}")), "{said}");
+    assert!(reference::<Choosing>().unwrap().contains("| \"own\", an object (below) or null |"));
 }

@@ -14,7 +14,7 @@ use axum::{
 use super::host;
 use crate::{
     health::{Health, Report},
-    metrics::{OPEN_METRICS, Sample, TEXT},
+    metrics::{OPEN_METRICS, Sample, TEXT, process},
 };
 
 /// A request's body has at most so many bytes.
@@ -65,7 +65,10 @@ async fn gather(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         .iter()
         .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/openmetrics-text")));
     let text = match (shared.metrics)().await {
-        Ok(sample) => sample.encode(open),
+        Ok(mut sample) => {
+            process::measure(&mut sample);
+            sample.encode(open)
+        }
         Err(text) => Err(text),
     };
     match text {

@@ -1,10 +1,10 @@
 //! Alive and ready, over HTTP and as the service manager is told.
 
-use std::{io::Write, net::SocketAddr, process::Command, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use task_messenger_client::{EncodedTemplate, LoneOptions};
 
-use crate::harness::{Held, NotifySocket, Proxy, Signal, Site, get, json, wait_until};
+use crate::harness::{Held, NotifySocket, Proxy, Signal, Site, get, json, skip, wait_until};
 
 /// The configuration of a daemon that answers HTTP.
 fn http() -> serde_json::Value {
@@ -28,8 +28,7 @@ fn every_route_of_both_daemons_is_answered_to_curl() {
     let worker = site.worker_with("worker", http());
     wait_until("the worker is ready", || status(worker.http(), "/readyz") == 200);
     if Command::new("curl").arg("--version").output().is_err() {
-        // Past the capture of the tests' output, so that it is seen.
-        std::io::stderr().write_all(b"SKIPPED: the routes with curl, because there is no curl here\n").unwrap();
+        skip("the routes with curl", "there is no curl here");
         return;
     }
     for (address, component) in [(site.http(), "manager"), (worker.http(), "worker")] {

@@ -22,6 +22,7 @@ mod lying_worker;
 mod manager_ends;
 mod map;
 mod misbehaving;
+mod monitoring;
 mod power_cuts;
 mod prefetch;
 mod refused;

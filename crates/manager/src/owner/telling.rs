@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use task_messenger_core::{
-    effect::{Assigned, CloseReason, Effect},
+    effect::{Assigned, CloseReason, Effect, Refusal},
     ids::{SessionNumber, TokenNumber},
 };
 use task_messenger_protocol::messages::{self, Code, Reason};
@@ -44,6 +44,9 @@ impl Owner {
             }
             Effect::Refused { session, request, refusal } => {
                 self.new_tokens.remove(&(session, request));
+                if matches!(refusal, Refusal::Exhausted { .. }) {
+                    self.watching.turned_away();
+                }
                 self.answer(session, request, convert::refused(request, &refusal));
             }
             Effect::Results { session, request, job, results } => {

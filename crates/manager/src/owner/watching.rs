@@ -58,6 +58,8 @@ pub(crate) struct Watching {
     pub(crate) counters: Arc<Counters>,
     /// Logins with a wrong or revoked credential.
     denied: u64,
+    /// Requests that were refused because there is no room for them.
+    turned_away: u64,
     /// How long it took from a decision to hand out until the tasks were on their way.
     dispatch: task_messenger_core::meter::Histogram,
     beat: Option<Duration>,
@@ -82,6 +84,7 @@ impl Watching {
             working,
             counters,
             denied: 0,
+            turned_away: 0,
             dispatch: task_messenger_core::meter::Histogram::default(),
             beat: None,
             past: VecDeque::new(),
@@ -91,6 +94,11 @@ impl Watching {
     /// Somebody was not let in.
     pub(super) fn denied(&mut self) {
         self.denied += 1;
+    }
+
+    /// A request was refused because there is no room for it.
+    pub(super) fn turned_away(&mut self) {
+        self.turned_away += 1;
     }
 
     /// So many tasks are on their way to a worker, so long after that was decided.
@@ -172,9 +180,10 @@ impl Owner {
             rates: self.watching.rates(),
             oldest,
             jobs: status.jobs,
-            workers_enrolled: status.workers_enrolled,
+            workers_enrolled: state.access.workers().filter(|(_, worker)| worker.removed.is_none()).count(),
             slots: status.slots,
             slots_used: status.slots_used,
+            slots_free: self.engine.free_slots(),
             queue: Amounts { tasks: state.counts.open(), bytes: state.open_bytes },
             queue_limit: {
                 let limits = self.engine.limits();
@@ -185,6 +194,7 @@ impl Owner {
             sent: load(&counters.sent),
             refused: load(&counters.refused),
             denied: self.watching.denied,
+            turned_away: self.watching.turned_away,
             dispatch: self.watching.dispatch.clone(),
             journal: self.journal.watch().meter(),
             journal_size: self.shrinking.size(),
@@ -192,6 +202,7 @@ impl Owner {
             snapshot: self.shrinking.snapshot(),
             archive: self.past.archiving.amounts(),
             archive_lag: self.engine.archive_lag(),
+            archive_lag_limit: self.engine.limits().archive_lag,
             archive_file: self.past.file().to_owned(),
             room: self.disk.room().state(),
         })

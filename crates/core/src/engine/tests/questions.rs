@@ -77,6 +77,11 @@ fn everybody_is_told_how_things_are_with_what_is_his_and_an_administrator_with_a
         open_bytes: 32,
     };
     assert_eq!(status(&mut environment, ADMINISTRATOR), all);
+    // The first worker wants a third task, for which it has no slot.
+    assert_eq!(environment.engine.free_slots(), 2);
+    let drain = Input::SetWorker { session: CLIENT, request: 2, worker: workers[1], mode: WorkerMode::Draining };
+    environment.input(drain);
+    assert_eq!(environment.engine.free_slots(), 0);
     let mine = Status { tasks: counts(&[(TaskState::Running, 5)]), jobs: 1, ..all.clone() };
     assert_eq!(status(&mut environment, CALLER), mine);
     let his = Status { tasks: counts(&[(TaskState::Queued, 3)]), jobs: 1, ..all };

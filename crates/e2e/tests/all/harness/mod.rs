@@ -9,11 +9,14 @@ mod proxy;
 mod site;
 mod small_disk;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 pub(crate) use self::{
     held::{Held, Start},
-    http::get,
+    http::{get, get_with},
     invocation::{Ended, Invocation},
     notify::NotifySocket,
     process::{Process, program},
@@ -46,6 +49,11 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
         assert!(Instant::now() < deadline, "not so after {} s: {what}", DEADLINE.as_secs());
         tokio::time::sleep(TURN).await;
     }
+}
+
+/// Says loudly that something is not tested here, past the capture of the tests' output. `.ci/run` fails when it is said.
+pub(crate) fn skip(what: &str, reason: &str) {
+    std::io::stderr().write_all(format!("SKIPPED: {what}, because {}\n", reason.trim()).as_bytes()).unwrap();
 }
 
 /// An error and its causes in one text.
