@@ -48,8 +48,8 @@ pub(crate) use self::{
     watching::{Asking, Counters, Rates, Watching},
 };
 use crate::{
-    convert::About,
     disk::Disk,
+    observation::About,
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,
 };

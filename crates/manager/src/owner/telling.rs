@@ -4,6 +4,7 @@ use bytes::Bytes;
 use task_messenger_core::{
     effect::{Assigned, Effect},
     ids::{SessionNumber, TokenNumber},
+    query::Answer,
 };
 use task_messenger_protocol::messages::{self, Code, Reason};
 use tracing::info;
@@ -59,10 +60,11 @@ impl Owner {
             Effect::AskArchive { session, request, caller, question } => {
                 self.ask_archive(session, request, caller, question);
             }
+            Effect::Answer { session, request, answer: Answer::Status(status) } => {
+                self.answer_status(session, request, &status);
+            }
             Effect::Answer { session, request, answer } => {
-                self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
-                let answer = convert::answer(request, answer, &self.about);
-                self.answer(session, request, answer);
+                self.answer(session, request, convert::answer(request, answer));
             }
             Effect::Enrolled { session, request, worker } => {
                 let name = self.engine.state().access.worker_at(worker).map(|worker| worker.name.clone());
