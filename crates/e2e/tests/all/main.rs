@@ -28,5 +28,6 @@ mod resume;
 mod retention;
 mod retries;
 mod secrets;
+mod status;
 mod store_commands;
 mod worker_ends;
