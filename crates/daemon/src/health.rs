@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What must turn has stopped when it did not for so long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,8 +39,9 @@ pub struct Check {
     pub ok: bool,
     /// Whether the whole depends on it. What is not required, and not so, is only shown.
     pub required: bool,
-    /// Since when, as RFC 3339 writes it.
-    pub since: String,
+    /// Since when; written as RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
     /// How it is, in words.
     pub detail: String,
     /// What to do, unless it is so.
@@ -122,7 +123,7 @@ impl State {
             name: self.name,
             ok: self.ok,
             required: self.required,
-            since: humantime::format_rfc3339_seconds(self.since).to_string(),
+            since: self.since,
             detail: self.detail.clone(),
             advice: (!self.ok).then_some(self.advice),
         }
@@ -223,6 +224,10 @@ impl Health {
     }
 }
 
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -270,6 +275,8 @@ mod tests {
         let report = health.ready();
         assert_eq!((report.ok, report.troubles().as_str()), (false, "disk (not yet)"));
         assert_eq!(report.checks[0].advice, Some("make room"));
+        let written = serde_json::to_value(&report.checks[0]).unwrap();
+        assert_eq!(written["since"], humantime::format_rfc3339_seconds(report.checks[0].since).to_string());
         disk.set(true, "9 GiB are free");
         configuration.set(false, "the file is damaged");
         let report = health.ready();

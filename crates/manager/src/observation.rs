@@ -1,12 +1,16 @@
-//! How the manager is at one moment, and the metrics that say so.
+//! How the manager is at one moment, and the metrics and the status that say so.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use task_messenger_core::{
     meter::{Histogram, Meter},
     task::{Counts, TaskState},
 };
 use task_messenger_daemon::{health::Health, metrics::Sample};
+use task_messenger_protocol::messages;
 use task_messenger_store::{
     room::{Level, RoomState},
     thread::JournalMeter,
@@ -42,8 +46,7 @@ pub(crate) struct SnapshotSize {
 #[derive(Clone, Debug)]
 pub(crate) struct Observation {
     pub(crate) uptime: Duration,
-    pub(crate) software: String,
-    pub(crate) durability: String,
+    pub(crate) about: About,
     /// By state, those in the archive included.
     pub(crate) tasks: Counts,
     pub(crate) meter: Meter,
@@ -82,13 +85,21 @@ pub(crate) struct Observation {
 
 const FINAL: [TaskState; 4] = [TaskState::Succeeded, TaskState::Failed, TaskState::Cancelled, TaskState::Expired];
 
+/// What stays as it is while the manager runs.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) software: String,
+    pub(crate) store: [u8; 16],
+    pub(crate) durability: String,
+}
+
 impl Observation {
     /// The metrics. Looks at the archive's file.
     pub(crate) fn sample(self, health: &Health) -> Sample {
         let mut sample = Sample::new();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let labels =
-            [("component", "manager".to_owned()), ("version", version), ("durability", self.durability.clone())];
+            [("component", "manager".to_owned()), ("version", version), ("durability", self.about.durability.clone())];
         sample.information("build_info", "What runs; always 1.", labels);
         sample.gauge("uptime_seconds", "How long the manager has run.", self.uptime.as_secs_f64());
         sample.gauge("ready", "Whether it is ready (1) or not (0), as /readyz says.", f64::from(health.ready().ok));
@@ -188,8 +199,7 @@ impl Observation {
             "Bytes of outcomes and payloads in the archive.",
             self.archive.bytes as f64,
         );
-        let size = std::fs::metadata(&self.archive_file).map_or(0, |file| file.len());
-        sample.gauge("archive_bytes", "Size of the archive's file.", size as f64);
+        sample.gauge("archive_bytes", "Size of the archive's file.", self.archive_file_size() as f64);
         sample.gauge("archive_lag_tasks", "Tasks that wait for the archive.", self.archive_lag as f64);
         if let Some(limit) = self.archive_lag_limit {
             let help = "With more of them nothing new is taken.";
@@ -215,6 +225,63 @@ impl Observation {
         };
         sample.gauge("disk_full", help, level);
     }
+}
+
+impl Observation {
+    /// Completes what the core knows. Looks at the archive's file.
+    pub(crate) fn describe(self, status: &mut messages::Status, health: &Health) {
+        status.readiness = Some(readiness(health));
+        status.uptime_milliseconds = milliseconds(self.uptime);
+        status.queue = Some(messages::QueueStatus {
+            tasks: self.queue.tasks,
+            bytes: self.queue.bytes,
+            limit_tasks: self.queue_limit.tasks,
+            limit_bytes: self.queue_limit.bytes,
+            oldest_milliseconds: self.oldest.map(milliseconds),
+        });
+        status.rates = Some(messages::Rates { submitted: self.rates.submitted, ended: self.rates.ended });
+        status.totals = Some(messages::Totals {
+            submitted: self.meter.submitted,
+            ended: self.meter.ended.total(),
+            leases: self.meter.handed_out,
+            retried: self.meter.retried,
+            leases_lost: self.meter.leases_lost,
+        });
+        status.storage = Some(messages::StoreStatus {
+            disk_free_bytes: self.room.free,
+            disk_reserve_bytes: self.room.reserve,
+            disk_reserve_wanted_bytes: self.room.reserve_wanted,
+            journal_bytes: self.journal_size,
+            archive_tasks: self.archive.tasks,
+            archive_bytes: self.archive_file_size(),
+            archive_lag_tasks: self.archive_lag,
+        });
+        let About { software, store, durability } = self.about;
+        status.software = software;
+        status.store = store.to_vec().into();
+        status.durability = durability;
+    }
+
+    fn archive_file_size(&self) -> u64 {
+        std::fs::metadata(&self.archive_file).map_or(0, |file| file.len())
+    }
+}
+
+/// What `/readyz` says, without what is as it should be.
+fn readiness(health: &Health) -> messages::Readiness {
+    let report = health.ready();
+    let troubles = report.checks.into_iter().filter(|check| !check.ok).map(|check| messages::Trouble {
+        name: check.name.to_owned(),
+        required: check.required,
+        since_milliseconds: check.since.duration_since(UNIX_EPOCH).map_or(0, milliseconds),
+        detail: check.detail,
+        advice: check.advice.unwrap_or_default().to_owned(),
+    });
+    messages::Readiness { ready: report.ok, troubles: troubles.collect() }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis() as u64
 }
 
 fn histogram(sample: &mut Sample, name: &'static str, help: &'static str, histogram: &Histogram) {

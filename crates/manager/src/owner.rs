@@ -52,8 +52,8 @@ pub(crate) use self::{
 use self::{changes::ToldFront, coming::Introduction};
 use crate::{
     config::Config,
-    convert::About,
     disk::Disk,
+    observation::About,
     reload::{Asker, Changes},
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,

@@ -23,10 +23,10 @@ use tracing::info;
 
 use crate::{
     config::{Config, Retain},
-    convert::About,
     disk::{self, Disk},
     doorkeeper::Doorkeeper,
     listen::{self, Gate},
+    observation::About,
     owner::{Archiving, Counters, DELIVERIES, EVENTS, Event, History, Owner, Past, Shrinking},
     places::Places,
     reload::{self, ASKERS, Takers},
@@ -99,12 +99,8 @@ async fn serve(config: &Config, sources: Sources, logging: &Rc<Logging>, mut shu
     watch.journal(journal.watch());
     let (events, inbox) = mpsc::channel(EVENTS);
     let counters = Arc::<Counters>::default();
-    let about = About {
-        software: SOFTWARE.to_owned(),
-        store: store.id.0,
-        durability: config.durability.name().to_owned(),
-        uptime_milliseconds: 0,
-    };
+    let about =
+        About { software: SOFTWARE.to_owned(), store: store.id.0, durability: config.durability.name().to_owned() };
     let (blobs, reader, watched) = (store.blobs.clone(), store.reader.clone(), events.clone());
     let (values, large_values, sender) = (reader, blobs.clone(), events.clone());
     let shared = Rc::new(Shared {

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use task_messenger_daemon::{
-    health::{Beat, Condition, Health, Pulse},
+    health::{Beat, Condition, Health},
     http::Metrics,
     service::Service,
 };
@@ -62,7 +62,6 @@ impl Watch {
 
     /// The owner's part, and where it is asked. It has to turn from now on.
     pub(crate) fn owner(self, counters: Arc<Counters>) -> (Watching, mpsc::Receiver<Asking>) {
-        let pulse: Pulse = self.health.pulse("event loop");
-        (Watching::new(pulse, self.service, self.working, counters), self.asked)
+        (Watching::new(self.health, self.service, self.working, counters), self.asked)
     }
 }

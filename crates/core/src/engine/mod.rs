@@ -45,7 +45,7 @@ use self::{
     follows::Follows,
     retention::Purges,
     timers::Backoffs,
-    workers::{Load, Presence},
+    workers::{Load, Parted, Presence},
 };
 use crate::{
     effect::{CloseReason, Effect, Gated, Refusal},
@@ -83,6 +83,8 @@ pub struct Engine {
     /// Sessions of connected workers.
     sessions: FxHashMap<SessionNumber, WorkerNumber>,
     presences: FxHashMap<WorkerNumber, Presence>,
+    /// Workers that were there and for which nothing is kept any more.
+    parted: FxHashMap<WorkerNumber, Parted>,
     /// Connected workers that want more than they hold.
     roomy: BTreeSet<WorkerNumber>,
     last_served: WorkerNumber,
@@ -136,6 +138,7 @@ impl Engine {
             effects: VecDeque::new(),
             sessions: FxHashMap::default(),
             presences: FxHashMap::default(),
+            parted: FxHashMap::default(),
             roomy: BTreeSet::new(),
             last_served: WorkerNumber(0),
             vacating: None,
@@ -242,7 +245,7 @@ impl Engine {
             Input::FollowCredit { session, request, more } => self.follows.credit(session, request, more),
             Input::Unfollow { session, request } => self.follows.remove(session, request),
             Input::Query { session, request, caller, query } => {
-                let result = self.complete(session, request, caller, &query);
+                let result = self.complete(now, session, request, caller, &query);
                 self.answer_refusal(session, request, result);
             }
             Input::Enrol { session, request, token, name, hash } => {

@@ -31,5 +31,6 @@ mod resume;
 mod retention;
 mod retries;
 mod secrets;
+mod status;
 mod store_commands;
 mod worker_ends;

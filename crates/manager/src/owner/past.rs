@@ -7,7 +7,7 @@ use task_messenger_core::{
     effect::ArchiveQuestion,
     ids::{JobNumber, SessionNumber},
     input::Input,
-    query::{Answer, JobFilter, PAGE},
+    query::{JobFilter, PAGE},
     record::Caller,
     task::TaskState,
     time::WallTime,
@@ -23,7 +23,6 @@ use super::{
     archiving::{Archiving, Done, Purger},
     history::History,
 };
-use crate::convert;
 
 /// The archive, from both sides.
 pub(crate) struct Past {
@@ -85,16 +84,15 @@ impl Owner {
         caller: Caller,
         question: ArchiveQuestion,
     ) {
-        self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
         if let ArchiveQuestion::Status(mut status) = question {
             let (jobs, tasks) = self.past.archiving.kept((!caller.admin).then_some(caller.owner));
             status.jobs += jobs;
             for state in TaskState::ALL {
                 status.tasks.add(state, tasks.get(state));
             }
-            self.answer(session, request, convert::answer(request, Answer::Status(status), &self.about));
+            self.answer_status(session, request, &status);
         } else if let Some(handle) = self.sessions.get(&session) {
-            self.past.history.ask(session, request, caller, handle.outgoing.clone(), question, &self.about);
+            self.past.history.ask(session, request, caller, handle.outgoing.clone(), question);
         }
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use task_messenger_core::{
     effect::{Assigned, CloseReason, Effect, Refusal},
     ids::{SessionNumber, TokenNumber},
+    query::Answer,
 };
 use task_messenger_protocol::messages::{self, Code, Reason};
 
@@ -61,10 +62,11 @@ impl Owner {
             Effect::AskArchive { session, request, caller, question } => {
                 self.ask_archive(session, request, caller, question);
             }
+            Effect::Answer { session, request, answer: Answer::Status(status) } => {
+                self.answer_status(session, request, &status);
+            }
             Effect::Answer { session, request, answer } => {
-                self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
-                let answer = convert::answer(request, answer, &self.about);
-                self.answer(session, request, answer);
+                self.answer(session, request, convert::answer(request, answer));
             }
             Effect::Enrolled { session, request, worker } => {
                 let store = self.about.store.to_vec().into();

@@ -9,17 +9,19 @@ use std::{
     time::Duration,
 };
 
-use task_messenger_core::{record::Role, task::TaskState, time::Now};
+use task_messenger_core::{ids::SessionNumber, query::Status, record::Role, task::TaskState, time::Now};
 use task_messenger_daemon::{
-    health::{Condition, Pulse},
+    health::{Condition, Health, Pulse},
     service::Service,
 };
+use task_messenger_protocol::messages;
 use tokio::sync::oneshot;
 
 use super::Owner;
 use crate::{
+    convert,
     observation::{Amounts, Observation, Sessions},
-    session::Identity,
+    session::{Identity, Outgoing},
 };
 
 /// The owner turns at least this often, and tells how things are.
@@ -51,6 +53,7 @@ impl Counters {
 
 /// How the owner shows how it is.
 pub(crate) struct Watching {
+    pub(crate) health: Health,
     pub(crate) pulse: Pulse,
     pub(crate) service: Service,
     /// Whether it works: it has started, and does not stop.
@@ -77,9 +80,10 @@ pub(crate) struct Rates {
 }
 
 impl Watching {
-    pub(crate) fn new(pulse: Pulse, service: Service, working: Condition, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(health: Health, service: Service, working: Condition, counters: Arc<Counters>) -> Self {
         Self {
-            pulse,
+            pulse: health.pulse("event loop"),
+            health,
             service,
             working,
             counters,
@@ -173,8 +177,7 @@ impl Owner {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Box::new(Observation {
             uptime: now.monotonic,
-            software: self.about.software.clone(),
-            durability: self.about.durability.clone(),
+            about: self.about.clone(),
             tasks,
             meter: state.meter.clone(),
             rates: self.watching.rates(),
@@ -206,6 +209,26 @@ impl Owner {
             archive_file: self.past.file().to_owned(),
             room: self.disk.room().state(),
         })
+    }
+}
+
+impl Owner {
+    /// Answers how the manager is, soon: the archive's file is looked at beside the event loop.
+    pub(super) fn answer_status(&mut self, session: SessionNumber, request: u64, status: &Status) {
+        let mut status = Box::new(convert::status(status));
+        let (observation, health) = (self.observe(), self.watching.health.clone());
+        let Some(handle) = self.sessions.get(&session) else { return };
+        let outgoing = handle.outgoing.clone();
+        tokio::task::spawn_local(async move {
+            let described = tokio::task::spawn_blocking(move || {
+                observation.describe(&mut status, &health);
+                status
+            });
+            let status = described.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            let answer = messages::Answer { request, answer: Some(messages::answer::Answer::Status(status)) };
+            // A session that has ended needs no answer.
+            let _ = outgoing.send(Outgoing::Answer { request, message: answer.into() }).await;
+        });
     }
 }
 
