@@ -7,6 +7,7 @@
 mod archiving;
 mod changes;
 mod coming;
+mod configuring;
 mod history;
 mod past;
 mod room;
@@ -383,22 +384,9 @@ impl Owner {
             Event::Exhausted { session, request, text } => self.exhausted(session, request, text),
             Event::Room(level) => self.pause(level == Level::Critical),
             Event::PurgeFound(found) => self.purge_found(found),
-            Event::Reload { session, request } => {
-                if self.reloads.try_send(Asker { session, request }).is_err() {
-                    let text = "the configuration is being loaded anew already".to_owned();
-                    self.refuse(session, request, Code::FailedPrecondition, text);
-                }
-            }
-            Event::Reloaded { session, request, result: Ok(Changes { changed, restart }) } => {
-                self.answer(session, request, messages::Reloaded { request, changed, restart });
-            }
-            Event::Reloaded { session, request, result: Err(text) } => {
-                self.refuse(session, request, Code::InvalidArgument, text);
-            }
-            Event::Configured(config) => {
-                self.engine.set_limits(config.core_limits());
-                self.past.archiving.set_bounds(config.bounds());
-            }
+            Event::Reload { session, request } => self.reload(session, request),
+            Event::Reloaded { session, request, result } => self.reloaded(session, request, result),
+            Event::Configured(config) => self.configured(&config),
             Event::StoreFailed(error) => {
                 self.failure.get_or_insert(error);
             }
