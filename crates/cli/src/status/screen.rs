@@ -80,9 +80,12 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn manager(&mut self, picture: &Picture) {
         let status = &picture.status;
-        let ready = status.readiness.as_ref().map(|readiness| match readiness.ready {
-            true => self.paint(Style::new().green().bold(), "READY"),
-            false => self.paint(Style::new().red().bold(), "NOT READY"),
+        let ready = status.readiness.as_ref().map(|readiness| {
+            if readiness.ready {
+                self.paint(Style::new().green().bold(), "READY")
+            } else {
+                self.paint(Style::new().red().bold(), "NOT READY")
+            }
         });
         let durability = format!("durability {}", status.durability);
         let parts = ready.into_iter().chain([one_line(&status.software, 100), one_line(&durability, 100)]);
@@ -154,13 +157,12 @@ impl Rows<'_> {
                 if status.jobs == 1 { "job" } else { "jobs" }
             ),
         );
-        let dead = match failed {
-            0 => "no dead letters".to_owned(),
-            _ => {
-                let letters = if failed == 1 { "dead letter" } else { "dead letters" };
-                let count = self.paint(Style::new().red().bold(), &format!("{} {letters}", grouped(failed)));
-                format!("{count}: task-messenger list --state failed")
-            }
+        let dead = if failed == 0 {
+            "no dead letters".to_owned()
+        } else {
+            let letters = if failed == 1 { "dead letter" } else { "dead letters" };
+            let count = self.paint(Style::new().red().bold(), &format!("{} {letters}", grouped(failed)));
+            format!("{count}: task-messenger list --state failed")
         };
         self.row("failed", &dead);
         if let Some(totals) = status.totals.filter(|totals| totals.retried + totals.leases_lost > 0) {

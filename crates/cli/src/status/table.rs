@@ -66,11 +66,13 @@ fn cells(worker: &WorkerSummary) -> [String; COLUMNS] {
 
 /// How many of a worker's slots are used, as a bar and as numbers.
 fn slots(worker: &WorkerSummary) -> String {
-    let (used, slots) = (worker.slots_used, worker.slots);
+    let slots = worker.slots;
     if slots == 0 {
         return "-".to_owned();
     }
-    let part = (u64::from(used.min(slots)) * u64::from(BAR)).div_ceil(u64::from(slots)) as usize;
+    // It may hold more than it runs.
+    let used = worker.slots_used.min(slots);
+    let part = (u64::from(used) * u64::from(BAR)).div_ceil(u64::from(slots)) as usize;
     let bar: String = (0..BAR as usize).map(|at| if at < part { '#' } else { '.' }).collect();
     format!("{bar} {used}/{slots}")
 }

@@ -29,7 +29,11 @@ pub async fn watch(client: Client, printer: Printer, every: Duration) -> Result<
     let watching = Watching { client, link, trouble: None, display };
     tokio::select! {
         ended = watching.run(every) => ended,
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            // The terminal shows the key there.
+            if printer.terminal() { printer.line("") } else { Ok(()) }
+        }
     }
 }
 

@@ -77,11 +77,10 @@ impl Bound {
     pub fn serve(self, own: Option<&Identity>, health: Health, metrics: Metrics) -> Result<(), HttpError> {
         let Self { listener, config } = self;
         let tls = match (&config.tls, own) {
-            (None, _) => None,
+            // A daemon without one refuses a configuration that wants it.
+            (None, _) | (Some(HttpTls::Own), None) => None,
             (Some(HttpTls::Files(files)), _) => Some(Identity::load(&files.chain, &files.key)?.server_config()?),
             (Some(HttpTls::Own), Some(own)) => Some(own.server_config()?),
-            // A daemon without one refuses such a configuration.
-            (Some(HttpTls::Own), None) => None,
         };
         if config.is_open() {
             warn!(listen = %config.listen, "HTTP is open to others, without encryption (`http.insecure`)");

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A server with these settings, whose only metric counts how often it was asked.
-fn serve(config: HttpConfig) -> (SocketAddr, Health) {
+fn serve(config: &HttpConfig) -> (SocketAddr, Health) {
     let health = Health::default();
     let asked = AtomicU64::new(0);
     let metrics: Metrics = Arc::new(move || {
@@ -25,7 +25,7 @@ fn serve(config: HttpConfig) -> (SocketAddr, Health) {
             Ok(sample)
         })
     });
-    let bound = Bound::bind(&config).unwrap();
+    let bound = Bound::bind(config).unwrap();
     let address = bound.address().unwrap();
     bound.serve(None, health.clone(), metrics).unwrap();
     (address, health)
@@ -53,7 +53,7 @@ fn get(address: SocketAddr, path: &str, headers: &str) -> String {
 
 #[test]
 fn health_and_metrics_are_answered() {
-    let (address, health) = serve(HttpConfig::default());
+    let (address, health) = serve(&HttpConfig::default());
     assert!(get(address, "/", "").contains("/readyz"));
     let disk = health.condition("disk", "make room");
     let answer = get(address, "/readyz", "");
@@ -83,7 +83,7 @@ fn health_and_metrics_are_answered() {
 
 #[test]
 fn what_is_no_proper_request_is_refused() {
-    let (address, _) = serve(HttpConfig { hosts: vec!["rack7".to_owned()], ..HttpConfig::default() });
+    let (address, _) = serve(&HttpConfig { hosts: vec!["rack7".to_owned()], ..HttpConfig::default() });
     let request = |host: &str| format!("GET /metrics HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
     let long = format!("Host: rack7\r\nX: {}\r\n", "x".repeat(20_000));
     let many = format!("Host: rack7\r\n{}", "X: x\r\n".repeat(100));
@@ -106,7 +106,7 @@ fn what_is_no_proper_request_is_refused() {
 #[test]
 fn connections_are_bounded_in_number_and_time() {
     let timeout = ConfigDuration(Duration::from_millis(300));
-    let (address, _) = serve(HttpConfig { connections: 2, timeout, ..HttpConfig::default() });
+    let (address, _) = serve(&HttpConfig { connections: 2, timeout, ..HttpConfig::default() });
     let mut slow = connect(address);
     slow.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
     let mut idle = connect(address);
@@ -141,7 +141,7 @@ fn others_read_it_only_encrypted_or_when_that_is_asked_for() {
 
 #[test]
 fn a_taken_port_is_an_error_that_says_what_to_do() {
-    let (address, _) = serve(HttpConfig::default());
+    let (address, _) = serve(&HttpConfig::default());
     let error = Bound::bind(&HttpConfig { listen: address, ..HttpConfig::default() }).err().unwrap();
     assert!(error.to_string().contains("http.listen"), "{error}");
 }

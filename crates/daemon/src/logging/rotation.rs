@@ -9,7 +9,7 @@ use crate::config::{Allowed, ByteSize, ConfigDuration};
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// `1year`, as durations are written.
-const YEAR: Duration = Duration::from_secs(31_557_600);
+const YEAR: Duration = Duration::from_hours(8_766);
 
 /// How the log file is rotated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,7 @@ fn check(address: SocketAddr) -> serde_json::Value {
 }
 
 /// The same for the number of a metric.
-fn metric(address: SocketAddr, name: &str) -> f64 {
+fn metric(address: SocketAddr, name: &str) -> u64 {
     let text = get(address, "/metrics").1;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
@@ -41,11 +41,11 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
         let known = site.run(&["workers", "--json"]).json();
         known[0]["slots"] == 6 && known[0]["name"] == "renamed"
     });
-    assert_eq!(metric(worker.http(), "task_messenger_worker_slots"), 6.0);
+    assert_eq!(metric(worker.http(), "task_messenger_worker_slots"), 6);
     // Fewer than run: nothing new starts until enough have ended.
     worker.configure(json!({"slots": 1}));
     worker.process().signal(Signal::HUP);
-    wait_until("the worker has one slot", || metric(worker.http(), "task_messenger_worker_slots") == 1.0);
+    wait_until("the worker has one slot", || metric(worker.http(), "task_messenger_worker_slots") == 1);
     assert_eq!(held.starts().len(), 6);
 
     site.configure(
@@ -57,7 +57,7 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     // (The port that it was given at its start is written down now.)
     let expected = "changed: lease.grace, limits.queue_tasks, limits.worker_window, log.level\nchanged at the next restart: listen\n";
     assert_eq!(reloaded.text(), expected);
-    assert_eq!(metric(site.http(), "task_messenger_queue_limit_tasks"), 5.0);
+    assert_eq!(metric(site.http(), "task_messenger_queue_limit_tasks"), 5);
     let client = site.client().await;
     let template = EncodedTemplate::new(&held.template()).unwrap();
     let mut job = client.job(JobOptions { when_full: WhenFull::Fail, ..JobOptions::default() }).unwrap();
@@ -72,7 +72,7 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     let lines = load.wait().ended_with(0);
     assert_eq!(lines.text().lines().count(), 20_000);
     assert_eq!(held.starts().len(), 7, "none was started twice");
-    assert_eq!(metric(site.http(), "task_messenger_leases_lost_total"), 0.0);
+    assert_eq!(metric(site.http(), "task_messenger_leases_lost_total"), 0);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_broken_file_leaves_the_old_configuration_in_force_and_is_shown_until_it_is_
     let detail = check(address)["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("a restart is needed for limits.payload, retain"), "{detail}");
     site.wait_for_log(&["WARN", "only at a restart", "limits.payload, retain"]);
-    assert_eq!(metric(address, "task_messenger_queue_limit_tasks"), 7.0);
+    assert_eq!(metric(address, "task_messenger_queue_limit_tasks"), 7);
     // Who is not this machine's administrator may not ask.
     assert!(!site.run(&["manager", "reload", "--state-dir", "/nowhere"]).status.success());
 }

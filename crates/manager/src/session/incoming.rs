@@ -98,12 +98,11 @@ impl Incoming<'_> {
             (Message::Reload(reload), Identity::Caller { token, .. }) => {
                 let (session, request) = (self.session, reload.request);
                 self.pending.begin(request, 0).await;
-                Ok(Some(match token {
-                    None => Event::Reload { session, request },
-                    Some(_) => {
-                        let text = "only its own machine's administrator may have the manager reload".to_owned();
-                        Event::Deny { session, request, text }
-                    }
+                Ok(Some(if token.is_none() {
+                    Event::Reload { session, request }
+                } else {
+                    let text = "only its own machine's administrator may have the manager reload".to_owned();
+                    Event::Deny { session, request, text }
                 }))
             }
             (message, Identity::Caller { caller, role, .. }) => self.take_from_caller(message, caller, role).await,

@@ -26,7 +26,7 @@ const QUESTIONS: usize = 16;
 const EXTENSION: Duration = Duration::from_secs(15);
 
 /// Whoever asks how things are.
-pub(super) type Asking = oneshot::Sender<Box<Sample>>;
+pub(super) type Asking = oneshot::Sender<Sample>;
 
 /// What there is from the start on, before there is a worker.
 pub struct Watch {
@@ -91,7 +91,7 @@ impl Watch {
                 let gone = "the worker has stopped";
                 let (asking, answer) = oneshot::channel();
                 questions.send(asking).await.map_err(|_| gone)?;
-                Ok(*answer.await.map_err(|_| gone)?)
+                answer.await.map_err(|_| gone.to_owned())
             })
         })
     }
@@ -178,7 +178,7 @@ impl Worker {
     }
 
     /// All metrics now.
-    pub(super) fn sample(&self) -> Box<Sample> {
+    pub(super) fn sample(&self) -> Sample {
         let Watching { meter, health, .. } = &self.watching;
         let mut sample = Sample::new();
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -210,6 +210,6 @@ impl Worker {
         sample.gauge("worker_outbox_bytes", "Bytes of them.", self.outbox.bytes() as f64);
         let most = self.outbox_most as f64;
         sample.gauge("worker_outbox_limit_bytes", "The most before it takes no more tasks (outbox.bytes).", most);
-        Box::new(sample)
+        sample
     }
 }

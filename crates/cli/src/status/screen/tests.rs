@@ -85,6 +85,8 @@ fn fleet() -> Vec<WorkerSummary> {
         worker(6, "rack-4", Connected, Draining, Some(1_000)),
     ];
     fleet[1].slots_used = 2;
+    // It holds more than it runs.
+    fleet[5].slots_used = 6;
     fleet[6].slots_used = 3;
     fleet[6].leases = 3;
     fleet[2].slots = 0;
@@ -95,7 +97,7 @@ fn fleet() -> Vec<WorkerSummary> {
 fn screen(status: Status, workers: Vec<WorkerSummary>, shape: &Shape) -> String {
     let lines = render(&Picture { status, workers, taken_milliseconds: NOW }, &[], shape);
     assert!(shape.width.is_none_or(|width| lines.iter().all(|line| measure_text_width(line) <= width)), "{lines:#?}");
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 #[test]
@@ -115,7 +117,7 @@ store     41.0 GiB free on the disk, reserve 256.0 MiB of 256.0 MiB
 workers   4 of 7 connected, 5 of 14 slots used
 
 NAME      STATE          SLOTS      VERSION  ADDRESS         LAST HEARD
-laptop    silent         ..... 0/4  0.1.0    10.0.0.5:51000  12 s ago
+laptop    silent         ##### 4/4  0.1.0    10.0.0.5:51000  12 s ago
 attic     gone           -          0.1.0    10.0.0.3:51000  4 min 0 s ago
 rack-3    paused         ..... 0/4  0.1.0    10.0.0.4:51000  1 s ago
 rack-4    draining       ####. 3/4  0.1.0    10.0.0.6:51000  1 s ago
@@ -176,15 +178,15 @@ fn what_does_not_fit_a_narrow_screen_is_wrapped_cut_or_left_out() {
     fleet[1].address = "[2001:db8:1234:5678:9abc:def0:1234:5678]:51000".to_owned();
     let expected = "\
 NAME       STATE          SLOTS      VERSION  ADDRESS    LAST HEARD
-laptop     silent         ..... 0/4  0.1.0    10.0.0.5…  12 s ago
+laptop     silent         ##### 4/4  0.1.0    10.0.0.5…  12 s ago
 ";
     let shown = screen(status(), fleet.clone(), &shape(72, 40));
     assert!(shown.contains("a-machin…  active"), "{shown}");
     assert!(shown.contains(expected), "{shown}");
     let shown = screen(status(), fleet.clone(), &shape(40, 40));
-    assert!(shown.contains("\nNAME      STATE          SLOTS      LAST"), "{shown}");
+    assert!(shown.contains("\nNAME      STATE          SLOTS      LAS…"), "{shown}");
     assert!(shown.contains("\n          up since 2026-10-31 04:00:00\n          (3 d 4 h)\n"), "{shown}");
-    for width in 0..40 {
+    for width in 1..40 {
         screen(status(), fleet.clone(), &shape(width, 40));
     }
     // Nothing is lost for whoever reads lines.

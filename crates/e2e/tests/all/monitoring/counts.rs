@@ -49,7 +49,7 @@ async fn the_metrics_of_both_daemons_say_what_was_done_and_nothing_else() {
     assert_eq!(client.retry(Named::Task(failing)).await.unwrap().tasks, 1);
     ended(failing).await;
     // One that is cancelled before its time, and one whose deadline comes before it.
-    let hour = Some(Duration::from_secs(3_600));
+    let hour = Some(Duration::from_hours(1));
     let times = |deadline| LoneOptions { times: Times { delay: hour, deadline }, ..LoneOptions::default() };
     let late = client.submit_one(&skill(), b"{}", times(None)).await.unwrap();
     assert_eq!(client.cancel(Named::Task(late)).await.unwrap().tasks, 1);

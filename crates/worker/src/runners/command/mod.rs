@@ -87,6 +87,7 @@ impl CommandRunner {
     }
 
     /// The same with other limits, for tasks to come.
+    #[must_use]
     pub fn with_limits(&self, output_limit: usize, kill_after: Duration) -> Self {
         Self { family: Arc::clone(&self.family), scratch: self.scratch.clone(), output_limit, kill_after }
     }
