@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use task_messenger_client::{EncodedTemplate, JobOptions, WhenFull};
+use task_messenger_client::{EncodedTemplate, JobOptions, Target, TaskState, Template, WhenFull};
 
 use crate::harness::{Held, NotifySocket, Signal, Site, get, json, said, wait_until};
 
@@ -31,8 +31,13 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     let names: Vec<String> = (0..7).map(|name| name.to_string()).collect();
     let map = site.invoke(&words, Some(names.join("\n").as_bytes()));
     held.wait_for_starts(2);
-    let load =
-        site.invoke(&["map", "--json", "--skill", "string-reversal"], Some("\"abc\"\n".repeat(20_000).as_bytes()));
+    let client = site.client().await;
+    let skill = EncodedTemplate::new(&Template::of_skill("string-reversal")).unwrap();
+    let mut load = client.job(JobOptions::default()).unwrap();
+    for _ in 0..20_000 {
+        load.push(&skill, br#"{"text":"ab"}"#).await.unwrap();
+    }
+    let load = load.finish().await.unwrap().job;
 
     worker.configure(json!({"slots": 6, "name": "renamed", "prefetch": {"most": 1000}}));
     worker.process().signal(Signal::HUP);
@@ -58,7 +63,6 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     let expected = "changed: lease.grace, limits.queue_tasks, limits.worker_window, log.level\nchanged at the next restart: listen\n";
     assert_eq!(reloaded.text(), expected);
     assert_eq!(metric(site.http(), "task_messenger_queue_limit_tasks"), 5);
-    let client = site.client().await;
     let template = EncodedTemplate::new(&held.template()).unwrap();
     let mut job = client.job(JobOptions { when_full: WhenFull::Fail, ..JobOptions::default() }).unwrap();
     // It may be refused here already.
@@ -69,8 +73,14 @@ async fn limits_and_slots_change_under_load_and_nothing_that_runs_is_disturbed()
     site.wait_for_log(&["DEBUG"]);
     held.let_go();
     assert_eq!(map.wait().ended_with(0).text().lines().count(), 7);
-    let lines = load.wait().ended_with(0);
-    assert_eq!(lines.text().lines().count(), 20_000);
+    let mut results = client.follow(Target::Job(load)).unwrap();
+    let mut succeeded = 0;
+    while let Some(result) = results.next().await.unwrap() {
+        assert_eq!(result.state, TaskState::Succeeded);
+        assert!(String::from_utf8_lossy(&result.outcome.output).contains("ba"));
+        succeeded += 1;
+    }
+    assert_eq!(succeeded, 20_000);
     assert_eq!(held.starts().len(), 7, "none was started twice");
     assert_eq!(metric(site.http(), "task_messenger_leases_lost_total"), 0);
 }
