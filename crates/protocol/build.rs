@@ -4,6 +4,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let messages = protox::compile(["proto/task_messenger.proto"], ["proto"])?;
     // `Bytes` point into the frame that was received; ordered maps make equal templates equal bytes.
-    prost_build::Config::new().bytes(["."]).btree_map(["."]).compile_fds(messages)?;
+    let mut config = prost_build::Config::new();
+    config.bytes(["."]).btree_map(["."]);
+    // Much larger than what else is sent, and much rarer.
+    config.boxed(".task_messenger.Answer.answer.status");
+    config.compile_fds(messages)?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod history;
 mod memory;
 mod rounds;
+mod watched;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) latency: bool,
     pub(crate) memory: bool,
     pub(crate) history: bool,
+    pub(crate) watched: bool,
     pub(crate) rounds: usize,
     /// The time of one measurement of a rate.
     pub(crate) window: Duration,
@@ -52,6 +54,9 @@ pub(crate) async fn run(options: &Options) -> Result<EndToEnd> {
     }
     if options.history {
         found.history = Some(history::run(options).await?);
+    }
+    if options.watched {
+        found.watched = Some(watched::run(options).await?);
     }
     Ok(found)
 }
@@ -83,6 +88,12 @@ pub(crate) fn marks(found: &EndToEnd) -> Vec<Mark> {
         let percent = 100.0 * history.later_to_fresh.median;
         marks.push(Mark::at_least("rate behind finished tasks, of that of a new manager", "%", 90.0, percent));
         marks.push(Mark::at_most("start with a full queue", "s", 5.0, history.start_seconds.median));
+    }
+    if let Some(watched) = &found.watched {
+        let percent = 100.0 * watched.crowded_to_quiet.median;
+        marks.push(Mark::at_most("p99 beside 1,000 HTTP connections, of that without", "%", 120.0, percent));
+        let percent = 100.0 * watched.seen_to_unseen.median;
+        marks.push(Mark::at_least("rate while metrics are fetched, of that without", "%", 98.0, percent));
     }
     marks
 }

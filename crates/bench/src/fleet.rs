@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -9,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use task_messenger_client::ClientCredential;
 use task_messenger_core::record::Role;
+use task_messenger_daemon::http::HttpConfig;
 use task_messenger_manager::{
     config::{Config, Durability},
     offline::{Request, Response, administer},
@@ -28,6 +30,7 @@ pub(crate) struct Fleet {
     manager: Daemon,
     workers: Vec<Daemon>,
     credential: PathBuf,
+    http: SocketAddr,
 }
 
 /// What a fleet has done.
@@ -49,6 +52,9 @@ impl Fleet {
         std::fs::create_dir_all(&state).with_context(|| format!("{} can't be made", state.display()))?;
         let mut config = Config { state_directory: Some(state.clone()), durability, ..Config::default() };
         config.listen = vec![([127, 0, 0, 1], 0).into()];
+        // As by default, but for the port: another one may have that.
+        let http = free_port()?;
+        config.http = Some(HttpConfig { listen: http, ..HttpConfig::default() });
         "warn".clone_into(&mut config.log.level);
         if let Some(memory) = memory {
             config.journal.memory.0 = memory;
@@ -58,7 +64,8 @@ impl Fleet {
         let token = Token::parse(&create_token(&config, Role::Admin).await?)?;
         let credential = directory.join("client.json");
         ClientCredential::from_token(&token).save(&credential)?;
-        let mut fleet = Self { directory: directory.to_owned(), config, manager, workers: Vec::new(), credential };
+        let mut fleet =
+            Self { directory: directory.to_owned(), config, manager, workers: Vec::new(), credential, http };
         for _ in 0..workers {
             fleet.add_worker().await?;
         }
@@ -69,11 +76,14 @@ impl Fleet {
     pub(crate) async fn add_worker(&mut self) -> Result<()> {
         let name = format!("worker-{}", self.workers.len() + 1);
         let state = self.directory.join(&name);
+        // Several on one machine can't have the same port.
+        let file = self.directory.join("worker.json");
+        std::fs::write(&file, r#"{"http": null}"#)?;
         let token = create_token(&self.config, Role::Worker).await?;
         let arguments = |words: &[&str]| {
             let mut arguments: Vec<OsString> = vec!["worker".into(), self.count_file(&name).into()];
             arguments.extend(words.iter().map(OsString::from));
-            arguments.extend(["--state-dir".into(), state.clone().into()]);
+            arguments.extend(["--config".into(), file.clone().into(), "--state-dir".into(), state.clone().into()]);
             arguments
         };
         let join = arguments(&["join", "-", "--name", &name]);
@@ -85,6 +95,11 @@ impl Fleet {
     /// What a client logs in with.
     pub(crate) fn credential(&self) -> &Path {
         &self.credential
+    }
+
+    /// Where the manager answers HTTP.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// The workers.
@@ -134,6 +149,11 @@ impl Work {
         ensure!(runs == tasks, "{tasks} tasks were run {runs} times");
         Ok(())
     }
+}
+
+/// An address whose port nobody has just now.
+fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr())?)
 }
 
 fn count_file(directory: &Path, worker: &str) -> PathBuf {

@@ -13,7 +13,7 @@ A client, a manager and workers run as processes of their own on loopback, with 
 Every result is checked: the exit status is 1 if one was lost, came twice or was wrong. A mark that is missed is shown, and
 is no error. What is compared is measured in turns, and shown as a median with half the range.
 
-Without a part: throughput, latency, memory and history, in about four minutes. Results on a busy machine are low; the ratios to the
+Without a part: everything but the store, in about five minutes. Results on a busy machine are low; the ratios to the
 plain echo and to the bare disk, and the CPU time a task, suffer least. The processes' numbers are printed, so that a
 profiler can be pointed at them: `--rounds` and `--seconds` give it time.";
 
@@ -50,6 +50,8 @@ enum Part {
     Memory,
     /// The rate behind a million finished tasks, and a start with a million queued
     History,
+    /// A thousand HTTP connections beside the tasks, and metrics that are fetched every second
+    Watched,
     /// The journal alone, against bare writes
     Store,
 }
@@ -100,6 +102,7 @@ impl Cli {
             latency: wanted(Part::Latency),
             memory: wanted(Part::Memory),
             history: wanted(Part::History),
+            watched: wanted(Part::Watched),
             rounds: rounds.into(),
             window: seconds.unwrap_or(Duration::from_millis(if self.quick { 500 } else { 2_000 })),
             alone: if self.quick { 200 } else { 1_000 },

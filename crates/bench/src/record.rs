@@ -36,6 +36,8 @@ pub(crate) struct EndToEnd {
     pub(crate) memory: Option<Memory>,
     /// Many tasks behind a manager.
     pub(crate) history: Option<History>,
+    /// Somebody who watches.
+    pub(crate) watched: Option<Watched>,
 }
 
 /// What the machine does by itself.
@@ -120,6 +122,25 @@ pub(crate) struct History {
     pub(crate) queued: u32,
     /// Until it was ready again.
     pub(crate) start_seconds: Spread,
+}
+
+/// What it costs to be watched, in microseconds and tasks a second.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Watched {
+    /// Idle and slow HTTP connections.
+    pub(crate) connections: usize,
+    /// One task after the other, without them.
+    pub(crate) quiet_p99: Spread,
+    /// The same with them.
+    pub(crate) crowded_p99: Spread,
+    /// In the same round.
+    pub(crate) crowded_to_quiet: Spread,
+    /// Many in flight, while nobody looks.
+    pub(crate) unseen_per_second: Spread,
+    /// The same while the metrics are fetched every second.
+    pub(crate) seen_per_second: Spread,
+    /// In the same round.
+    pub(crate) seen_to_unseen: Spread,
 }
 
 /// What is wanted.

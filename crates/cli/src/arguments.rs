@@ -63,7 +63,7 @@ pub enum Command {
     Retry(retry::Arguments),
     /// Forget jobs that have been over for a while
     Purge(purge::Arguments),
-    /// Show how the manager is: its queue, its workers
+    /// Show how the manager is: its queue, its store, its workers
     Status(status::Arguments),
     /// List the workers
     Workers(workers::Arguments),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use indicatif::HumanCount;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use task_messenger_client::{
@@ -69,11 +70,16 @@ pub fn is_final(state: TaskState) -> bool {
 
 /// A moment on the wall clock of this machine, from milliseconds since the Unix epoch; 0 is `never`.
 pub fn time(milliseconds: u64) -> String {
+    time_in(milliseconds, &TimeZone::system())
+}
+
+/// The same on the clock of a time zone.
+pub fn time_in(milliseconds: u64, zone: &TimeZone) -> String {
     if milliseconds == 0 {
         return "never".to_owned();
     }
     match timestamp(milliseconds) {
-        Some(timestamp) => timestamp.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Some(timestamp) => timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         None => "?".to_owned(),
     }
 }
@@ -115,6 +121,26 @@ pub fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     format!("{value:.1} {}", UNITS.get(unit).unwrap_or(&"TiB"))
+}
+
+/// A number with commas between thousands.
+pub fn grouped(number: u64) -> String {
+    HumanCount(number).to_string()
+}
+
+/// A part of 1 in percent.
+pub fn percent(part: f64) -> String {
+    format!("{:.1}%", part * 100.0)
+}
+
+/// How often something happens, without the unit.
+pub fn rate(rate: f64) -> String {
+    if rate < 1_000.0 { format!("{rate:.1}") } else { grouped(rate as u64) }
+}
+
+/// Milliseconds as seconds, for programs.
+pub fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1e3
 }
 
 /// Bytes in hexadecimal.
@@ -291,6 +317,12 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(12)), "12 ms");
         assert_eq!(duration(Duration::from_secs(3_725)), "1 h 2 min");
         assert_eq!(time(0), "never");
+        assert_eq!(time_in(1_500, &TimeZone::UTC), "1970-01-01 00:00:01");
+        assert_eq!((grouped(999).as_str(), grouped(1_234_567).as_str()), ("999", "1,234,567"));
+        assert_eq!(
+            (percent(0.1234).as_str(), rate(12.34).as_str(), rate(1_234.5).as_str()),
+            ("12.3%", "12.3", "1,234")
+        );
         assert_eq!(time_json(1_500), json!("1970-01-01T00:00:01.5Z"));
         assert_eq!(time_json(0), Value::Null);
         let outcome =

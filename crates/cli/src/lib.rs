@@ -12,7 +12,9 @@ pub mod local;
 pub mod map;
 pub mod printer;
 pub mod session;
+pub mod status;
 pub mod task_options;
 pub mod worker_names;
+pub mod worker_view;
 
 pub use app::main_with;

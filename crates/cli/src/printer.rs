@@ -30,6 +30,16 @@ impl Printer {
         self.json
     }
 
+    /// Whether standard output is a terminal.
+    pub fn terminal(self) -> bool {
+        self.terminal
+    }
+
+    /// Whether there are colours.
+    pub fn coloured(self) -> bool {
+        self.coloured
+    }
+
     /// Prints one JSON document.
     pub fn document(self, value: &Value) -> Result<()> {
         let text = if self.terminal { format!("{value:#}") } else { value.to_string() };

@@ -50,12 +50,18 @@ impl SessionOptions {
 
     /// Connects for a question or two: a manager that goes away meanwhile is waited for, but not for ever.
     pub async fn connect(&self) -> Result<Client> {
-        self.connect_with(Some(PATIENCE)).await
+        self.connect_with(ClientOptions { give_up_after: Some(PATIENCE), ..options() }).await
+    }
+
+    /// Connects for somebody who looks at what happens: a manager that went away is soon seen to be back. Whoever looks is
+    /// told by [`Client::status_of_link`].
+    pub async fn connect_to_watch(&self) -> Result<Client> {
+        self.connect_with(ClientOptions { backoff_longest: Duration::from_secs(2), ..options() }).await
     }
 
     /// Connects for as long as it takes, and says when the link is cut and when it is back.
     pub async fn connect_for_long(&self) -> Result<Client> {
-        let client = self.connect_with(None).await?;
+        let client = self.connect_with(ClientOptions { give_up_after: None, ..options() }).await?;
         let mut status = client.status_of_link();
         // It ends with the client, or with the program; whoever waits is told of a final error elsewhere.
         tokio::spawn(async move {
@@ -78,18 +84,22 @@ impl SessionOptions {
         Ok(client)
     }
 
-    async fn connect_with(&self, give_up_after: Option<Duration>) -> Result<Client> {
+    async fn connect_with(&self, options: ClientOptions) -> Result<Client> {
         let mut credential = ClientCredential::load(&self.credential_path()?).context("not logged in")?;
         let addresses = self.addresses()?;
         if !addresses.is_empty() {
             credential.addresses = addresses.to_vec();
         }
-        connect(&credential, give_up_after).await
+        Ok(Client::connect_with(Connector::of_credential(&credential, &options), options).await?)
     }
 }
 
 /// Connects with a credential.
 pub async fn connect(credential: &ClientCredential, give_up_after: Option<Duration>) -> Result<Client> {
-    let options = ClientOptions { software: SOFTWARE.to_owned(), give_up_after, ..ClientOptions::default() };
+    let options = ClientOptions { give_up_after, ..options() };
     Ok(Client::connect_with(Connector::of_credential(credential, &options), options).await?)
+}
+
+fn options() -> ClientOptions {
+    ClientOptions { software: SOFTWARE.to_owned(), ..ClientOptions::default() }
 }

@@ -51,7 +51,8 @@ pub use task_messenger_protocol::{
     credential::{ClientCredential, CredentialError},
     ids::{JobNumber, TaskId},
     messages::{
-        Changed, Command, Counts, JobSummary, Outcome, Role, Status, TaskDetail, TaskState, TaskSummary, Template,
-        TokenCreated, TokenSummary, WorkerMode, WorkerSummary, command::Use, outcome::Ending, template::Kind,
+        Changed, Command, Counts, JobSummary, Outcome, QueueStatus, Rates, Readiness, Role, Status, StoreStatus,
+        TaskDetail, TaskState, TaskSummary, Template, TokenCreated, TokenSummary, Totals, Trouble, WorkerContact,
+        WorkerMode, WorkerSummary, command::Use, outcome::Ending, template::Kind,
     },
 };

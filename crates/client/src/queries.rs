@@ -21,7 +21,7 @@ impl Client {
     /// How the manager is.
     pub async fn status(&self) -> Result<Status, Error> {
         match self.ask(Question::Status(StatusQuestion {})).await? {
-            Answer::Status(status) => Ok(status),
+            Answer::Status(status) => Ok(*status),
             _ => Err(OTHER_ANSWER),
         }
     }

@@ -105,6 +105,8 @@ pub enum Effect {
         first_lease: LeaseNumber,
         /// The tasks.
         tasks: Vec<Assigned>,
+        /// When this was decided, on the monotonic clock.
+        decided: Duration,
     },
     /// Outcomes are kept: the worker may forget them.
     OutcomesTaken {

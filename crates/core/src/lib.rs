@@ -15,6 +15,7 @@ pub mod input;
 pub mod job;
 pub mod labels;
 pub mod limits;
+pub mod meter;
 pub mod query;
 pub mod ready;
 pub mod record;

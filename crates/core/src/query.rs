@@ -1,6 +1,6 @@
 //! Questions about what there is, and their answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     ids::{JobNumber, TaskId, TokenNumber, WorkerNumber},
@@ -197,6 +197,24 @@ pub struct WorkerSummary {
     pub enrolled: WallTime,
     /// What it gets.
     pub mode: WorkerMode,
+    /// Whether it is there.
+    pub contact: Contact,
+    /// How long ago it was heard last; `None`: not since this process started.
+    pub heard: Option<Duration>,
+    /// For how long it has had its session, if it has one.
+    pub connected_for: Option<Duration>,
+}
+
+/// Whether a worker is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// It has a session.
+    Connected,
+    /// It has none, and what it holds is kept for it until the grace is over.
+    Silent,
+    /// It has none, and nothing is kept for it.
+    #[default]
+    Gone,
 }
 
 /// A token at a glance; never its secret.

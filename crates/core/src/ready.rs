@@ -97,6 +97,11 @@ impl Ready {
         }
     }
 
+    /// The task that came first, of all.
+    pub(crate) fn oldest(&mut self, tasks: &TaskTable) -> Option<TaskNumber> {
+        self.lists.iter_mut().filter_map(|((_, _, care), list)| list.head(tasks, *care)).min().map(TaskNumber)
+    }
+
     /// The next task among the classes that `fits`, placed with this care: of the highest priority, the first come.
     pub(crate) fn next(
         &mut self,

@@ -18,6 +18,7 @@ use crate::{
     idempotency::IdempotencyKeys,
     ids::{JobNumber, LeaseNumber, Place, TaskNumber, TemplateNumber, WorkerNumber},
     job::{Job, JobTable},
+    meter::{Arrivals, Meter},
     ready::{Lane, Ready},
     record::{Record, Reservation, Verdict, WorkerMode},
     task::{Care, Counts, Task, TaskState, TaskTable},
@@ -39,6 +40,8 @@ pub struct Lease {
     pub start: Start,
     /// Whether the worker was asked to give it back. Not recorded.
     pub asked_back: bool,
+    /// Since when; not known of what a snapshot brought.
+    pub since: Option<WallTime>,
 }
 
 /// Whether the holder of a lease has started its task.
@@ -53,8 +56,8 @@ pub enum Start {
 }
 
 impl Lease {
-    pub(crate) fn new(task: TaskNumber, worker: WorkerNumber) -> Self {
-        Self { task, worker, start: Start::No, asked_back: false }
+    pub(crate) fn new(task: TaskNumber, worker: WorkerNumber, since: Option<WallTime>) -> Self {
+        Self { task, worker, start: Start::No, asked_back: false, since }
     }
 }
 
@@ -116,6 +119,10 @@ pub struct State {
     pub open_bytes: u64,
     /// How many tasks were forgotten by this process.
     pub forgotten: u64,
+    /// What happened since this process started.
+    pub meter: Meter,
+    /// When tasks came.
+    arrivals: Arrivals,
     /// The latest time that a record said.
     pub(crate) clock: WallTime,
     /// Values that are needed and lie in files of their own.
@@ -154,6 +161,8 @@ impl Default for State {
             counts: Counts::default(),
             open_bytes: 0,
             forgotten: 0,
+            meter: Meter::default(),
+            arrivals: Arrivals::default(),
             clock: WallTime(0),
             large_values: BTreeMap::new(),
             dropped_files: Vec::new(),
@@ -167,6 +176,13 @@ impl Default for State {
 }
 
 impl State {
+    /// When the queued task that came first was queued; of one that a snapshot brought, when its job was opened.
+    pub(crate) fn oldest_queued(&mut self) -> Option<WallTime> {
+        let oldest = self.ready.oldest(&self.tasks)?;
+        let opened = || self.tasks.get(oldest).and_then(|task| self.jobs.at(task.job)).map(|job| job.opened);
+        self.arrivals.find(oldest).or_else(opened)
+    }
+
     /// Jobs that came to be over since this was asked last, with the time when they were.
     pub(crate) fn take_newly_over(&mut self) -> Vec<(WallTime, JobNumber)> {
         std::mem::take(&mut self.newly_over)
@@ -208,9 +224,11 @@ impl State {
                     self.keys.insert(*idempotency, *job, *time);
                 }
             }
-            Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, .. } => {
+            Record::Submitted { job, first_task, first_index, template, not_before, deadline, payloads, time } => {
                 let state = if not_before.is_some() { TaskState::Scheduled } else { TaskState::Queued };
                 let count = self.submitted(*job, *first_task, *first_index, *template, payloads, values, state);
+                self.meter.submitted += u64::from(count);
+                self.arrivals.note(*first_task, not_before.unwrap_or_default().max(*time));
                 if let Some(not_before) = not_before {
                     self.delayed.insert((*not_before, *first_task), count);
                 }
@@ -226,18 +244,18 @@ impl State {
                     self.note_end(position);
                 }
             }
-            Record::Dispatched { worker, first_lease, tasks, .. } => {
+            Record::Dispatched { worker, first_lease, tasks, time } => {
                 let mut lease = *first_lease;
                 for task in tasks {
-                    self.dispatched(*task, lease, *worker);
+                    self.dispatched(*task, lease, *worker, *time);
                     lease = lease.next();
                 }
                 self.next.lease = self.next.lease.max(lease);
             }
-            Record::Finished { ends, details, .. } => {
+            Record::Finished { ends, details, time } => {
                 self.keep_outcomes(ends, details, values);
                 for ((lease, verdict), (offset, _)) in ends.iter().zip(details.layout()) {
-                    self.finished(*lease, *verdict, Place(values.0 + offset as u64));
+                    self.finished(*lease, *verdict, Place(values.0 + offset as u64), *time);
                 }
             }
             Record::Released { leases, .. } => {
@@ -369,24 +387,33 @@ impl State {
         payloads.count()
     }
 
-    fn dispatched(&mut self, number: TaskNumber, lease: LeaseNumber, worker: WorkerNumber) {
+    fn dispatched(&mut self, number: TaskNumber, lease: LeaseNumber, worker: WorkerNumber, time: WallTime) {
         self.set_state(number, TaskState::Running);
+        self.meter.handed_out += 1;
         if let Some(task) = self.tasks.get_mut(number) {
+            if task.attempts == 0
+                && let Some(queued) = self.arrivals.find(number)
+            {
+                self.meter.queued.observe(time.since(queued));
+            }
             if let Some(earlier) = task.lease() {
                 self.silenced.remove(&earlier);
             }
             task.attempts += 1;
             task.set_lease(lease);
         }
-        self.leases.insert(lease, Lease::new(number, worker));
+        self.leases.insert(lease, Lease::new(number, worker, Some(time)));
     }
 
-    fn finished(&mut self, lease: LeaseNumber, verdict: Verdict, outcome: Place) {
-        let Some(Lease { task: number, .. }) = self.leases.remove(&lease) else {
+    fn finished(&mut self, lease: LeaseNumber, verdict: Verdict, outcome: Place, time: WallTime) {
+        let Some(Lease { task: number, since, .. }) = self.leases.remove(&lease) else {
             #[cfg(not(feature = "faults"))]
             debug_assert!(false, "lease {lease} had not ended");
             return;
         };
+        if let Some(since) = since {
+            self.meter.running.observe(time.since(since));
+        }
         let failed = matches!(verdict, Verdict::Failed | Verdict::Retry { .. });
         self.attempt_ended(number, verdict, failed, Some(outcome));
     }
@@ -405,7 +432,10 @@ impl State {
             task.failures = task.failures.saturating_add(1);
         }
         match verdict {
-            Verdict::Retry { backoff_milliseconds } => drop(self.backing_off.insert(number, backoff_milliseconds)),
+            Verdict::Retry { backoff_milliseconds } => {
+                self.meter.retried += 1;
+                self.backing_off.insert(number, backoff_milliseconds);
+            }
             Verdict::Cancelled => {}
             Verdict::Succeeded | Verdict::Failed => task.set_outcome(outcome),
         }
@@ -425,6 +455,7 @@ impl State {
             return;
         }
         self.counts.transition(from, to);
+        self.meter.ended(from, to, 1);
         if let Some(job) = self.jobs.at_mut(job) {
             job.counts.transition(from, to);
         }

@@ -13,6 +13,11 @@ impl WallTime {
         Self(self.0.saturating_add(duration.as_millis() as u64))
     }
 
+    /// The time from `earlier` until then; none if that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// This much earlier, saturating.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {

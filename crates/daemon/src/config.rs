@@ -7,22 +7,45 @@
 //! - A **flag** is whatever a program makes an [`Override`] of.
 //!
 //! Nothing is ignored: an unknown key, a wrong type or a value that is not allowed is an error from wherever it comes, and
-//! all that can be found at once are reported at once.
+//! all are reported at once. No secret belongs into a configuration, and none is shown.
+//!
+//! What is known of a key is written once, at its field: its doc comment, its type and what is [`Allowed`]. The JSON Schema
+//! is generated from that, and from the schema the checks, the messages and the documentation.
 
+mod allowed;
+mod changes;
+mod comments;
 mod error;
+mod file;
+mod keys;
 mod layers;
+mod origin;
+mod places;
+mod print;
+mod reference;
+mod schema;
+mod secrets;
 mod size;
 mod span;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use error::{ConfigError, Origin, Problem, Report};
-pub use layers::load;
+pub use allowed::Allowed;
+pub use changes::{changes, is_reloadable};
+pub use error::{ConfigError, Problem, Report};
+pub use layers::{check, load};
+pub use origin::{Origin, Origins};
+pub use print::{PrintFormat, print};
+pub use reference::{INTRODUCTION, reference, sample};
+pub use schema::schema;
+pub use secrets::redact;
 pub use size::ByteSize;
 pub use span::ConfigDuration;
 
@@ -36,16 +59,26 @@ pub const FILE_VARIABLE: &str = "TASK_MESSENGER_CONFIG";
 /// where the command line finds its credential.
 const OTHER_VARIABLES: [&str; 3] = [FILE_VARIABLE, "TASK_MESSENGER_TASK", "TASK_MESSENGER_CREDENTIAL"];
 
-/// Says what is wrong with values that have the right type.
+/// Says what is wrong with values that are [`Allowed`] each by itself.
 pub trait Validate {
-    /// All problems, with the keys' paths as in the file (`log.level`).
+    /// All problems, with the keys' paths as in the file (`log.level`, `listen[0]`).
     fn problems(&self) -> Vec<Problem>;
 }
 
 /// A component's whole configuration. Its structs are `#[serde(default, deny_unknown_fields)]`.
-pub trait Configuration: Default + Serialize + DeserializeOwned + Validate {}
+pub trait Configuration: Default + Serialize + DeserializeOwned + JsonSchema + Validate {
+    /// Whose it is: `manager`.
+    const COMPONENT: &'static str;
 
-impl<T: Default + Serialize + DeserializeOwned + Validate> Configuration for T {}
+    /// The keys that can change while the daemon runs, and sections of which all can.
+    const RELOADABLE: &'static [&'static str];
+
+    /// Whether a key's change to `new` is taken while the daemon runs.
+    fn takes(&self, new: &Self, path: &str) -> bool {
+        let _ = new;
+        is_reloadable::<Self>(path)
+    }
+}
 
 /// A flag's value for a key.
 #[derive(Clone, Debug)]
@@ -89,9 +122,6 @@ pub struct Loaded<T> {
     pub config: T,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
-}
-
-/// What `--print-config` prints: everything that holds, as a file would say it.
-pub fn print(config: &impl Serialize) -> Result<String, ConfigError> {
-    serde_json::to_string_pretty(config).map_err(ConfigError::Defaults)
+    /// Where each value comes from.
+    pub origins: Origins,
 }

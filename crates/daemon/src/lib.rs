@@ -3,9 +3,15 @@
 pub mod config;
 pub mod directories;
 pub mod exit;
+pub mod health;
+pub mod hooks;
+pub mod http;
 pub mod local;
 pub mod logging;
+pub mod metrics;
+pub mod reload;
 pub mod say;
 pub mod seldom;
+pub mod service;
 pub mod shutdown;
 pub mod signals;

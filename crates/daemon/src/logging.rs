@@ -22,6 +22,7 @@ use std::{
     sync::Arc,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{
     Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
@@ -41,22 +42,24 @@ use crate::{
 };
 
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`; per module with commas: `info,rustls=debug`.
+    /// What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, each with all before it; per module with commas:
+    /// `info,rustls=debug`.
     pub level: String,
-    /// How it is written.
+    /// How log lines are written.
     pub format: LogFormat,
     /// Where it is written; by default to the system's journal or to standard error, whichever standard error is. The
     /// directory is made if it is missing.
+    #[schemars(extend("x-wanted" = "a path"))]
     pub file: Option<PathBuf>,
     /// When the file is put aside and a new one begun.
     pub rotation: Rotation,
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people; in colour on a terminal.
@@ -81,7 +84,6 @@ impl Validate for LogConfig {
         if self.file.as_deref().is_some_and(|file| file.file_name().is_none()) {
             problems.push(Problem::new("file", "this is not the path of a file"));
         }
-        problems.extend(self.rotation.problems().into_iter().map(|problem| problem.below("rotation")));
         problems
     }
 }

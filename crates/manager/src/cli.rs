@@ -1,10 +1,12 @@
 //! The manager's command line.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     io::Write,
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,10 +15,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
-    config::{ConfigDuration, ConfigError, Override, Sources, load, print},
+    config::{ConfigDuration, ConfigError, Override, PrintFormat, Sources, load, print, redact},
     directories::NoHome,
     exit,
+    http::HttpError,
     logging::LoggingError,
+    say::say,
     shutdown::Shutdown,
     signals::on_reopen,
 };
@@ -39,6 +43,7 @@ Examples:
   task-messenger-manager token create --role worker --label rack-7 --expires 30d
   task-messenger-manager token create --role client --owner alice
   task-messenger-manager token revoke 3
+  task-messenger-manager reload
   task-messenger-manager store check
 
 Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
@@ -52,9 +57,16 @@ struct Cli {
     /// Check the configuration and end
     #[arg(long, global = true)]
     check_config: bool,
-    /// Print the configuration as it is in effect, and end
-    #[arg(long, global = true)]
-    print_config: bool,
+    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
+    #[arg(
+        long,
+        global = true,
+        value_name = "text|json",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    print_config: Option<PrintFormat>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -80,6 +92,8 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Have the running manager load its configuration anew, and say which keys have another value now
+    Reload,
     /// Look into the store of a manager that is stopped: check it, count what it holds, export it
     #[command(subcommand)]
     Store(StoreCommand),
@@ -148,8 +162,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done if the terminal is gone.
-            let _ = error.print();
+            match redact(&error.to_string()) {
+                // A token was typed where it doesn't belong.
+                Cow::Owned(hidden) => say(hidden),
+                // Nothing can be done if the terminal is gone.
+                Cow::Borrowed(_) => _ = error.print(),
+            }
             return ExitCode::from(if error.use_stderr() { exit::CONFIGURATION } else { exit::SUCCESS });
         }
     };
@@ -168,6 +186,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<NothingToDo>()
             || cause.is::<NoHome>()
             || cause.is::<TlsError>()
+            || cause.downcast_ref::<HttpError>().is_some_and(HttpError::is_final)
             || cause.downcast_ref::<LoggingError>().is_some_and(LoggingError::is_final)
             || cause.downcast_ref::<StoreCommandError>().is_some_and(StoreCommandError::is_final)
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
@@ -177,28 +196,32 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    let config = configuration(&cli)?;
+    let sources = sources(&cli);
+    let loaded = load::<Config>(&sources)?;
     let mut out = std::io::stdout().lock();
-    if cli.print_config {
-        return Ok(writeln!(out, "{}", print(&config)?)?);
+    if let Some(format) = cli.print_config {
+        return Ok(writeln!(out, "{}", print(&loaded, format)?)?);
     }
     if cli.check_config {
         return Ok(writeln!(out, "the configuration is valid")?);
     }
+    let config = loaded.config;
     match cli.command {
         Some(Command::Run { .. }) => {
-            let logging = config.log.init("task-messenger-manager").context("logging can't be set up")?;
+            let logging = Rc::new(config.log.init("task-messenger-manager").context("logging can't be set up")?);
             on_reopen(logging.reopener()).context("signals can't be listened to")?;
             let (shutdown, _) = Shutdown::listen()?;
-            run(&config, shutdown).inspect_err(|error| logging.failed(error.as_ref()))
+            run(&config, sources, &logging, shutdown).inspect_err(|error| logging.failed(error.as_ref()))
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
+        Some(Command::Reload) => reload(&config, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
         None => Err(NothingToDo.into()),
     }
 }
 
-fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
+/// Where the configuration comes from.
+fn sources(cli: &Cli) -> Sources {
     let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
     sources.default_file = Config::default_file();
     if let Some(directory) = &cli.common.state_dir {
@@ -209,7 +232,7 @@ fn configuration(cli: &Cli) -> Result<Config, ConfigError> {
     {
         sources.flags.push(flag("--listen", "listen", json!(listen)));
     }
-    Ok(load(&sources)?.config)
+    sources
 }
 
 fn flag(flag: &str, path: &str, value: Value) -> Override {
@@ -238,6 +261,16 @@ fn token(config: &Config, command: TokenCommand, out: &mut impl Write) -> Result
             administer(config, &Request::Revoke { token: id, with_workers })?;
             writeln!(out, "token {id} is revoked")?;
         }
+    }
+    Ok(())
+}
+
+fn reload(config: &Config, out: &mut impl Write) -> Result<()> {
+    let Response::Reloaded { changed, restart } = administer(config, &Request::Reload)? else { return Ok(()) };
+    let list = |keys: &[String]| if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+    writeln!(out, "changed: {}", list(&changed))?;
+    if !restart.is_empty() {
+        writeln!(out, "changed at the next restart: {}", list(&restart))?;
     }
     Ok(())
 }

@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
+use crate::owner::Bounds;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use task_messenger_core::limits::Limits as CoreLimits;
 use task_messenger_daemon::{
-    config::{ByteSize, ConfigDuration, Problem, Validate},
+    config::{Allowed, ByteSize, ConfigDuration, Configuration, Problem, Validate, is_reloadable},
     directories,
+    http::HttpConfig,
     logging::LogConfig,
 };
 use task_messenger_protocol::token::{MOST_ADDRESSES, check_address};
@@ -19,49 +22,61 @@ use task_messenger_store::journal::{Durability as StoreDurability, Options};
 /// The port on which a manager listens when nothing else is said.
 pub const PORT: u16 = 7400;
 
+/// The port for HTTP when nothing else is said.
+const HTTP_PORT: u16 = 7480;
+
 /// Tasks of jobs that are over and wait for the archive, before nothing new is taken: about 200 MB of memory.
 const ARCHIVE_LAG: u64 = 4_000_000;
 
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
+
 /// Everything that can be set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the manager keeps everything; by default below the user's state directory.
+    /// The directory where the manager keeps everything: its journal, its archive, its certificate. Flag: `--state-dir`.
+    #[schemars(extend("x-wanted" = "a path", "x-default" = "`task-messenger/manager` in the user's state directory"))]
     pub state_directory: Option<PathBuf>,
-    /// Where it listens.
+    /// Where it listens for workers and clients; `[::]` takes IPv4 too. Flag: `--listen`.
+    #[schemars(extend("x-wanted" = "an IP address and port such as \"[::]:7400\""), transform = Allowed::entries(1, 16))]
     pub listen: Vec<SocketAddr>,
-    /// Its addresses as workers and clients reach them, `HOST:PORT`; they go into tokens. Empty: this machine's name and
-    /// its address on the way out.
+    /// Its addresses as workers and clients reach them; they go into tokens. Empty: this machine's name and its address on
+    /// the way out.
+    #[schemars(extend("x-wanted" = "HOST:PORT"), transform = Allowed::entries(0, MOST_ADDRESSES))]
     pub advertise: Vec<String>,
-    /// When something may be told.
+    /// When the manager may tell anybody of something that it was given or that happened.
     pub durability: Durability,
-    /// An operator's certificate; by default the manager makes its own.
+    /// An operator's certificate. By default the manager makes its own, which tokens carry the fingerprint of.
     pub certificate: Option<Certificate>,
-    /// For how long jobs that are over are kept, with their results; `null`: for ever; `"none"`: until their client has
-    /// them.
+    /// For how long jobs that are over are kept, with their results; `null`: for ever. At a reload it changes from one
+    /// duration to another; to and from `null` and `"none"` it changes at a restart.
+    #[schemars(transform = Allowed::times(Duration::from_secs(1), DAY * 36_525))]
     pub retain: Option<Retain>,
-    /// Leases.
+    /// Leases: each is one hand-out of a task to a worker.
     pub lease: Lease,
-    /// Links.
+    /// Links: the connections of workers and clients.
     pub link: Link,
-    /// What it accepts.
+    /// What it accepts and keeps. What exceeds a limit is refused with an error that names it.
     pub limits: Limits,
-    /// The journal.
+    /// The journal, where everything is written that must last.
     pub journal: Journal,
-    /// The disk.
+    /// The disk of the state directory.
     pub disk: Disk,
-    /// Logging.
+    /// Health and metrics over HTTP; `null`: none.
+    pub http: Option<HttpConfig>,
+    /// What is logged, and how.
     pub log: LogConfig,
 }
 
 /// When something may be told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Once it is synced.
+    /// Once it is synced: neither `kill -9` nor a power cut loses what was told.
     #[default]
     Strict,
-    /// Once it is written; synced every 100 ms.
+    /// Once it is written; it is synced every 100 ms: `kill -9` loses nothing that was told, a power cut at most that.
     Interval,
     /// At once; never synced, but for identities and number ranges.
     None,
@@ -87,22 +102,26 @@ impl Durability {
 }
 
 /// An operator's certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// The chain, PEM.
+    /// The file of the chain, in PEM, the manager's own certificate first.
+    #[schemars(extend("x-wanted" = "a path"))]
     pub chain: PathBuf,
-    /// The private key, PEM, readable by its owner alone.
+    /// The file of the private key, in PEM, readable by its owner alone.
+    #[schemars(extend("x-wanted" = "a path"))]
     pub key: PathBuf,
-    /// The name that peers verify it for. Absent: tokens carry the key's fingerprint.
+    /// The name that peers verify it for, by their machines' authorities. Absent or `null`: tokens carry the key's
+    /// fingerprint.
     pub name: Option<String>,
 }
 
 /// Leases.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lease {
-    /// Silence of a worker that ends its leases.
+    /// Silence of a worker that ends its leases: its tasks are queued again. More than a third of `link.silence`.
+    #[schemars(transform = Allowed::times(Duration::from_secs(1), DAY))]
     pub grace: ConfigDuration,
 }
 
@@ -113,16 +132,20 @@ impl Default for Lease {
 }
 
 /// Links.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Link {
-    /// How long a handshake may take.
+    /// How long a handshake may take, TLS and the first messages.
+    #[schemars(transform = Allowed::times(Duration::from_millis(100), MINUTE * 5))]
     pub handshake_timeout: ConfigDuration,
     /// Silence that ends a session. Each side pings at a third of it.
+    #[schemars(transform = Allowed::times(Duration::from_millis(500), MINUTE * 60))]
     pub silence: ConfigDuration,
     /// Connections at a time.
+    #[schemars(transform = Allowed::numbers(1, 1_000_000))]
     pub connections: usize,
     /// Handshakes at a time from one address.
+    #[schemars(transform = Allowed::numbers(1, 1_000_000))]
     pub handshakes_per_address: u32,
 }
 
@@ -138,31 +161,42 @@ impl Default for Link {
 }
 
 /// What the manager accepts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// A task's payload.
+    /// The most bytes of a task's payload.
+    #[schemars(transform = Allowed::sizes(1, 1 << 30))]
     pub payload: ByteSize,
-    /// What a worker may report of an attempt, captured output included.
+    /// The most bytes that a worker may report of an attempt, captured output included.
+    #[schemars(transform = Allowed::sizes(1 << 10, 1 << 30))]
     pub outcome: ByteSize,
-    /// A message on a link.
+    /// The most bytes of a message on a link: at least 1MiB more than `limits.payload`, `limits.outcome` and
+    /// `limits.template` each.
+    #[schemars(transform = Allowed::sizes((1 << 20) + (1 << 10), 2 << 30))]
     pub message: ByteSize,
-    /// A template.
+    /// The most bytes of a template: everything that many tasks share.
+    #[schemars(transform = Allowed::sizes(1 << 10, 512 << 10))]
     pub template: ByteSize,
-    /// Tasks that are not at an end.
+    /// The most tasks that are not at an end.
+    #[schemars(transform = Allowed::numbers(1, u64::MAX))]
     pub queue_tasks: u64,
-    /// Bytes of their payloads.
+    /// The most bytes of their payloads.
     pub queue: ByteSize,
     /// Finished tasks that are kept in memory, and in the archive, before the oldest jobs go whose results were fetched, and
     /// nothing new is taken when there are none of those. Also the most tasks of one job.
+    #[schemars(transform = Allowed::numbers(1, u64::MAX))]
     pub finished_tasks: u64,
     /// Bytes of payloads and outcomes in the archive, in the same way.
+    #[schemars(transform = Allowed::sizes(1 << 20, 1 << 50))]
     pub finished: ByteSize,
-    /// Memory for jobs, with their names and labels, and templates.
+    /// The most bytes of memory for jobs, with their names and labels, and templates: about 400 bytes for a job, 256 for a
+    /// template, and their words.
+    #[schemars(transform = Allowed::sizes(1 << 20, 1 << 40))]
     pub descriptions: ByteSize,
-    /// Idempotency keys kept.
+    /// The most idempotency keys that are kept; each is kept for 24 hours.
     pub idempotency_keys: usize,
-    /// Slots' worth of tasks that one worker may hold.
+    /// The most slots' worth of tasks that one worker may hold.
+    #[schemars(transform = Allowed::numbers(1, u32::MAX as u64))]
     pub worker_window: u32,
 }
 
@@ -186,10 +220,11 @@ impl Default for Limits {
 }
 
 /// The journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Journal {
-    /// The size of a new store's segments.
+    /// The size of a new store's segments, a multiple of 4KiB.
+    #[schemars(transform = Allowed::sizes(2 << 20, 1 << 40))]
     pub segment: ByteSize,
     /// How much of what was written last stays in memory, so that payloads and outcomes need not be read back.
     pub memory: ByteSize,
@@ -202,16 +237,19 @@ impl Default for Journal {
 }
 
 /// The disk of the state directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Disk {
-    /// How much of it is kept for what must be written though the disk is full; by default a tenth of the disk, at least
-    /// 32 MiB and at most 256 MiB.
+    /// How much of it is kept for what must be written though the disk is full: with less room, new tasks are refused.
+    #[schemars(
+        extend("x-default" = "a tenth of the disk, at least 32MiB and at most 256MiB"),
+        transform = Allowed::sizes(16 << 20, 1 << 40)
+    )]
     pub reserve: Option<ByteSize>,
 }
 
 /// How jobs that are over are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Retain {
     /// Until their client has acknowledged that it has all results.
     #[serde(rename = "none")]
@@ -235,6 +273,7 @@ impl Default for Config {
             limits: Limits::default(),
             journal: Journal::default(),
             disk: Disk::default(),
+            http: Some(HttpConfig::at(HTTP_PORT)),
             log: LogConfig::default(),
         }
     }
@@ -260,6 +299,11 @@ impl Config {
             Some(Retain::For(time)) => Some(time.0),
             Some(Retain::None) | None => None,
         }
+    }
+
+    /// What is kept in the archive.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { retain: self.retain_time(), tasks: self.limits.finished_tasks, bytes: self.limits.finished.0 }
     }
 
     pub(crate) fn core_limits(&self) -> CoreLimits {
@@ -289,66 +333,60 @@ impl Config {
     }
 }
 
+impl Configuration for Config {
+    const COMPONENT: &'static str = "manager";
+    const RELOADABLE: &'static [&'static str] = &[
+        "log.level",
+        "retain",
+        "lease.grace",
+        "link.connections",
+        "link.handshakes_per_address",
+        "limits.queue_tasks",
+        "limits.queue",
+        "limits.finished_tasks",
+        "limits.finished",
+        "limits.descriptions",
+        "limits.idempotency_keys",
+        "limits.worker_window",
+    ];
+
+    fn takes(&self, new: &Self, path: &str) -> bool {
+        // Without an archive nothing goes there, and what is in one is not brought back.
+        let changes_kind = (self.retain == Some(Retain::None)) != (new.retain == Some(Retain::None));
+        is_reloadable::<Self>(path) && !(path == "retain" && changes_kind)
+    }
+}
+
 impl Validate for Config {
     fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = self.log.problems().into_iter().map(|problem| problem.below("log")).collect();
+        let below = |part: Vec<Problem>, key| part.into_iter().map(move |problem| problem.below(key));
+        let mut problems: Vec<Problem> = below(self.log.problems(), "log").collect();
+        problems.extend(below(self.http.as_ref().map(Validate::problems).unwrap_or_default(), "http"));
         let mut require = |ok: bool, path: &str, message: String| {
             if !ok {
                 problems.push(Problem::new(path, message));
             }
         };
-        let within = |value: u64, least: u64, most: u64| (least..=most).contains(&value);
-        let listens = !self.listen.is_empty() && self.listen.len() <= 16;
-        require(listens, "listen", "1 to 16 addresses are wanted, such as \"[::]:7400\"".to_owned());
-        let few = self.advertise.len() <= MOST_ADDRESSES;
-        require(few, "advertise", format!("at most {MOST_ADDRESSES} addresses fit into a token"));
         for (index, address) in self.advertise.iter().enumerate() {
             if let Err(message) = check_address(address) {
                 require(false, &format!("advertise[{index}]"), message);
             }
         }
-        let ok = self.retain_time().is_none_or(|retain| within(retain.as_millis() as u64, 1_000, 3_155_760_000_000));
-        let allowed = "1s to 100years, null (for ever), or \"none\" (until their client has them) is allowed";
-        require(ok, "retain", allowed.to_owned());
-        let grace = self.lease.grace.0;
-        let ok = within(grace.as_millis() as u64, 1_000, 86_400_000);
-        require(ok, "lease.grace", "1s to 1day is allowed".to_owned());
         let heard = self.link.silence.0 / 3;
-        let ok = grace > heard;
         let least = format!(
-            "more than a third of link.silence ({}) is wanted: workers are heard that often",
+            "{} is not allowed; more than a third of link.silence ({}) is wanted: workers are heard that often",
+            self.lease.grace,
             ConfigDuration(heard)
         );
-        require(ok, "lease.grace", least);
-        let ok = within(self.link.handshake_timeout.0.as_millis() as u64, 100, 300_000);
-        require(ok, "link.handshake_timeout", "100ms to 5min is allowed".to_owned());
-        let ok = within(self.link.silence.0.as_millis() as u64, 500, 3_600_000);
-        require(ok, "link.silence", "500ms to 1h is allowed".to_owned());
-        let ok = within(self.link.connections as u64, 1, 1_000_000);
-        require(ok, "link.connections", "1 to 1000000 is allowed".to_owned());
-        let ok = within(self.link.handshakes_per_address.into(), 1, 1_000_000);
-        require(ok, "link.handshakes_per_address", "1 to 1000000 is allowed".to_owned());
-        let ok = within(self.limits.payload.0, 1, 1 << 30);
-        require(ok, "limits.payload", "1B to 1GiB is allowed".to_owned());
-        let ok = within(self.limits.outcome.0, 1 << 10, 1 << 30);
-        require(ok, "limits.outcome", "1KiB to 1GiB is allowed".to_owned());
-        let ok = within(self.limits.template.0, 1 << 10, 512 << 10);
-        require(ok, "limits.template", "1KiB to 512KiB is allowed".to_owned());
+        require(self.lease.grace.0 > heard, "lease.grace", least);
         let largest = self.limits.payload.0.max(self.limits.outcome.0).max(self.limits.template.0);
-        let ok = within(self.limits.message.0, largest + (1 << 20), 2 << 30);
         let least = ByteSize(largest + (1 << 20));
-        require(ok, "limits.message", format!("1MiB more than the largest value ({least}), up to 2GiB, is allowed"));
-        let ok = within(self.limits.descriptions.0, 1 << 20, 1 << 40);
-        require(ok, "limits.descriptions", "1MiB to 1TiB is allowed".to_owned());
-        require(self.limits.finished_tasks > 0, "limits.finished_tasks", "at least 1 is wanted".to_owned());
-        let ok = within(self.limits.finished.0, 1 << 20, 1 << 50);
-        require(ok, "limits.finished", "1MiB to 1PiB is allowed".to_owned());
-        require(self.limits.queue_tasks > 0, "limits.queue_tasks", "at least 1 is wanted".to_owned());
-        require(self.limits.worker_window > 0, "limits.worker_window", "at least 1 is wanted".to_owned());
-        let ok = self.journal.segment.0.is_multiple_of(4096) && within(self.journal.segment.0, 1 << 21, 1 << 40);
-        require(ok, "journal.segment", "a multiple of 4KiB from 2MiB to 1TiB is allowed".to_owned());
-        let ok = self.disk.reserve.is_none_or(|size| within(size.0, 16 << 20, 1 << 40));
-        require(ok, "disk.reserve", "16MiB to 1TiB is allowed".to_owned());
+        let message = self.limits.message;
+        let wanted = format!("{message} is not allowed; 1MiB more than the largest value ({least}) to 2GiB is wanted");
+        require(message >= least, "limits.message", wanted);
+        let segment = self.journal.segment;
+        let wanted = format!("{segment} is not allowed; a multiple of 4KiB is wanted");
+        require(segment.0.is_multiple_of(4096), "journal.segment", wanted);
         problems
     }
 }
@@ -356,6 +394,7 @@ impl Validate for Config {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use task_messenger_daemon::config::check;
 
     use super::*;
 
@@ -364,12 +403,12 @@ mod tests {
         let mut config = serde_json::to_value(Config::default()).unwrap();
         *config.pointer_mut(&format!("/{}", path.replace('.', "/"))).unwrap() = value.clone();
         let config: Config = serde_json::from_value(config).unwrap();
-        config.problems().into_iter().map(|problem| problem.path).collect()
+        check(&config).unwrap().into_iter().map(|problem| problem.path).collect()
     }
 
     #[test]
     fn every_limit_is_allowed_up_to_its_edges_and_not_beyond() {
-        assert!(Config::default().problems().is_empty());
+        assert_eq!(check(&Config::default()).unwrap(), []);
         let cases = [
             ("lease.grace", json!("6s"), json!("1day"), json!("999ms"), json!("86400001ms")),
             ("link.handshake_timeout", json!("100ms"), json!("5min"), json!("99ms"), json!("300001ms")),

@@ -3,21 +3,14 @@
 use task_messenger_core::{
     effect::{CloseReason, Refusal},
     ids::{JobNumber, TaskId},
-    query::{Answer, JobFilter, JobSummary, Query, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
+    query::{
+        Answer, Contact, JobFilter, JobSummary, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary,
+    },
     record::{Role, WorkerMode},
     task::{Counts, TaskState},
     time::WallTime,
 };
 use task_messenger_protocol::messages::{self, Code, Reason, answer, query::Question};
-
-/// What a status says besides what the core knows.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    pub(crate) software: String,
-    pub(crate) store: [u8; 16],
-    pub(crate) durability: String,
-    pub(crate) uptime_milliseconds: u64,
-}
 
 /// A question, if it is one that this version knows.
 pub(crate) fn query(query: messages::Query) -> Option<Query> {
@@ -44,22 +37,10 @@ fn state_from(state: messages::TaskState) -> Option<TaskState> {
     TaskState::ALL.into_iter().find(|known| *known as i32 == state as i32)
 }
 
-/// An answer.
-pub(crate) fn answer(request: u64, answer: Answer, about: &About) -> messages::Answer {
+/// An answer, of a status only what the core knows.
+pub(crate) fn answer(request: u64, answer: Answer) -> messages::Answer {
     let answer = match answer {
-        Answer::Status(status) => answer::Answer::Status(messages::Status {
-            software: about.software.clone(),
-            store: about.store.to_vec().into(),
-            durability: about.durability.clone(),
-            uptime_milliseconds: about.uptime_milliseconds,
-            tasks: Some(counts(&status.tasks)),
-            jobs: status.jobs,
-            workers_connected: status.workers_connected,
-            workers_enrolled: status.workers_enrolled,
-            slots: status.slots,
-            slots_used: status.slots_used,
-            queued_bytes: status.open_bytes,
-        }),
+        Answer::Status(known) => answer::Answer::Status(Box::new(status(&known))),
         Answer::Jobs { jobs, next_before } => answer::Answer::Jobs(messages::Jobs {
             jobs: jobs.into_iter().map(job).collect(),
             more: next_before.is_some(),
@@ -88,6 +69,20 @@ pub(crate) fn answer(request: u64, answer: Answer, about: &About) -> messages::A
         }
     };
     messages::Answer { request, answer: Some(answer) }
+}
+
+/// As far as the core knows it.
+pub(crate) fn status(status: &Status) -> messages::Status {
+    messages::Status {
+        tasks: Some(counts(&status.tasks)),
+        jobs: status.jobs,
+        workers_connected: status.workers_connected,
+        workers_enrolled: status.workers_enrolled,
+        slots: status.slots,
+        slots_used: status.slots_used,
+        queued_bytes: status.open_bytes,
+        ..messages::Status::default()
+    }
 }
 
 fn counts(counts: &Counts) -> messages::Counts {
@@ -148,6 +143,14 @@ fn worker(worker: WorkerSummary) -> messages::WorkerSummary {
             WorkerMode::Active => messages::WorkerMode::Active,
             WorkerMode::Paused => messages::WorkerMode::Paused,
             WorkerMode::Draining => messages::WorkerMode::Draining,
+        }
+        .into(),
+        last_heard_milliseconds: worker.heard.map(|time| time.as_millis() as u64),
+        connected_milliseconds: worker.connected_for.map(|time| time.as_millis() as u64),
+        contact: match worker.contact {
+            Contact::Connected => messages::WorkerContact::Connected,
+            Contact::Silent => messages::WorkerContact::Silent,
+            Contact::Gone => messages::WorkerContact::Gone,
         }
         .into(),
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use task_messenger_daemon::{exit::chain, shutdown::Shutdown};
+use task_messenger_daemon::{exit::chain, health::Condition, service::Service, shutdown::Shutdown};
 use task_messenger_store::{
     disk::{Disk as _, FileDisk, is_full},
     room::{DiskRoom, Level, RoomState},
@@ -73,11 +73,12 @@ impl Disk {
         )
     }
 
-    /// Tells the log and the owner when the level changes, for as long as there is an owner.
-    pub(crate) async fn watch(self, events: mpsc::Sender<Event>) {
+    /// Tells the log, the owner and `roomy` when the level changes, for as long as there is an owner.
+    pub(crate) async fn watch(self, events: mpsc::Sender<Event>, roomy: Condition) {
         let mut last = Level::Ample;
         loop {
             let level = self.room.level();
+            roomy.set(level == Level::Ample, self.describe());
             if level != last {
                 let (directory, room) = (self.directory.display(), self.describe());
                 match level {
@@ -122,7 +123,12 @@ fn io_full(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Waits until a start that found the disk full may succeed; false if the manager is told to stop meanwhile.
-pub(crate) async fn wait_for_room(directory: &Path, error: &anyhow::Error, shutdown: &mut Shutdown) -> bool {
+pub(crate) async fn wait_for_room(
+    directory: &Path,
+    error: &anyhow::Error,
+    shutdown: &mut Shutdown,
+    service: &Service,
+) -> bool {
     let free = || FileDisk::new(directory).and_then(|disk| disk.space()).ok().map(|space| space.free);
     warn!(
         directory = %directory.display(),
@@ -130,8 +136,11 @@ pub(crate) async fn wait_for_room(directory: &Path, error: &anyhow::Error, shutd
         error = chain(error.as_ref()),
         "the disk is full: the manager waits for room there, and starts then"
     );
+    service.status("the disk is full: waiting for room, to start then");
     let began = Instant::now();
     loop {
+        // It is no failed start.
+        service.extend(START_AGAIN);
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = shutdown.requested() => return false,

@@ -5,7 +5,7 @@
 //! the same address.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
     time::{Duration, Instant},
@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub(crate) struct Doorkeeper {
     knocks: Rc<RefCell<FxHashMap<IpAddr, Knocks>>>,
     /// Handshakes at a time from one address.
-    limit: u32,
+    limit: Rc<Cell<u32>>,
 }
 
 #[derive(Debug)]
@@ -76,12 +76,17 @@ impl Drop for Handshake {
 
 impl Doorkeeper {
     pub(crate) fn new(limit: u32) -> Self {
-        Self { knocks: Rc::default(), limit }
+        Self { knocks: Rc::default(), limit: Rc::new(Cell::new(limit)) }
     }
 
     /// Handshakes at a time from one address.
     pub(crate) fn limit(&self) -> u32 {
-        self.limit
+        self.limit.get()
+    }
+
+    /// Sets how many handshakes at a time one address may have.
+    pub(crate) fn set_limit(&self, limit: u32) {
+        self.limit.set(limit);
     }
 
     /// Somebody knocks; `None` if too many from there do already.
@@ -90,7 +95,7 @@ impl Doorkeeper {
         let mut all = self.knocks.borrow_mut();
         make_room(&mut all, now);
         let knocks = all.entry(address).or_insert_with(|| Knocks::new(now));
-        if knocks.handshakes >= self.limit {
+        if knocks.handshakes >= self.limit.get() {
             return None;
         }
         knocks.handshakes += 1;

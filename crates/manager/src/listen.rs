@@ -12,12 +12,14 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use task_messenger_daemon::{exit::chain, local::LocalListener, seldom::Seldom, shutdown::Shutdown};
 use task_messenger_protocol::link::{Arrival, LinkError, accept, accept_local};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 use tracing::{Instrument, debug, error_span, field, warn};
 
 use crate::{
     doorkeeper::{Door, Doorkeeper},
+    owner::Counters,
+    places::Places,
     session::{self, SessionError, Shared},
 };
 
@@ -64,10 +66,10 @@ pub(crate) struct Gate {
     pub(crate) shared: Rc<Shared>,
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) handshake_timeout: Duration,
-    pub(crate) connections: Arc<Semaphore>,
-    pub(crate) limit: usize,
+    pub(crate) places: Places,
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) shutdown: Shutdown,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Connections at a time to the local socket: a place of their own, so that the owner gets in however many others are there.
@@ -81,14 +83,16 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
+                    let Some(place) = gate.places.take() else {
+                        gate.counters.refused();
                         if let Some(refused) = refusals.count(Instant::now()) {
-                            let limit = gate.limit;
+                            let limit = gate.places.limit();
                             warn!(peer = %address, refused, limit, "connections are refused: too many (`link.connections`)");
                         }
                         continue;
                     };
                     let Some(handshake) = gate.doorkeeper.knock(address.ip(), Instant::now()) else {
+                        gate.counters.refused();
                         if gate.doorkeeper.failed(address.ip(), Instant::now()).tell.is_some() {
                             let most = gate.doorkeeper.limit();
                             warn!(peer = %address, most, "connections are refused: too many handshakes at a time");
@@ -101,8 +105,8 @@ pub(crate) async fn listen(listener: TcpListener, mut gate: Gate) {
                     let session = async move {
                         let arrival = accept(stream, &gate.tls, gate.handshake_timeout).await;
                         let door = Door { doorkeeper: gate.doorkeeper, handshake, address: address.ip() };
-                        serve(arrival, address.to_string(), Some(door), gate.shared).await;
-                        drop(permit);
+                        serve(arrival, address.to_string(), Some(door), gate.shared, &gate.counters).await;
+                        drop(place);
                     };
                     sessions.spawn_local(session.instrument(span));
                 }
@@ -127,6 +131,7 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(_) if sessions.len() >= LOCAL_CONNECTIONS => {
+                    gate.counters.refused();
                     if let Some(refused) = refusals.count(Instant::now()) {
                         warn!(refused, limit = LOCAL_CONNECTIONS, "connections to the local socket are refused: too many");
                     }
@@ -136,7 +141,7 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
                     let span = error_span!("session", peer = "local", session = field::Empty);
                     let session = async move {
                         let arrival = accept_local(stream, gate.handshake_timeout).await;
-                        serve(arrival, "local".to_owned(), None, gate.shared).await;
+                        serve(arrival, "local".to_owned(), None, gate.shared, &gate.counters).await;
                     };
                     sessions.spawn_local(session.instrument(span));
                 }
@@ -154,7 +159,13 @@ pub(crate) async fn listen_locally(mut listener: LocalListener, mut gate: Gate) 
 }
 
 /// `door` is where the peer came in; nobody stands before the local one.
-async fn serve(arrival: Result<Arrival, LinkError>, address: String, door: Option<Door>, shared: Rc<Shared>) {
+async fn serve(
+    arrival: Result<Arrival, LinkError>,
+    address: String,
+    door: Option<Door>,
+    shared: Rc<Shared>,
+    counters: &Counters,
+) {
     let outside = door.as_ref().map(|door| (door.doorkeeper.clone(), door.address));
     let error = match arrival {
         Ok(arrival) => match session::serve(arrival, address, door, shared).await {
@@ -173,6 +184,7 @@ async fn serve(arrival: Result<Arrival, LinkError>, address: String, door: Optio
         Err(LinkError::Closed) => return debug!("the peer left before it said who it is"),
         Err(error) => error,
     };
+    counters.refused();
     let tell = outside.map_or(Some(1), |(doorkeeper, address)| doorkeeper.failed(address, Instant::now()).tell);
     match tell {
         Some(1) => warn!(error = chain(&error), "a connection was closed during its handshake"),

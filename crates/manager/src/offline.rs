@@ -44,6 +44,8 @@ pub enum Request {
     },
     /// All tokens.
     List,
+    /// Loading the configuration anew: only of a manager that runs.
+    Reload,
     /// Revoking a token.
     Revoke {
         /// Its number.
@@ -65,6 +67,13 @@ pub enum Response {
     },
     /// All tokens.
     Tokens(Vec<TokenSummary>),
+    /// The configuration was loaded anew.
+    Reloaded {
+        /// The keys that have a new value now.
+        changed: Vec<String>,
+        /// The keys that get theirs at the next start.
+        restart: Vec<String>,
+    },
     /// It is revoked.
     Revoked,
 }
@@ -78,7 +87,7 @@ pub fn administer(config: &Config, request: &Request) -> Result<Response> {
             let hello = hello(SOFTWARE, &[], Credential::Local(LocalProof {}));
             ask(greet(stream, &hello).await?, request).await
         }),
-        Err(LocalError::NotRunning { .. }) => alone(config, request),
+        Err(LocalError::NotRunning { .. }) if !matches!(request, Request::Reload) => alone(config, request),
         Err(error) => Err(error.into()),
     }
 }
@@ -96,6 +105,7 @@ async fn ask(mut manager: Connected, request: &Request) -> Result<Response> {
             let question = Some(Question::Tokens(TokensQuestion {}));
             manager.writer.push(messages::Query { request: 1, question })?;
         }
+        Request::Reload => manager.writer.push(messages::Reload { request: 1 })?,
         Request::Revoke { token, with_workers } => {
             manager.writer.push(RevokeToken { request: 1, token, with_workers })?;
         }
@@ -107,6 +117,9 @@ async fn ask(mut manager: Connected, request: &Request) -> Result<Response> {
                 return Ok(Response::Created { text: created.text, token: created.token });
             }
             from_manager::Message::TokenRevoked(_) => return Ok(Response::Revoked),
+            from_manager::Message::Reloaded(messages::Reloaded { changed, restart, .. }) => {
+                return Ok(Response::Reloaded { changed, restart });
+            }
             from_manager::Message::Answer(messages::Answer {
                 answer: Some(messages::answer::Answer::Tokens(tokens)),
                 ..
@@ -142,6 +155,7 @@ fn alone(config: &Config, request: &Request) -> Result<Response> {
         Request::Revoke { token, with_workers } => {
             Input::RevokeToken { session, request: 1, token: TokenNumber(token), with_workers }
         }
+        Request::Reload => bail!("only a manager that runs can load its configuration anew"),
     };
     engine.handle(now, input, &mut store.front);
     let blocks = store.front.take_blocks();

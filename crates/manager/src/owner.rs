@@ -7,12 +7,14 @@
 mod archiving;
 mod changes;
 mod coming;
+mod configuring;
 mod history;
 mod past;
 mod room;
 mod rows;
 mod shrinking;
 mod telling;
+mod watching;
 
 use std::{
     error::Error,
@@ -46,11 +48,14 @@ pub(crate) use self::{
     history::{DELIVERIES, History},
     past::{FoundPurge, Past},
     shrinking::{Pin, Shrinking},
+    watching::{Asking, Counters, Rates, Watching},
 };
 use self::{changes::ToldFront, coming::Introduction};
 use crate::{
-    convert::About,
+    config::Config,
     disk::Disk,
+    observation::About,
+    reload::{Asker, Changes},
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,
 };
@@ -89,6 +94,12 @@ pub(crate) enum Event {
     Room(Level),
     /// What is to be purged in the archive was found.
     PurgeFound(FoundPurge),
+    /// Somebody on this machine asks for the configuration to be loaded anew.
+    Reload { session: SessionNumber, request: u64 },
+    /// What came of that.
+    Reloaded { session: SessionNumber, request: u64, result: Result<Changes, String> },
+    /// Another configuration is in force.
+    Configured(Box<Config>),
     /// The store could not be read or written, and won't be the next time either.
     StoreFailed(Box<dyn Error + Send + Sync>),
 }
@@ -145,6 +156,8 @@ pub(crate) struct Owner {
     new_tokens: FxHashMap<(SessionNumber, u64), (Role, Secret)>,
     tokens: TokenMaker,
     about: About,
+    watching: Watching,
+    reloads: mpsc::Sender<Asker>,
     /// Whether jobs go when their client has all of their results.
     forgets_fetched: bool,
     started: Instant,
@@ -161,6 +174,8 @@ impl Owner {
         journal: JournalThread,
         tokens: TokenMaker,
         about: About,
+        watching: Watching,
+        reloads: mpsc::Sender<Asker>,
         forgets_fetched: bool,
     ) -> Self {
         let started = Instant::now();
@@ -181,6 +196,8 @@ impl Owner {
             new_tokens: FxHashMap::default(),
             tokens,
             about,
+            watching,
+            reloads,
             forgets_fetched,
             started,
         }
@@ -196,6 +213,7 @@ impl Owner {
         mut self,
         mut events: mpsc::Receiver<Event>,
         mut progress: mpsc::UnboundedReceiver<Result<Progress, WriteError>>,
+        mut asked: mpsc::Receiver<Asking>,
         mut shutdown: Shutdown,
     ) -> Result<(), OwnerError> {
         let weak = self.front.durability() != Durability::Strict;
@@ -221,10 +239,16 @@ impl Owner {
                         self.take(event);
                     }
                 }
-                () = sleep(timeout) => {}
+                Some(asking) = asked.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = asking.send(self.observe());
+                }
+                () = tokio::time::sleep(timeout) => {}
                 _ = shutdown.requested() => break,
             }
         }
+        self.watching.working.set(false, "it stops");
+        self.watching.service.stopping();
         events.close();
         while let Ok(event) = events.try_recv() {
             self.take(event);
@@ -263,6 +287,7 @@ impl Owner {
         self.deliver();
         self.shrinking.step(&mut self.front, &mut self.engine);
         self.past.archiving.step(now, &self.front, &mut self.engine, self.shrinking.pin());
+        self.beat(now);
         Ok(())
     }
 
@@ -305,8 +330,9 @@ impl Owner {
         Ok(())
     }
 
-    fn timeout(&self) -> Option<Duration> {
-        let now = self.now().monotonic;
+    fn timeout(&self) -> Duration {
+        let moment = self.now();
+        let now = moment.monotonic;
         let engine = self.engine.timeout().map(|(at, _)| at.saturating_sub(now));
         let owed = self.front.durability() == Durability::Interval && self.front.sync_owed() && !self.committing;
         let sync = owed.then(|| SYNC_INTERVAL.saturating_sub(self.last_sync.elapsed()));
@@ -315,7 +341,7 @@ impl Owner {
             .chain(sync)
             .chain(self.shrinking.timeout())
             .chain(self.past.archiving.timeout(&self.engine))
-            .min()
+            .fold(self.watching.timeout(moment), Duration::min)
     }
 
     fn take(&mut self, event: Event) {
@@ -358,6 +384,9 @@ impl Owner {
             Event::Exhausted { session, request, text } => self.exhausted(session, request, text),
             Event::Room(level) => self.pause(level == Level::Critical),
             Event::PurgeFound(found) => self.purge_found(found),
+            Event::Reload { session, request } => self.reload(session, request),
+            Event::Reloaded { session, request, result } => self.reloaded(session, request, result),
+            Event::Configured(config) => self.configured(&config),
             Event::StoreFailed(error) => {
                 self.failure.get_or_insert(error);
             }
@@ -377,6 +406,7 @@ impl Owner {
         let identity = match self.identify(arriving.credential, arriving.local) {
             Ok(identity) => identity,
             Err(denied) => {
+                self.watching.denied();
                 // Whoever asked may be gone already.
                 let _ = arriving.reply.send(Err(denied.to_string()));
                 return;
@@ -457,12 +487,5 @@ fn worker_session(input: &Input) -> Option<SessionNumber> {
         | Input::Outcomes { session, .. }
         | Input::GivenBack { session, .. } => Some(*session),
         _ => None,
-    }
-}
-
-async fn sleep(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
     }
 }

@@ -103,6 +103,11 @@ impl State {
         Ok(Self { directory, engine, store, archive, identity, trust, largest_value, lock })
     }
 
+    /// Where the archive is.
+    pub(crate) fn archive_file(&self) -> PathBuf {
+        self.directory.join("store").join(ARCHIVE_FILE)
+    }
+
     /// What remains after the parts went to their places: as long as it lives, nobody else opens the state.
     pub(crate) fn into_parts(self) -> (Engine, Store, Archive, Identity, StoreLock) {
         (self.engine, self.store, self.archive, self.identity, self.lock)

@@ -3,8 +3,9 @@
 use crate::messages::{
     Accepted, Acknowledge, Answer, Assign, Cancel, CancelLeases, Changed, CreateToken, DefineTemplate, Enrol, Enrolled,
     Follow, FollowCredit, FollowEnded, FromManager, FromPeer, GivenBack, Goodbye, Hello, Outcomes, OutcomesTaken, Ping,
-    Pong, Purge, Query, Refused, RemoveWorker, Results, Resume, Resumed, Retry, RevokeToken, SetWorker, Started,
-    Submit, TakeBack, TokenCreated, TokenRevoked, Unfollow, Welcome, Window, WorkerChanged, from_manager, from_peer,
+    Pong, Purge, Query, Refused, Reload, Reloaded, RemoveWorker, Results, Resume, Resumed, Retry, RevokeToken,
+    SetWorker, Started, Submit, TakeBack, TokenCreated, TokenRevoked, Unfollow, Welcome, Window, WorkerChanged,
+    from_manager, from_peer,
 };
 
 /// An outermost message: one of many bodies.
@@ -44,9 +45,11 @@ macro_rules! envelope {
 envelope!(FromPeer, from_peer:
     Hello, Ping, Pong, DefineTemplate, Submit, Follow, FollowCredit, Unfollow, Query, Enrol, Resume, Window, Started,
     Outcomes, GivenBack, CreateToken, RevokeToken, Cancel, Retry, Purge, Acknowledge, SetWorker, RemoveWorker,
+    Reload,
 );
 
 envelope!(FromManager, from_manager:
     Welcome, Ping, Pong, Goodbye, Refused, Accepted, Results, FollowEnded, Answer, Enrolled, Resumed, DefineTemplate,
     Assign, OutcomesTaken, TokenCreated, TokenRevoked, Changed, CancelLeases, TakeBack, WorkerChanged,
+    Reloaded,
 );

@@ -10,7 +10,11 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
-use std::{marker::PhantomData, time::Duration};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufReader, ReadHalf, WriteHalf},
@@ -56,6 +60,11 @@ pub type FromPeerReader = Reader<FromPeer>;
 pub type FromManagerReader = Reader<FromManager>;
 
 impl<E: Envelope> Reader<E> {
+    /// From now on received bytes are added to `counter`: of messages, before encryption.
+    pub fn count_into(&mut self, counter: Arc<AtomicU64>) {
+        self.frames.count_into(counter);
+    }
+
     /// When anything came last, be it a piece of a message.
     pub fn heard(&self) -> tokio::time::Instant {
         self.frames.heard()
@@ -97,6 +106,11 @@ pub type FromManagerWriter = Writer<FromManager>;
 pub type FromPeerWriter = Writer<FromPeer>;
 
 impl<E: Envelope> Writer<E> {
+    /// From now on written bytes are added to `counter`: of messages, before encryption.
+    pub fn count_into(&mut self, counter: Arc<AtomicU64>) {
+        self.frames.count_into(counter);
+    }
+
     /// Adds a message behind all others. One that is longer than the two sides agreed on is refused; the link goes on.
     pub fn push(&mut self, body: impl Into<E::Body>) -> Result<(), LinkError> {
         self.frames.push(&E::seal(body.into())).map_err(LinkError::from_push)

@@ -3,6 +3,8 @@
 //! `tm1w_`, `tm1c_` or `tm1a_` (by role), then in base64url: role, number, secret, how the manager is known, and its
 //! addresses, closed by a CRC-32C of all that precedes it, so that half a token is said to be half a token.
 
+mod search;
+
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD},
@@ -15,6 +17,8 @@ use crate::{
     secret::Secret,
     tls::{Fingerprint, Trust},
 };
+
+pub use self::search::{contains_token, redact_tokens};
 
 /// How many addresses of its manager a token may carry.
 pub const MOST_ADDRESSES: usize = 16;

@@ -96,7 +96,7 @@ impl Manager {
                 stage.send_down(*session, Down::Results { request: *request, job: *job, results: told });
                 return Ok(());
             }
-            Effect::Assign { session, first_lease, tasks } => {
+            Effect::Assign { session, first_lease, tasks, .. } => {
                 let mut handed = Vec::new();
                 for (lease, assigned) in (first_lease.0..).zip(tasks) {
                     let payload = self.value(stage, assigned.payload)?;

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use task_messenger_core::meter::Histogram;
+
 use crate::{
     journal::{Allocation, Allocator, Block, Progress, WriteError, Writer},
     room::Level,
@@ -80,6 +82,49 @@ struct Pulse {
     waits_for_disk: AtomicBool,
     ended: AtomicBool,
     allocation_error: Mutex<Option<String>>,
+    meter: Mutex<JournalMeter>,
+}
+
+/// What the journal's thread did since it started.
+#[derive(Clone, Debug, Default)]
+pub struct JournalMeter {
+    /// Commits.
+    pub commits: u64,
+    /// Bytes of the blocks that were written.
+    pub bytes: u64,
+    /// How long those commits took that were synced, writing included.
+    pub syncs: Histogram,
+}
+
+/// Looks at the journal's thread from elsewhere.
+#[derive(Clone)]
+pub struct JournalWatch(Arc<Pulse>);
+
+impl JournalWatch {
+    /// What the thread is doing.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            beats: self.0.beats.load(Ordering::Relaxed),
+            waits_for_disk: self.0.waits_for_disk.load(Ordering::Relaxed),
+            ended: self.0.ended.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What it did.
+    pub fn meter(&self) -> JournalMeter {
+        self.0.meter.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Pulse {
+    fn committed(&self, bytes: u64, synced: Option<Duration>) {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.commits += 1;
+        meter.bytes += bytes;
+        if let Some(took) = synced {
+            meter.syncs.observe(took);
+        }
+    }
 }
 
 impl JournalThread {
@@ -119,13 +164,9 @@ impl JournalThread {
         })
     }
 
-    /// What the journal's thread is doing.
-    pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat {
-            beats: self.pulse.beats.load(Ordering::Relaxed),
-            waits_for_disk: self.pulse.waits_for_disk.load(Ordering::Relaxed),
-            ended: self.pulse.ended.load(Ordering::Relaxed),
-        }
+    /// Looks at it from elsewhere, also when it has ended.
+    pub fn watch(&self) -> JournalWatch {
+        JournalWatch(self.pulse.clone())
     }
 
     /// Why the next segment could not be allocated ahead, if it couldn't; it is tried again. The writer makes the segment
@@ -179,9 +220,11 @@ fn write(
     loop {
         match requests.recv_timeout(BEAT) {
             Ok(Request::Commit(Commit { blocks, sync })) => {
+                let (began, bytes) = (Instant::now(), blocks.iter().map(Block::length).sum());
                 pulse.waits_for_disk.store(true, Ordering::Relaxed);
                 let result = writer.write(blocks, sync);
                 pulse.waits_for_disk.store(false, Ordering::Relaxed);
+                pulse.committed(bytes, sync.then(|| began.elapsed()));
                 let failed = result.is_err();
                 on_done(result);
                 if failed {
@@ -284,8 +327,11 @@ mod tests {
             front.progress(progress);
         }
         assert_eq!(front.told_through(), RecordNumber(5000));
-        wait_until(|| journal.heartbeat().beats >= 50);
-        assert!(!journal.heartbeat().waits_for_disk && !journal.heartbeat().ended);
+        wait_until(|| journal.watch().heartbeat().beats >= 50);
+        assert!(!journal.watch().heartbeat().waits_for_disk && !journal.watch().heartbeat().ended);
+        let meter = journal.watch().meter();
+        assert_eq!((meter.commits, meter.syncs.count(), meter.bytes % 4096), (50, 50, 0));
+        assert!(meter.bytes >= 50 * 4096);
         assert_eq!(journal.allocation_error(), None);
         assert_eq!(journal.stop().unwrap().synced, RecordNumber(5000));
         disk.cut();
@@ -302,7 +348,7 @@ mod tests {
         disk.fault_at(disk.operations(), Fault::Error);
         journal.commit(commit(&mut front)).unwrap();
         assert!(matches!(done.recv_timeout(PATIENCE).unwrap(), Err(WriteError::Io { .. })));
-        wait_until(|| journal.heartbeat().ended);
+        wait_until(|| journal.watch().heartbeat().ended);
         assert!(matches!(journal.commit(commit(&mut front)), Err(CommitError::Ended)));
         assert!(matches!(journal.stop(), Err(WriteError::Failed)));
     }

@@ -2,14 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use task_messenger_daemon::{
-    config::{ByteSize, ConfigDuration, Problem, Validate},
+    config::{Allowed, ByteSize, ConfigDuration, Configuration, Problem, Validate},
     directories,
+    http::{HttpConfig, HttpTls},
     logging::LogConfig,
 };
 use task_messenger_protocol::token::check_address;
 
+/// The port for HTTP when nothing else is said.
+const HTTP_PORT: u16 = 7481;
 /// The most slots of a worker.
 const MOST_SLOTS: u32 = 65_536;
 /// The longest name, in bytes.
@@ -17,77 +21,96 @@ const LONGEST_NAME: usize = 255;
 /// The most that is prefetched.
 const MOST_PREFETCH: u32 = 1 << 20;
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// Everything that can be set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerConfig {
-    /// Where the worker keeps its identity, its outbox and its tasks' scratch directories. One worker a directory.
+    /// The directory where the worker keeps its identity, its outbox and its tasks' scratch directories. One worker a
+    /// directory. Flag: `--state-dir`.
+    #[schemars(extend("x-wanted" = "a path", "x-default" = "`task-messenger/worker` in the user's state directory"))]
     pub state_directory: PathBuf,
-    /// The credential's file, if it is not `worker.credential` in the state directory.
+    /// The file of the worker's identity, which `join` writes.
+    #[schemars(extend("x-wanted" = "a path", "x-default" = "`worker.credential` in the state directory"))]
     pub credential_file: Option<PathBuf>,
-    /// How many slots it has: as many as the machine has processors unless given.
+    /// How many slots it has: so many tasks run at a time. Flag: `--slots`.
+    #[schemars(
+        extend("x-default" = "as many as the machine has processors"),
+        transform = Allowed::numbers(1, MOST_SLOTS as u64)
+    )]
     pub slots: u32,
     /// What people call it; empty: what it was called when it joined, which is the machine's name unless given.
+    #[schemars(transform = Allowed::length(LONGEST_NAME))]
     pub name: String,
-    /// Which kinds of task it accepts.
+    /// Which kinds of task it accepts; at least one.
     pub kinds: Kinds,
-    /// Limits.
+    /// What its tasks may bring forth.
     pub limits: Limits,
-    /// Stopping.
+    /// How it stops.
     pub shutdown: ShutdownConfig,
-    /// How long a program that is asked to end may take before it is killed.
+    /// How long a program that is asked to end (a timeout, a cancel, a stop) may take before it is killed.
+    #[schemars(transform = Allowed::times(Duration::ZERO, DAY))]
     pub kill_after: ConfigDuration,
-    /// Prefetching.
+    /// How far ahead it asks for tasks.
     pub prefetch: Prefetch,
     /// Outcomes that the manager has not taken.
     pub outbox: OutboxConfig,
-    /// Where the manager is (`HOST:PORT`), instead of where the credential says.
+    /// Where the manager is; several addresses of one manager are tried in turn. Empty: where the credential says.
+    #[schemars(extend("x-wanted" = "HOST:PORT"))]
     pub managers: Vec<String>,
     /// A file with a join token: a worker that has not joined enrols with it when it starts.
+    #[schemars(extend("x-wanted" = "a path"))]
     pub join_token_file: Option<PathBuf>,
-    /// Logging.
+    /// Health and metrics over HTTP; `null`: none.
+    pub http: Option<HttpConfig>,
+    /// What is logged, and how.
     pub log: LogConfig,
 }
 
 /// Which kinds of task a worker accepts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kinds {
-    /// Programs of this machine.
+    /// Whether it runs programs of this machine.
     pub command: bool,
-    /// Functions linked into the worker.
+    /// Whether it calls functions that are linked into the worker.
     pub skill: bool,
 }
 
 /// Limits of a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// How much of each of a command's outputs is kept, and how long a skill's output may be.
+    /// How much of each of a command's outputs is kept (its end), and how long a skill's output may be.
+    #[schemars(transform = Allowed::sizes(1 << 10, 256 << 20))]
     pub output: ByteSize,
 }
 
 /// How a worker stops.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// How long running tasks may go on.
+    /// How long running tasks may go on; then they are ended, and run elsewhere.
+    #[schemars(transform = Allowed::times(Duration::ZERO, DAY))]
     pub grace: ConfigDuration,
 }
 
 /// How far ahead a worker asks for tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prefetch {
     /// The most slots' worth of tasks beyond the slots. Less is asked for when tasks take long.
+    #[schemars(transform = Allowed::numbers(0, MOST_PREFETCH as u64))]
     pub most: u32,
 }
 
 /// How much waits for the manager.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutboxConfig {
     /// When outcomes take this much memory, the worker takes no new tasks.
+    #[schemars(transform = Allowed::sizes(1 << 20, 1 << 40))]
     pub bytes: ByteSize,
 }
 
@@ -107,6 +130,7 @@ impl Default for WorkerConfig {
             outbox: OutboxConfig::default(),
             managers: Vec::new(),
             join_token_file: None,
+            http: Some(HttpConfig::at(HTTP_PORT)),
             log: LogConfig::default(),
         }
     }
@@ -159,39 +183,44 @@ impl WorkerConfig {
     }
 }
 
+impl Configuration for WorkerConfig {
+    const COMPONENT: &'static str = "worker";
+    const RELOADABLE: &'static [&'static str] = &[
+        "log.level",
+        "slots",
+        "name",
+        "limits.output",
+        "shutdown.grace",
+        "kill_after",
+        "prefetch.most",
+        "outbox.bytes",
+        "managers",
+    ];
+}
+
 impl Validate for WorkerConfig {
     fn problems(&self) -> Vec<Problem> {
-        let mut problems: Vec<_> = self.log.problems().into_iter().map(|problem| problem.below("log")).collect();
+        let below = |part: Vec<Problem>, key| part.into_iter().map(move |problem| problem.below(key));
+        let mut problems: Vec<_> = below(self.log.problems(), "log").collect();
+        problems.extend(below(self.http.as_ref().map(Validate::problems).unwrap_or_default(), "http"));
         let mut check = |fine: bool, path: &str, message: String| {
             if !fine {
                 problems.push(Problem::new(path, message));
             }
         };
+        let own = self.http.as_ref().is_some_and(|http| http.tls == Some(HttpTls::Own));
+        check(
+            !own,
+            "http.tls",
+            "a worker has no certificate of its own: null, or chain and key are allowed".to_owned(),
+        );
         let directory = &self.state_directory;
         let missing = "there is no home directory (HOME is not set): name the directory";
         check(!directory.as_os_str().is_empty(), "state_directory", missing.to_owned());
-        let range = |value, least, most| format!("{value} is not allowed; {least} to {most}");
-        check((1..=MOST_SLOTS).contains(&self.slots), "slots", range(self.slots, 1, MOST_SLOTS));
-        let name = self.name.len() <= LONGEST_NAME && !self.name.chars().any(char::is_control);
-        check(name, "name", format!("a name has at most {LONGEST_NAME} bytes and no control characters"));
         check(self.kinds.command || self.kinds.skill, "kinds", "a worker accepts at least one kind of task".to_owned());
-        check(self.prefetch.most <= MOST_PREFETCH, "prefetch.most", range(self.prefetch.most, 0, MOST_PREFETCH));
-        let mebibyte = ByteSize(1 << 20);
-        let size = |value: ByteSize, least, most| format!("{value} is not allowed; {least} to {most}");
-        let (least, most) = (ByteSize(1 << 10), ByteSize(256 << 20));
-        check((least..=most).contains(&self.limits.output), "limits.output", size(self.limits.output, least, most));
-        let most = ByteSize(1 << 40);
-        check((mebibyte..=most).contains(&self.outbox.bytes), "outbox.bytes", size(self.outbox.bytes, mebibyte, most));
-        let day = Duration::from_hours(24);
-        check(
-            self.shutdown.grace.0 <= day,
-            "shutdown.grace",
-            format!("{} is not allowed; at most 1day", self.shutdown.grace),
-        );
-        check(self.kill_after.0 <= day, "kill_after", format!("{} is not allowed; at most 1day", self.kill_after));
         for (at, address) in self.managers.iter().enumerate() {
             if let Err(what) = check_address(address) {
-                check(false, &format!("managers.{at}"), what);
+                check(false, &format!("managers[{at}]"), what);
             }
         }
         problems
@@ -230,16 +259,16 @@ mod tests {
         let Err(ConfigError::Wrong { reports }) = load::<WorkerConfig>(&sources) else { panic!("it is accepted") };
         let paths: Vec<_> = reports.iter().map(|report| report.problem.path.as_str()).collect();
         let expected = [
-            "log.level",
             "slots",
             "name",
-            "kinds",
-            "prefetch.most",
             "limits.output",
             "outbox.bytes",
-            "shutdown.grace",
             "kill_after",
-            "managers.1",
+            "shutdown.grace",
+            "prefetch.most",
+            "log.level",
+            "kinds",
+            "managers[1]",
         ];
         assert_eq!(paths, expected);
     }

@@ -161,6 +161,11 @@ impl Tasks {
         self.waiting.iter().find_map(|lease| self.held.get(lease)).map(|held| held.since)
     }
 
+    /// Has more or fewer slots from now on. What runs goes on.
+    pub(crate) fn set_slots(&mut self, slots: u32) {
+        self.slots = slots;
+    }
+
     pub(crate) fn used_slots(&self) -> u32 {
         self.used
     }
@@ -174,13 +179,14 @@ impl Tasks {
                 None => _ = self.waiting.pop_front(),
             }
         };
-        if slots > self.slots - self.used {
+        let free = self.slots.saturating_sub(self.used);
+        if slots > free {
             return None;
         }
         let most = match &template.work {
             Work::Skill(_) => {
                 // What waits is shared among the slots that are free.
-                let shares = ((self.slots - self.used) / slots) as usize;
+                let shares = (free / slots) as usize;
                 template.measure.get().fit(UNIT_TIME, UNIT_MOST).min(self.waiting.len().div_ceil(shares))
             }
             Work::Command(_) | Work::Unfit(_) => 1,

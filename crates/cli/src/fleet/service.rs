@@ -118,6 +118,8 @@ impl Service {
                 command.env_remove(name);
             }
         }
+        // Several of them on one machine can't have the same port.
+        command.env("TASK_MESSENGER_HTTP", "null");
         // A Ctrl-C on the terminal is for whoever started this program, which then stops them in order.
         #[cfg(unix)]
         command.process_group(0);

@@ -150,7 +150,7 @@ impl Session {
                 Message::Unfollow(unfollow) => drop(self.follows.remove(&unfollow.request)),
                 Message::Query(query) => {
                     let status = messages::Status { software: "fake".to_owned(), ..Default::default() };
-                    let answer = Some(answer::Answer::Status(status));
+                    let answer = Some(answer::Answer::Status(Box::new(status)));
                     self.writer.push(Answer { request: query.request, answer })?;
                 }
                 Message::CreateToken(_) => {

@@ -99,6 +99,7 @@ impl Engine {
             self.sessions.remove(&session);
             self.close(session, CloseReason::Removed);
         }
+        self.parted.remove(&worker);
         let leases = self.leases_of(worker);
         self.release(now, &leases, ReleaseReason::Removed, log);
         self.update_room(worker);

@@ -143,12 +143,13 @@ impl Engine {
     /// Answers a question, or lets the archive complete the answer.
     pub(super) fn complete(
         &mut self,
+        now: Now,
         session: SessionNumber,
         request: u64,
         caller: Caller,
         query: &Query,
     ) -> Result<(), Refusal> {
-        let question = match (query, self.query(caller, query)?) {
+        let question = match (query, self.query(now, caller, query)?) {
             (Query::Jobs { before, limit, filter }, Answer::Jobs { jobs, next_before })
                 if self.limits.archive_lag.is_some() =>
             {

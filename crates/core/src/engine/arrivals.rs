@@ -102,9 +102,12 @@ impl Engine {
         let is_new = known.is_none_or(|known| known.incarnation != resume.incarnation);
         self.sessions.insert(session, worker);
         let window = resume.window.min(self.limits.window);
+        self.parted.remove(&worker);
         let presence = self.presences.entry(worker).or_insert_with(|| Presence::absent(now.monotonic));
         presence.session = Some(session);
         presence.heard = now.monotonic;
+        presence.contact = Some(now.monotonic);
+        presence.arrived = now.monotonic;
         presence.slots = resume.slots.max(1);
         presence.window = window;
         presence.commands = resume.commands;

@@ -100,7 +100,7 @@ impl Engine {
         self.commit(log, &record);
         let Record::Dispatched { tasks, .. } = record else { return true };
         let tasks = tasks.into_iter().filter_map(|task| self.assigned(task)).collect();
-        self.tell(Effect::Assign { session, first_lease, tasks });
+        self.tell(Effect::Assign { session, first_lease, tasks, decided: now.monotonic });
         true
     }
 

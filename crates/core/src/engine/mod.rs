@@ -45,7 +45,7 @@ use self::{
     follows::Follows,
     retention::Purges,
     timers::Backoffs,
-    workers::{Load, Presence},
+    workers::{Load, Parted, Presence},
 };
 use crate::{
     effect::{CloseReason, Effect, Gated, Refusal},
@@ -53,10 +53,11 @@ use crate::{
     image::{Image, Part},
     input::Input,
     limits::Limits,
+    meter::Meter,
     record::{Log, Record, Reservation},
     state::{Start, State},
     task::Task,
-    time::Now,
+    time::{Now, WallTime},
 };
 
 #[cfg(feature = "faults")]
@@ -82,6 +83,8 @@ pub struct Engine {
     /// Sessions of connected workers.
     sessions: FxHashMap<SessionNumber, WorkerNumber>,
     presences: FxHashMap<WorkerNumber, Presence>,
+    /// Workers that were there and for which nothing is kept any more.
+    parted: FxHashMap<WorkerNumber, Parted>,
     /// Connected workers that want more than they hold.
     roomy: BTreeSet<WorkerNumber>,
     last_served: WorkerNumber,
@@ -135,6 +138,7 @@ impl Engine {
             effects: VecDeque::new(),
             sessions: FxHashMap::default(),
             presences: FxHashMap::default(),
+            parted: FxHashMap::default(),
             roomy: BTreeSet::new(),
             last_served: WorkerNumber(0),
             vacating: None,
@@ -151,6 +155,11 @@ impl Engine {
             #[cfg(feature = "faults")]
             faults: Faults::default(),
         }
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What the records say.
@@ -170,6 +179,11 @@ impl Engine {
         self.state.restore(part);
     }
 
+    /// When the queued task that came first was queued; of one that a snapshot brought, when its job was opened.
+    pub fn oldest_queued(&mut self) -> Option<WallTime> {
+        self.state.oldest_queued()
+    }
+
     /// The state as of the last record, to be written down as a whole.
     pub fn image(&self) -> Image {
         self.state.image()
@@ -186,6 +200,8 @@ impl Engine {
         #[cfg(feature = "faults")]
         self.forget();
         self.turned = now;
+        // What happened before this process counts no more.
+        self.state.meter = Meter::default();
         // Whoever recovered removes what no value needs.
         self.state.take_dropped_files();
         self.state.note_all_over();
@@ -229,7 +245,7 @@ impl Engine {
             Input::FollowCredit { session, request, more } => self.follows.credit(session, request, more),
             Input::Unfollow { session, request } => self.follows.remove(session, request),
             Input::Query { session, request, caller, query } => {
-                let result = self.complete(session, request, caller, &query);
+                let result = self.complete(now, session, request, caller, &query);
                 self.answer_refusal(session, request, result);
             }
             Input::Enrol { session, request, token, name, hash } => {

@@ -1,21 +1,28 @@
 //! Answering questions. Everybody sees what is their owner's, an administrator sees all.
 
-use super::Engine;
+use super::{
+    Engine,
+    workers::{Parted, Presence},
+};
 use crate::{
     effect::Refusal,
-    ids::{JobNumber, TaskId},
+    ids::{JobNumber, OwnerNumber, TaskId},
     job::Job,
-    query::{Answer, JobFilter, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary, WorkerSummary},
+    query::{
+        Answer, Contact, JobFilter, JobSummary, PAGE, Query, Status, TaskDetail, TaskSummary, TokenSummary,
+        WorkerSummary,
+    },
     record::Caller,
     state::Start,
     task::{Counts, Task, TaskState},
+    time::Now,
 };
 
 /// Tasks or jobs that one question looks at, so that what is rare among many stalls nobody.
 const LOOK: u32 = 100_000;
 
 impl Engine {
-    pub(super) fn query(&self, caller: Caller, query: &Query) -> Result<Answer, Refusal> {
+    pub(super) fn query(&self, now: Now, caller: Caller, query: &Query) -> Result<Answer, Refusal> {
         match query {
             Query::Status => Ok(Answer::Status(self.status(caller))),
             Query::Jobs { before, limit, filter } => Ok(self.list_jobs(caller, *before, *limit, filter)),
@@ -23,10 +30,26 @@ impl Engine {
                 self.list_tasks(caller, *job, *state, *from_index, *limit)
             }
             Query::Task(task) => self.task_detail(caller, *task),
-            Query::Workers => Ok(Answer::Workers(self.list_workers())),
+            Query::Workers => Ok(Answer::Workers(self.list_workers(now))),
             Query::Tokens if caller.admin => Ok(Answer::Tokens(self.list_tokens())),
             Query::Tokens => Err(Refusal::Denied("only an administrator's token may list tokens".to_owned())),
         }
+    }
+
+    /// How things are in all, as an administrator is told.
+    pub fn overview(&self) -> Status {
+        self.status(Caller { owner: OwnerNumber(u32::MAX), admin: true })
+    }
+
+    /// Workers with a session.
+    pub fn connected_workers(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Slots that a task could have now: those of workers that are connected, are not drained or paused, and want tasks.
+    pub fn free_slots(&self) -> u64 {
+        let free = |presence: &Presence| u64::from(presence.slots.min(presence.window).saturating_sub(presence.used));
+        self.presences.values().filter(|presence| presence.takes_tasks()).map(free).sum()
     }
 
     fn status(&self, caller: Caller) -> Status {
@@ -45,7 +68,7 @@ impl Engine {
         let connected = || self.presences.values().filter(|presence| presence.session.is_some());
         Status {
             tasks,
-            jobs: self.state.jobs.iter().filter(mine).count() as u64,
+            jobs: if caller.admin { self.state.jobs.len() } else { self.state.jobs.iter().filter(mine).count() } as u64,
             workers_connected: connected().count() as u32,
             workers_enrolled: self.state.access.next_worker().0,
             slots: connected().map(|presence| u64::from(presence.slots)).sum(),
@@ -152,9 +175,17 @@ impl Engine {
         }
     }
 
-    fn list_workers(&self) -> Vec<WorkerSummary> {
+    fn list_workers(&self, now: Now) -> Vec<WorkerSummary> {
         let summary = |(worker, enrolled): (_, &crate::access::EnrolledWorker)| {
             let presence = self.presences.get(&worker);
+            let parted = self.parted.get(&worker);
+            let ago = |moment| now.monotonic.saturating_sub(moment);
+            let connected = presence.is_some_and(|presence| presence.session.is_some());
+            let (software, address, contact) = match (presence, parted) {
+                (Some(presence), _) => (&*presence.software, &*presence.address, presence.contact),
+                (None, Some(Parted { software, address, contact })) => (&**software, &**address, *contact),
+                (None, None) => ("", "", None),
+            };
             WorkerSummary {
                 worker,
                 name: presence
@@ -162,14 +193,21 @@ impl Engine {
                     .filter(|name| !name.is_empty())
                     .unwrap_or(&enrolled.name)
                     .to_owned(),
-                connected: presence.is_some_and(|presence| presence.session.is_some()),
+                connected,
                 slots: presence.map_or(0, |presence| presence.slots),
                 slots_used: presence.map_or(0, |presence| presence.used),
                 leases: presence.map_or(0, |presence| presence.leases),
-                software: presence.map(|presence| presence.software.clone()).unwrap_or_default(),
-                address: presence.map(|presence| presence.address.clone()).unwrap_or_default(),
+                software: software.to_owned(),
+                address: address.to_owned(),
                 enrolled: enrolled.enrolled,
                 mode: enrolled.mode,
+                contact: match presence {
+                    Some(_) if connected => Contact::Connected,
+                    Some(_) => Contact::Silent,
+                    None => Contact::Gone,
+                },
+                heard: contact.map(ago),
+                connected_for: presence.filter(|_| connected).map(|presence| ago(presence.arrived)),
             }
         };
         self.state.access.workers().filter(|(_, worker)| worker.removed.is_none()).map(summary).collect()

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::{
     effect::{CloseReason, Effect},
     ids::{LeaseNumber, SessionNumber, TaskNumber, WorkerNumber},
-    limits::{RECORD_ITEMS, RECORD_VALUES},
+    limits::{Limits, RECORD_ITEMS, RECORD_VALUES},
     record::{Log, Record, ReleaseReason, Verdict, WorkerMode},
     state::{Lease, Start},
     task::{Care, TaskState},
@@ -29,7 +29,12 @@ pub(super) struct Load {
 #[derive(Debug)]
 pub(super) struct Presence {
     pub(super) session: Option<SessionNumber>,
+    /// From when on its silence counts.
     pub(super) heard: Duration,
+    /// When it was really heard last; `None`: not since this process started.
+    pub(super) contact: Option<Duration>,
+    /// When its session began.
+    pub(super) arrived: Duration,
     silence_armed: bool,
     pub(super) slots: u32,
     pub(super) window: u32,
@@ -53,11 +58,21 @@ pub(super) struct Presence {
     pub(super) address: String,
 }
 
+/// What is still known of a worker that was there.
+#[derive(Debug)]
+pub(super) struct Parted {
+    pub(super) contact: Option<Duration>,
+    pub(super) software: String,
+    pub(super) address: String,
+}
+
 impl Presence {
     pub(super) fn absent(heard: Duration) -> Self {
         Self {
             session: None,
             heard,
+            contact: None,
+            arrived: heard,
             silence_armed: false,
             slots: 0,
             window: 0,
@@ -134,6 +149,7 @@ impl Engine {
     pub(super) fn heard(&mut self, now: Now, session: SessionNumber) {
         if let Some(presence) = self.sessions.get(&session).and_then(|worker| self.presences.get_mut(worker)) {
             presence.heard = now.monotonic;
+            presence.contact = Some(now.monotonic);
             self.refuse_clone_of(session);
         }
     }
@@ -297,8 +313,27 @@ impl Engine {
             }
             let leases = self.leases_of(worker);
             self.lose(now, worker, true, &leases, log);
-            self.presences.remove(&worker);
+            self.part(worker);
             self.update_room(worker);
+        }
+    }
+
+    /// Has other limits from now on. A worker's window follows when it says next how much it wants.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        for (_, worker) in std::mem::take(&mut self.silences) {
+            if let Some(presence) = self.presences.get_mut(&worker) {
+                presence.silence_armed = false;
+            }
+            self.arm_silence(worker);
+        }
+    }
+
+    /// Keeps no more of a worker than where it was and when it was heard last.
+    fn part(&mut self, worker: WorkerNumber) {
+        let Some(Presence { contact, software, address, .. }) = self.presences.remove(&worker) else { return };
+        if self.state.access.worker_at(worker).is_some_and(|known| known.removed.is_none()) {
+            self.parted.insert(worker, Parted { contact, software, address });
         }
     }
 

@@ -23,7 +23,7 @@ impl State {
             Part::Job(job) => drop(self.jobs.insert(*job)),
             Part::Tasks { job, tasks } => self.restore_tasks(job, tasks),
             Part::Leases(leases) => {
-                let leases = leases.into_iter().map(|(number, task, worker)| (number, Lease::new(task, worker)));
+                let leases = leases.into_iter().map(|(number, task, worker)| (number, Lease::new(task, worker, None)));
                 self.leases.extend(leases);
             }
             Part::Silenced(silenced) => self.silenced.extend(silenced),

@@ -85,6 +85,7 @@ impl State {
     fn end_moves(&mut self, moves: &mut Moves) {
         let Some((job, lane, from, count)) = moves.pending.take() else { return };
         self.counts.move_many(from, TaskState::Cancelled, count);
+        self.meter.ended(from, TaskState::Cancelled, count);
         if let Some(job) = self.jobs.at_mut(job) {
             job.counts.move_many(from, TaskState::Cancelled, count);
         }
@@ -102,6 +103,7 @@ impl State {
             {
                 let outcome = task.outcome();
                 task.begin_anew();
+                self.meter.requeued += 1;
                 self.set_state(number, TaskState::Queued);
                 if let Some(outcome) = outcome {
                     self.drop_value(outcome);
@@ -216,6 +218,7 @@ impl State {
         };
         #[cfg(feature = "faults")]
         self.retired.insert(lease, (ended.task, ended.worker));
+        self.meter.leases_released += 1;
         self.come_back(ended.task);
     }
 
@@ -237,7 +240,7 @@ impl State {
         if counted && let Some(task) = self.tasks.get_mut(number) {
             task.uncount_crash();
         }
-        let mut readopted = Lease::new(number, worker);
+        let mut readopted = Lease::new(number, worker, None);
         readopted.start = Start::Unknown;
         self.leases.insert(lease, readopted);
     }
@@ -250,6 +253,7 @@ impl State {
         };
         #[cfg(feature = "faults")]
         self.retired.insert(lease, (ended.task, ended.worker));
+        self.meter.leases_lost += 1;
         let number = ended.task;
         let mut counted = false;
         let state = match loss {

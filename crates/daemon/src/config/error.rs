@@ -1,6 +1,12 @@
 //! What is wrong with a configuration, and where.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    path::PathBuf,
+};
+
+use super::{Origin, secrets::redact};
 
 /// Something wrong with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,45 +30,7 @@ impl Problem {
     }
 }
 
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The program itself.
-    Default,
-    /// A file, with line and column (from 1) where known.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Line and column.
-        position: Option<(usize, usize)>,
-    },
-    /// A variable of the environment.
-    Variable {
-        /// Its name.
-        name: String,
-    },
-    /// A flag.
-    Flag {
-        /// As typed.
-        flag: String,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("the built-in default"),
-            Self::File { path, position: None } => write!(f, "{}", path.display()),
-            Self::File { path, position: Some((line, column)) } => {
-                write!(f, "{}, line {line}, column {column}", path.display())
-            }
-            Self::Variable { name } => write!(f, "the variable {name}"),
-            Self::Flag { flag } => write!(f, "the flag {flag}"),
-        }
-    }
-}
-
-/// A problem and where it comes from.
+/// A problem and where it comes from. What is shown of it holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Where.
@@ -73,10 +41,14 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.problem.path.as_str() {
-            "" | "." => write!(f, "{}: {}", self.origin, self.problem.message),
-            path => write!(f, "{}: {path}: {}", self.origin, self.problem.message),
-        }
+        let text = match self.problem.path.as_str() {
+            "" | "." => format!("{}: {}", self.origin, self.problem.message),
+            path => format!("{}: {path}: {}", self.origin, self.problem.message),
+        };
+        // A key or a name may hold what moves a terminal's cursor.
+        redact(&text).chars().try_for_each(|character| {
+            if character.is_control() { write!(f, "{}", character.escape_default()) } else { f.write_char(character) }
+        })
     }
 }
 
@@ -84,7 +56,7 @@ impl fmt::Display for Report {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("the configuration file {path} can't be read", path = .path.display())]
+    #[error("the configuration file {path} can't be read", path = redact(&.path.to_string_lossy()))]
     Read {
         /// The file.
         path: PathBuf,
@@ -97,9 +69,9 @@ pub enum ConfigError {
         /// All that is wrong.
         reports: Vec<Report>,
     },
-    /// The program's own defaults can't be written as JSON.
+    /// The configuration, or its schema, can't be written as JSON: a path is not Unicode.
     #[error("the configuration can't be written as JSON")]
-    Defaults(#[source] serde_json::Error),
+    Unwritable(#[source] serde_json::Error),
 }
 
 fn list(reports: &[Report]) -> String {

@@ -1,40 +1,98 @@
 //! Putting the layers of a configuration on top of each other.
+//!
+//! Each value of each layer is looked at alone, laid over the defaults: what doesn't fit is reported and left out, and the
+//! rest goes on. So one mistake hides no other.
 
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError, Configuration, FILE_VARIABLE, Loaded, OTHER_VARIABLES, Origin, PREFIX, Problem, Report, Sources,
+    ConfigError, Configuration, FILE_VARIABLE, Loaded, OTHER_VARIABLES, Origin, Origins, PREFIX, Problem, Report,
+    Sources, file,
+    keys::{Key, Keys, either},
+    places::{Places, Trail, path_of, trail_of},
+    secrets::secret_in,
+    value::{deserialize, merge, nest, read_variable, refusal},
 };
 
-/// Loads a configuration, or says everything that is wrong with it.
+/// Loads a configuration, or says everything that is wrong with it. It can be called again: all sources are read anew.
 pub fn load<T: Configuration>(sources: &Sources) -> Result<Loaded<T>, ConfigError> {
-    let defaults = serde_json::to_value(T::default()).map_err(ConfigError::Defaults)?;
-    let mut layers = Layers { merged: defaults.clone(), origins: Vec::new(), reports: Vec::new() };
+    let defaults = serde_json::to_value(T::default()).map_err(ConfigError::Unwritable)?;
+    let merged = defaults.clone();
+    let mut layers =
+        Layers { keys: Keys::of::<T>()?, defaults, merged, origins: Origins::default(), reports: Vec::new() };
     let file = layers.add_file::<T>(sources)?;
-    for (name, text) in &sources.environment {
+    let mut variables: Vec<_> = sources.environment.iter().collect();
+    // A section before what lies in it, which is more exact.
+    variables.sort();
+    for (name, text) in variables {
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
         if OTHER_VARIABLES.contains(&name.as_str()) || sources.other_variables.contains(name) {
             continue;
         }
-        let path: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-        let value = read_variable::<T>(&defaults, &path, text);
-        layers.add_value::<T>(&defaults, &Origin::Variable { name: name.clone() }, &path, value);
+        let trail: Trail = key.split("__").map(str::to_lowercase).collect();
+        let value = read_variable::<T>(&layers.defaults, &trail, text);
+        layers.add::<T>(&Source::Variable(name), &trail, value);
     }
     for flag in &sources.flags {
-        let path: Vec<String> = flag.path.split('.').map(str::to_owned).collect();
-        layers.add_value::<T>(&defaults, &Origin::Flag { flag: flag.flag.clone() }, &path, flag.value.clone());
+        layers.add::<T>(&Source::Flag(&flag.flag), &trail_of(&flag.path), flag.value.clone());
     }
     layers.finish(file)
 }
 
+/// What is wrong with a configuration that a program has put together.
+pub fn check<T: Configuration>(config: &T) -> Result<Vec<Problem>, ConfigError> {
+    let keys = Keys::of::<T>()?;
+    let values = serde_json::to_value(config).map_err(ConfigError::Unwritable)?;
+    let mut problems = Vec::new();
+    for key in keys.iter() {
+        let value = key.trail.iter().try_fold(&values, |value, name| value.get(name));
+        if let Some(value) = value.filter(|value| !key.is_allowed(value)) {
+            problems.push(Problem::new(key.path(), refusal(value, &key.wanted(&keys))));
+        }
+    }
+    problems.extend(config.problems());
+    Ok(problems)
+}
+
+/// What a layer is.
+enum Source<'a> {
+    File(&'a Path, &'a Places),
+    Variable(&'a str),
+    Flag(&'a str),
+}
+
+impl Source<'_> {
+    /// Where a value comes from.
+    fn value(&self, trail: &[String]) -> Origin {
+        match *self {
+            Self::File(path, places) => Origin::File { path: path.to_owned(), position: places.value(trail) },
+            Self::Variable(name) => Origin::Variable { name: name.to_owned() },
+            Self::Flag(flag) => Origin::Flag { flag: flag.to_owned() },
+        }
+    }
+
+    /// Where a key comes from.
+    fn key(&self, trail: &[String]) -> Origin {
+        match *self {
+            Self::File(path, places) => Origin::File { path: path.to_owned(), position: places.key(trail) },
+            _ => self.value(trail),
+        }
+    }
+
+    /// A key as it is written there.
+    fn spell(&self, key: &Key) -> String {
+        if matches!(self, Self::Variable(_)) { format!("`{}`", key.variable()) } else { format!("`{}`", key.path()) }
+    }
+}
+
 /// What has been put together so far.
 struct Layers {
+    keys: Keys,
+    defaults: Value,
     merged: Value,
-    /// Which keys were set by what, in order.
-    origins: Vec<(Vec<String>, Origin)>,
+    origins: Origins,
     reports: Vec<Report>,
 }
 
@@ -52,118 +110,130 @@ impl Layers {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(None),
             Err(source) => return Err(ConfigError::Read { path, source }),
         };
-        // Read as what it is, it shows the place of an error, and keys that stand there twice.
-        let mut deserializer = serde_json::Deserializer::from_slice(&content);
-        let checked = serde_path_to_error::deserialize::<_, T>(&mut deserializer)
-            .map_err(|error| report_in_file(&path, &error.path().to_string(), error.inner()))
-            .and_then(|_| deserializer.end().map_err(|error| report_in_file(&path, "", &error)));
-        match checked.and_then(|()| serde_json::from_slice(&content).map_err(|error| report_in_file(&path, "", &error)))
-        {
-            Ok(layer) => {
-                self.note_origins(&layer, &mut Vec::new(), &path);
-                merge(&mut self.merged, layer);
+        match file::parse(content) {
+            Ok((layer, places)) => {
+                let source = Source::File(&path, &places);
+                for (trail, first) in &places.twice {
+                    let message = format!("the key stands there twice, first in line {}; once is allowed", first.0);
+                    self.report(source.key(trail), trail, message);
+                }
+                self.add::<T>(&source, &[], layer);
+                self.reports.sort_by_key(|report| report.origin.position());
+                self.origins.places = places;
             }
-            Err(report) => self.reports.push(report),
+            Err((position, message)) => self.report(Origin::File { path: path.clone(), position }, &[], message),
         }
         Ok(Some(path))
     }
 
-    fn note_origins(&mut self, layer: &Value, keys: &mut Vec<String>, path: &Path) {
-        if let Value::Object(map) = layer {
-            for (key, value) in map {
-                keys.push(key.clone());
-                self.note_origins(value, keys, path);
-                keys.pop();
+    /// Adds what fits of a value, and reports the rest.
+    fn add<T: Configuration>(&mut self, source: &Source<'_>, trail: &[String], value: Value) {
+        let Some(key) = self.keys.get(trail) else {
+            return self.report(source.key(trail), trail, self.unknown(source, trail));
+        };
+        if let (true, Value::Object(entries)) = (key.is_section, &value) {
+            for (name, value) in entries {
+                self.add::<T>(source, &[trail, std::slice::from_ref(name)].concat(), value.clone());
             }
-        } else {
-            self.origins.push((keys.clone(), Origin::File { path: path.to_owned(), position: None }));
+            return;
+        }
+        let problems = self.problems_of_value::<T>(key, &value);
+        if problems.is_empty() {
+            self.origins.set.push((trail.to_vec(), source.value(trail)));
+            merge(&mut self.merged, nest(trail, value));
+        }
+        for (trail, message) in problems {
+            self.report(source.value(&trail), &trail, message);
         }
     }
 
-    /// Adds one value, if by itself it fits the defaults.
-    fn add_value<T: Configuration>(&mut self, defaults: &Value, origin: &Origin, path: &[String], value: Value) {
-        let layer = nest(path, value);
-        match deserialize::<T>(defaults, layer.clone()) {
-            Ok(_) => {
-                self.origins.push((path.to_vec(), origin.clone()));
-                merge(&mut self.merged, layer);
-            }
-            Err(problem) => self.reports.push(Report { origin: origin.clone(), problem }),
+    fn report(&mut self, origin: Origin, trail: &[String], message: String) {
+        self.reports.push(Report { origin, problem: Problem::new(path_of(trail), message) });
+    }
+
+    /// What is wrong with the value of a key, or with entries of it.
+    fn problems_of_value<T: Configuration>(&self, key: &Key, value: &Value) -> Vec<(Trail, String)> {
+        let wanted = key.wanted(&self.keys);
+        if let Some(secret) = secret_in(value) {
+            return vec![(
+                key.trail.clone(),
+                format!("{secret} stands where {wanted} is wanted; put it in a file of its own"),
+            )];
         }
+        let refused = || vec![(key.trail.clone(), refusal(value, &wanted))];
+        if key.is_section {
+            let fits = value.is_null() && key.is_optional || value.as_str().is_some_and(|text| key.is_choice(text));
+            return if fits { Vec::new() } else { refused() };
+        }
+        let fits = |value: &Value| {
+            let error = deserialize::<T>(&self.defaults, nest(&key.trail, value.clone())).err();
+            // In a section that is left out by default others may be missing; that is seen when all is together.
+            error.is_none_or(|error| !trail_of(&error.path).starts_with(&key.trail))
+        };
+        if let (true, Value::Array(entries)) = (key.is_list, value) {
+            let entries = entries.iter().enumerate();
+            let wrong = entries.filter(|(_, entry)| !fits(&Value::Array(vec![Value::clone(entry)])));
+            let trail = |index: usize| [&key.trail[..], &[format!("[{index}]")]].concat();
+            let problems: Vec<_> = wrong.map(|(index, entry)| (trail(index), refusal(entry, &key.kind))).collect();
+            if !problems.is_empty() {
+                return problems;
+            }
+        }
+        if fits(value) && key.is_allowed(value) { Vec::new() } else { refused() }
+    }
+
+    /// What is said of a key that there is not; never its value, which may be a secret.
+    fn unknown(&self, source: &Source<'_>, trail: &[String]) -> String {
+        if let Some(key) = self.keys.suggest(trail) {
+            if key.path() == path_of(trail) {
+                return format!("there is no such key; write it as {}", nest(&key.trail, "…".into()));
+            }
+            return format!("there is no such key; is {} meant?", source.spell(key));
+        }
+        let mut parents = (0..trail.len()).rev().map(|length| &trail[..length]);
+        let section = parents.find_map(|parent| self.keys.get(parent));
+        let known: Vec<_> = section
+            .into_iter()
+            .flat_map(|section| self.keys.within(&section.trail))
+            .map(|key| source.spell(key))
+            .collect();
+        if known.is_empty() {
+            return "there is no such key".to_owned();
+        }
+        format!("there is no such key; allowed here: {}", either(&known))
     }
 
     fn finish<T: Configuration>(mut self, file: Option<PathBuf>) -> Result<Loaded<T>, ConfigError> {
-        if self.reports.is_empty() {
-            match deserialize::<T>(&self.merged, Value::Object(Map::new())) {
-                Ok(config) => {
-                    self.reports = config.problems().into_iter().map(|problem| self.locate(problem)).collect();
-                    if self.reports.is_empty() {
-                        return Ok(Loaded { config, file });
-                    }
-                }
-                Err(problem) => self.reports.push(self.locate(problem)),
+        // What a file sets that is no JSON isn't known: then what is wrong with defaults may be none of its mistakes.
+        let is_known = self.reports.iter().all(|report| !report.problem.path.is_empty());
+        if let Some(config) = self.fit_together::<T>() {
+            let problems = config.problems().into_iter();
+            let reports = problems.map(|problem| Report { origin: self.origins.of(&problem.path), problem });
+            let reports: Vec<_> = reports.filter(|report| is_known || report.origin != Origin::Default).collect();
+            self.reports.extend(reports);
+            if self.reports.is_empty() {
+                return Ok(Loaded { config, file, origins: self.origins });
             }
         }
         Err(ConfigError::Wrong { reports: self.reports })
     }
 
-    /// What last set the key, or a key around it or in it.
-    fn locate(&self, problem: Problem) -> Report {
-        let keys: Vec<_> = problem.path.split('.').collect();
-        let touches = |set: &[String]| set.iter().zip(&keys).all(|(set, key)| set == key);
-        let origin = self.origins.iter().rev().find(|(set, _)| touches(set));
-        Report { origin: origin.map_or(Origin::Default, |(_, origin)| origin.clone()), problem }
-    }
-}
-
-/// The value of a variable: JSON if that fits, else the text; the text first where the default is one.
-fn read_variable<T: DeserializeOwned>(defaults: &Value, path: &[String], text: &str) -> Value {
-    let as_text = Value::String(text.to_owned());
-    let default = path.iter().try_fold(defaults, |value, key| value.get(key));
-    let Ok(as_json) = serde_json::from_str::<Value>(text) else { return as_text };
-    let fits = |value: &Value| deserialize::<T>(defaults, nest(path, value.clone())).is_ok();
-    if matches!(default, Some(Value::String(_))) && fits(&as_text) {
-        return as_text;
-    }
-    if !fits(&as_json) && fits(&as_text) { as_text } else { as_json }
-}
-
-/// An object that holds nothing but the value, at its path.
-fn nest(path: &[String], value: Value) -> Value {
-    path.iter().rev().fold(value, |value, key| Value::Object(Map::from_iter([(key.clone(), value)])))
-}
-
-fn deserialize<T: DeserializeOwned>(base: &Value, layer: Value) -> Result<T, Problem> {
-    let mut whole = base.clone();
-    merge(&mut whole, layer);
-    serde_path_to_error::deserialize(whole)
-        .map_err(|error| Problem::new(error.path().to_string(), without_position(error.inner())))
-}
-
-/// Objects are merged key by key; anything else replaces what was there.
-fn merge(base: &mut Value, layer: Value) {
-    match (base, layer) {
-        (Value::Object(base), Value::Object(layer)) => {
-            for (key, value) in layer {
-                merge(base.entry(key).or_insert(Value::Null), value);
+    /// All layers as a whole. A section that lacks something is reported, and is by default then.
+    fn fit_together<T: Configuration>(&mut self) -> Option<T> {
+        loop {
+            let problem = match deserialize::<T>(&self.merged, Value::Object(Map::new())) {
+                Ok(config) => return Some(config),
+                Err(problem) => problem,
+            };
+            let trail = trail_of(&problem.path);
+            // If a part of it was refused, that is why it isn't there.
+            if !self.reports.iter().any(|report| trail_of(&report.problem.path).starts_with(&trail)) {
+                self.reports.push(Report { origin: self.origins.of(&problem.path), problem });
             }
+            let section = trail.first()?;
+            let default = self.defaults.get(section)?;
+            let set = self.merged.get_mut(section).filter(|set| *set != default)?;
+            set.clone_from(default);
         }
-        (base, layer) => *base = layer,
     }
-}
-
-fn report_in_file(path: &Path, key: &str, error: &serde_json::Error) -> Report {
-    let position = (error.line() > 0).then(|| (error.line(), error.column()));
-    let origin = Origin::File { path: path.to_owned(), position };
-    Report { origin, problem: Problem::new(key, without_position(error)) }
-}
-
-/// The message without the place, which is told apart.
-fn without_position(error: &serde_json::Error) -> String {
-    let mut message = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    if let Some(cut) = message.strip_suffix(&position) {
-        message.truncate(cut.len());
-    }
-    message
 }

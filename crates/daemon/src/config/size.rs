@@ -1,7 +1,8 @@
 //! Sizes as people write them.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The units that are understood, and what they stand for.
@@ -62,6 +63,22 @@ impl Serialize for ByteSize {
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let units: Vec<_> = UNITS.iter().map(|(unit, _)| *unit).collect();
+        json_schema!({
+            "type": ["string", "integer"],
+            "pattern": format!("^\\s*[0-9]+\\s*({})?\\s*$", units.join("|")),
+            "minimum": 0,
+            "x-wanted": "a size such as \"64MiB\"",
+        })
     }
 }
 

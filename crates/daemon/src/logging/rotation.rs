@@ -2,33 +2,34 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ByteSize, ConfigDuration, Problem, Validate};
+use crate::config::{Allowed, ByteSize, ConfigDuration};
 
-const SMALLEST: ByteSize = ByteSize(64 << 10);
-const LARGEST: ByteSize = ByteSize(1 << 40);
-const SHORTEST: ConfigDuration = ConfigDuration(Duration::from_mins(1));
+const MINUTE: Duration = Duration::from_mins(1);
 /// `1year`, as durations are written.
-const LONGEST: ConfigDuration = ConfigDuration(Duration::from_secs(31_557_600));
-const MOST_KEPT: u32 = 10_000;
+const YEAR: Duration = Duration::from_hours(8_766);
 
 /// How the log file is rotated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rotation {
     /// Who does it.
     pub mode: RotationMode,
     /// `internal`: a file becomes no larger (a single line may).
+    #[schemars(transform = Allowed::sizes(64 << 10, 1 << 40))]
     pub size: ByteSize,
     /// `internal`: nothing is added to a file whose first line is so old.
+    #[schemars(transform = Allowed::times(MINUTE, YEAR))]
     pub age: ConfigDuration,
     /// `internal`: so many files are kept besides the one that is written; the oldest go.
+    #[schemars(transform = Allowed::numbers(1, 10_000))]
     pub keep: u32,
 }
 
 /// Who rotates the log file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RotationMode {
     /// The program: `manager.log` becomes `manager.log.2026-11-28T10-00-00.000Z` (the time in UTC).
@@ -46,21 +47,5 @@ impl Default for Rotation {
             age: ConfigDuration(Duration::from_hours(24)),
             keep: 8,
         }
-    }
-}
-
-impl Validate for Rotation {
-    fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if !(SMALLEST..=LARGEST).contains(&self.size) {
-            problems.push(Problem::new("size", format!("it must be {SMALLEST} to {LARGEST}")));
-        }
-        if !(SHORTEST..=LONGEST).contains(&self.age) {
-            problems.push(Problem::new("age", format!("it must be {SHORTEST} to {LONGEST}")));
-        }
-        if !(1..=MOST_KEPT).contains(&self.keep) {
-            problems.push(Problem::new("keep", format!("it must be 1 to {MOST_KEPT}")));
-        }
-        problems
     }
 }

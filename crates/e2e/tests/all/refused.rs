@@ -73,7 +73,8 @@ async fn filled() -> Site {
     let client = site.client().await;
     let template = counting();
     client.submit_one(&template, &vec![b'x'; 400_000], LoneOptions::default()).await.unwrap();
-    for _ in 0..40 {
+    // Five segments are full of them.
+    for _ in 0..60 {
         client.submit_one(&template, &vec![b'y'; 200_000], LoneOptions::default()).await.unwrap();
     }
     for _ in 0..3 {

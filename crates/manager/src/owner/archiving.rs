@@ -25,6 +25,7 @@ use super::{
     rows::{Piece, Rows},
     shrinking::Pin,
 };
+use crate::observation::Amounts;
 
 /// For how long a job is over before it goes: until then its client has usually fetched it.
 const AFTER: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ pub(crate) struct Archiving {
     journal: Reader,
     /// How much is there, by owner.
     kept: FxHashMap<OwnerNumber, Totals>,
-    total: Amount,
+    total: Amounts,
     /// Bytes of values that are on their way.
     coming: u64,
     counting: Option<JoinHandle<Counted>>,
@@ -101,20 +102,12 @@ pub(crate) struct Bounds {
     pub(crate) bytes: u64,
 }
 
-/// How much is in the archive.
-#[derive(Clone, Copy, Debug, Default)]
-struct Amount {
-    tasks: u64,
-    bytes: u64,
-}
-
-impl Amount {
-    fn of(kept: &[(OwnerNumber, Totals)]) -> Self {
-        kept.iter().fold(Self::default(), |sum, (_, totals)| Self {
-            tasks: sum.tasks + totals.tasks.total(),
-            bytes: sum.bytes + totals.bytes,
-        })
-    }
+/// How much that is in all.
+fn sum(kept: &[(OwnerNumber, Totals)]) -> Amounts {
+    kept.iter().fold(Amounts::default(), |sum, (_, totals)| Amounts {
+        tasks: sum.tasks + totals.tasks.total(),
+        bytes: sum.bytes + totals.bytes,
+    })
 }
 
 /// Somebody who waits until jobs are removed from the archive.
@@ -154,7 +147,7 @@ impl Archiving {
             delivered,
             archive,
             journal,
-            total: Amount::of(&kept),
+            total: sum(&kept),
             coming: 0,
             kept: kept.into_iter().collect(),
             counting: None,
@@ -190,6 +183,11 @@ impl Archiving {
         sum
     }
 
+    /// How much is there.
+    pub(super) fn amounts(&self) -> Amounts {
+        self.total
+    }
+
     /// Whether more is there than may be, of which nothing was fetched.
     pub(super) fn is_full(&self) -> bool {
         self.total.tasks > self.bounds.tasks || self.total.bytes > self.bounds.bytes
@@ -210,6 +208,12 @@ impl Archiving {
             "{kept} are kept whose results nobody has fetched, and {limit}; nothing new is taken until some are fetched \
              (`results`), purged (`purge`) or too old (`retain`)"
         )
+    }
+
+    /// Has other bounds from now on.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.retained = None;
     }
 
     /// Whether a sync is waited for.
@@ -348,7 +352,7 @@ impl Archiving {
                 self.counting = None;
                 match counted? {
                     Ok(kept) => {
-                        self.total = Amount::of(&kept);
+                        self.total = sum(&kept);
                         self.kept = kept.into_iter().collect();
                     }
                     Err(error) => {

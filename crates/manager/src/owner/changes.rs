@@ -9,7 +9,7 @@ use task_messenger_core::{
     ids::{JobNumber, LeaseNumber, TaskId, TaskNumber},
     record::{Appended, Log, Loss, Record, ReleaseReason, Role, Verdict, WorkerMode},
     state::{Lease, State},
-    task::TaskState,
+    task::{Task, TaskState},
 };
 use task_messenger_store::journal::Front;
 use tracing::{Level, debug, enabled, info};
@@ -198,7 +198,9 @@ fn tell_of_tasks(record: &Record, before: &State) {
 }
 
 fn each_job(jobs: &[JobNumber], tell: impl Fn(u64)) {
-    jobs.iter().for_each(|job| tell(job.0));
+    for job in jobs {
+        tell(job.0);
+    }
 }
 
 fn run(first: TaskNumber, count: Option<&u32>) -> impl Iterator<Item = TaskNumber> + use<> {
@@ -206,7 +208,7 @@ fn run(first: TaskNumber, count: Option<&u32>) -> impl Iterator<Item = TaskNumbe
 }
 
 fn state_of(state: &State, number: TaskNumber) -> Option<TaskState> {
-    state.tasks.get(number).map(|task| task.state())
+    state.tasks.get(number).map(Task::state)
 }
 
 /// A task as people name it.

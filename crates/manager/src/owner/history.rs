@@ -21,10 +21,7 @@ use task_messenger_store::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::warn;
 
-use crate::{
-    convert::{self, About},
-    session::Outgoing,
-};
+use crate::{convert, session::Outgoing};
 
 /// Results that are read at a time.
 const RESULTS: u32 = 1_024;
@@ -85,7 +82,6 @@ impl History {
         caller: Caller,
         outgoing: mpsc::Sender<Outgoing>,
         question: ArchiveQuestion,
-        about: &About,
     ) {
         let asker = Asker { request, caller, outgoing };
         let reader = self.reader.clone();
@@ -106,11 +102,10 @@ impl History {
             tokio::task::spawn_local(following.run(delivered));
             return;
         }
-        let about = about.clone();
         tokio::task::spawn_local(async move {
             let answer = blocking(move || answer(&reader, caller, question)).await;
             let message = match answer {
-                Ok(Reply::Answer(answer)) => convert::answer(request, answer, &about).into(),
+                Ok(Reply::Answer(answer)) => convert::answer(request, answer).into(),
                 Ok(Reply::NothingChanged) => messages::Changed { request, tasks: 0, running: 0 }.into(),
                 Err(unanswered) => unanswered.message(request),
             };

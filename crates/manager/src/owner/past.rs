@@ -1,11 +1,13 @@
 //! What is over: its way into the archive, and what is answered from there.
 
+use std::path::{Path, PathBuf};
+
 use rustc_hash::FxHashMap;
 use task_messenger_core::{
     effect::ArchiveQuestion,
     ids::{JobNumber, SessionNumber},
     input::Input,
-    query::{Answer, JobFilter, PAGE},
+    query::{JobFilter, PAGE},
     record::Caller,
     task::TaskState,
     time::WallTime,
@@ -21,13 +23,13 @@ use super::{
     archiving::{Archiving, Done, Purger},
     history::History,
 };
-use crate::convert;
 
 /// The archive, from both sides.
 pub(crate) struct Past {
     pub(super) archiving: Archiving,
     pub(super) history: History,
     reader: Reader,
+    file: PathBuf,
     /// Finds of purges come back this way.
     events: mpsc::Sender<Event>,
     /// Purges whose jobs here are being forgotten: on whose behalf, and what was over by when.
@@ -45,8 +47,19 @@ pub(crate) struct FoundPurge {
 }
 
 impl Past {
-    pub(crate) fn new(archiving: Archiving, history: History, reader: Reader, events: mpsc::Sender<Event>) -> Self {
-        Self { archiving, history, reader, events, purges: FxHashMap::default() }
+    pub(crate) fn new(
+        archiving: Archiving,
+        history: History,
+        reader: Reader,
+        file: PathBuf,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self { archiving, history, reader, file, events, purges: FxHashMap::default() }
+    }
+
+    /// Where the archive is.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Takes note of an input that is about the archive too.
@@ -71,16 +84,15 @@ impl Owner {
         caller: Caller,
         question: ArchiveQuestion,
     ) {
-        self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
         if let ArchiveQuestion::Status(mut status) = question {
             let (jobs, tasks) = self.past.archiving.kept((!caller.admin).then_some(caller.owner));
             status.jobs += jobs;
             for state in TaskState::ALL {
                 status.tasks.add(state, tasks.get(state));
             }
-            self.answer(session, request, convert::answer(request, Answer::Status(status), &self.about));
+            self.answer_status(session, request, &status);
         } else if let Some(handle) = self.sessions.get(&session) {
-            self.past.history.ask(session, request, caller, handle.outgoing.clone(), question, &self.about);
+            self.past.history.ask(session, request, caller, handle.outgoing.clone(), question);
         }
     }
 

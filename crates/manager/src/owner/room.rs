@@ -46,6 +46,7 @@ impl Owner {
 
     /// Tells somebody that there is no room for what they bring.
     pub(super) fn exhausted(&mut self, session: SessionNumber, request: u64, text: String) {
+        self.watching.turned_away();
         let retry_milliseconds = disk::RETRY_AFTER.as_millis() as u64;
         let code = Code::ResourceExhaustedNow.into();
         self.answer(session, request, messages::Refused { request, code, text, retry_milliseconds });

@@ -25,6 +25,8 @@ use task_messenger_store::{
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
+use crate::observation::SnapshotSize;
+
 /// Keeps segments and files in which places lie that somebody was handed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pin(Arc<()>);
@@ -96,6 +98,16 @@ impl Shrinking {
             });
         }
         shrinking
+    }
+
+    /// Bytes of the journal's segments.
+    pub(super) fn size(&self) -> u64 {
+        self.shrinker.segments() as u64 * self.shrinker.segment_bytes()
+    }
+
+    /// The newest snapshot.
+    pub(super) fn snapshot(&self) -> SnapshotSize {
+        SnapshotSize { bytes: self.snapshot_bytes, record: self.last.0 }
     }
 
     /// What is handed to sessions has to be pinned with this.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use task_messenger_core::{
-    effect::{Assigned, CloseReason, Effect},
+    effect::{Assigned, CloseReason, Effect, Refusal},
     ids::{SessionNumber, TokenNumber},
+    query::Answer,
 };
 use task_messenger_protocol::messages::{self, Code, Reason};
 
@@ -44,6 +45,9 @@ impl Owner {
             }
             Effect::Refused { session, request, refusal } => {
                 self.new_tokens.remove(&(session, request));
+                if matches!(refusal, Refusal::Exhausted { .. }) {
+                    self.watching.turned_away();
+                }
                 self.answer(session, request, convert::refused(request, &refusal));
             }
             Effect::Results { session, request, job, results } => {
@@ -58,10 +62,11 @@ impl Owner {
             Effect::AskArchive { session, request, caller, question } => {
                 self.ask_archive(session, request, caller, question);
             }
+            Effect::Answer { session, request, answer: Answer::Status(status) } => {
+                self.answer_status(session, request, &status);
+            }
             Effect::Answer { session, request, answer } => {
-                self.about.uptime_milliseconds = self.started.elapsed().as_millis() as u64;
-                let answer = convert::answer(request, answer, &self.about);
-                self.answer(session, request, answer);
+                self.answer(session, request, convert::answer(request, answer));
             }
             Effect::Enrolled { session, request, worker } => {
                 let store = self.about.store.to_vec().into();
@@ -73,7 +78,9 @@ impl Owner {
                 let dropped = dropped.into_iter().map(|lease| lease.0).collect();
                 self.send(session, Outgoing::Message(messages::Resumed { dropped }.into()));
             }
-            Effect::Assign { session, first_lease, tasks } => {
+            Effect::Assign { session, first_lease, tasks, decided } => {
+                let after = self.started.elapsed().saturating_sub(decided);
+                self.watching.dispatched(after, tasks.len());
                 let templates = self.templates_of(&tasks);
                 let pin = self.shrinking.pin();
                 self.send(session, Outgoing::Assign { first_lease, tasks, templates, pin });

@@ -95,6 +95,16 @@ impl Incoming<'_> {
                 };
                 Ok(Some(Event::Input(input)))
             }
+            (Message::Reload(reload), Identity::Caller { token, .. }) => {
+                let (session, request) = (self.session, reload.request);
+                self.pending.begin(request, 0).await;
+                Ok(Some(if token.is_none() {
+                    Event::Reload { session, request }
+                } else {
+                    let text = "only its own machine's administrator may have the manager reload".to_owned();
+                    Event::Deny { session, request, text }
+                }))
+            }
             (message, Identity::Caller { caller, role, .. }) => self.take_from_caller(message, caller, role).await,
             (other, Identity::Joining { .. }) => {
                 Err(broken(format!("{} came from a peer with a join token, which may only enrol", name_of(&other))))

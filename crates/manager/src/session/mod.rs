@@ -12,6 +12,7 @@ mod values;
 
 use std::{
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,7 +38,7 @@ use self::{pending::Pending, pulse::Pulse};
 use crate::{
     disk::Disk,
     doorkeeper::Door,
-    owner::{Event, Pin},
+    owner::{Counters, Event, Pin},
 };
 
 /// Messages that may wait for one session. A peer that is further behind than this does not read, and is closed.
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) silence: Duration,
     pub(crate) store: [u8; 16],
     pub(crate) software: String,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Who a peer is, as the owner found.
@@ -243,6 +245,8 @@ async fn run(
         silence_milliseconds: shared.silence.as_millis() as u32,
     };
     let (mut reader, mut writer) = arrival.welcome(welcome).await?;
+    reader.count_into(shared.counters.received.clone());
+    writer.count_into(shared.counters.sent.clone());
     let pulse = Pulse::new();
     let pending = Pending::new();
     let result = tokio::select! {

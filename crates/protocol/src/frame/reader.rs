@@ -1,5 +1,10 @@
 //! Reading frames.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -22,17 +27,31 @@ pub struct FrameReader<R> {
     /// The parts so far of a message that came in parts.
     parts: Option<BytesMut>,
     heard: Instant,
+    /// Counts what is received.
+    counter: Arc<AtomicU64>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `stream`. Until [`FrameReader::set_limit`] is called, messages may have [`STRANGER_BYTES`].
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: BytesMut::new(), limit: STRANGER_BYTES, parts: None, heard: Instant::now() }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            limit: STRANGER_BYTES,
+            parts: None,
+            heard: Instant::now(),
+            counter: Arc::default(),
+        }
     }
 
     /// From now on messages may have `limit` bytes.
     pub fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
+    }
+
+    /// From now on received bytes are added to `counter`.
+    pub fn count_into(&mut self, counter: Arc<AtomicU64>) {
+        self.counter = counter;
     }
 
     /// When anything came last, be it a piece of a message: over a slow link a large one takes its time.
@@ -51,6 +70,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.make_room();
             let received = self.stream.read_buf(&mut self.buffer).await?;
             self.heard = Instant::now();
+            self.counter.fetch_add(received as u64, Ordering::Relaxed);
             if received == 0 {
                 return if self.buffer.is_empty() && self.parts.is_none() {
                     Ok(None)

@@ -1,6 +1,12 @@
 //! Writing frames.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -25,6 +31,8 @@ pub struct FrameWriter<W> {
     waiting_bytes: usize,
     /// Whether something was pushed that the stream may still hold back: encryption has buffers of its own.
     unflushed: bool,
+    /// Counts what is written.
+    counter: Arc<AtomicU64>,
 }
 
 /// What waits behind a large message.
@@ -46,7 +54,13 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             unflushed: false,
+            counter: Arc::default(),
         }
+    }
+
+    /// From now on written bytes are added to `counter`.
+    pub fn count_into(&mut self, counter: Arc<AtomicU64>) {
+        self.counter = counter;
     }
 
     /// From now on messages may have `limit` bytes.
@@ -105,7 +119,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub async fn flush(&mut self) -> Result<(), FrameError> {
         loop {
             while !self.buffer.is_empty() {
-                if self.stream.write_buf(&mut self.buffer).await? == 0 {
+                let written = self.stream.write_buf(&mut self.buffer).await?;
+                self.counter.fetch_add(written as u64, Ordering::Relaxed);
+                if written == 0 {
                     return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
                 }
             }

@@ -90,3 +90,21 @@ proptest! {
         prop_assert_eq!(Token::parse(&token.to_text().unwrap()), Ok(token));
     }
 }
+
+#[test]
+fn a_token_is_found_in_any_text_and_hidden() {
+    let text = example().to_text().unwrap();
+    let other = text.replace("tm1w", "tm12a");
+    let around = format!("tm1w_ is the prefix: {text:?}, and {other}.");
+    assert!(contains_token(&around));
+    assert_eq!(redact_tokens(&around), "tm1w_ is the prefix: \"***\", and ***.");
+    assert_eq!(redact_tokens(&redact_tokens(&around)), redact_tokens(&around));
+    let wrapped: String = text.chars().flat_map(|character| [character, '\n']).collect();
+    assert!(contains_token(&wrapped));
+    // So little of one gives nothing away.
+    assert!(contains_token(&text[..29]) && !contains_token(&text[..28]));
+    for harmless in ["", "tm", "tm1w", "/etc/tm1w_production.token", "atmw_AQAAAAerq6urq6urq6urq6urq6urq6urq", "é"] {
+        assert!(!contains_token(harmless), "{harmless}");
+        assert_eq!(redact_tokens(harmless), harmless);
+    }
+}

@@ -3,14 +3,14 @@
 mod join;
 mod run;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
-use task_messenger_daemon::say::tell;
+use std::{borrow::Cow, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use task_messenger_daemon::{
-    config::{ConfigError, Override, Sources, load, print},
+    config::{ConfigError, Override, PrintFormat, Sources, load, print, redact},
     exit,
+    say::{say, tell},
 };
 
 use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
@@ -30,11 +30,18 @@ struct Cli {
     #[command(flatten)]
     common: Common,
     /// Check the configuration and end
-    #[arg(long)]
+    #[arg(long, global = true)]
     check_config: bool,
-    /// Print the configuration as it is in effect, and end
-    #[arg(long)]
-    print_config: bool,
+    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
+    #[arg(
+        long,
+        global = true,
+        value_name = "text|json",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    print_config: Option<PrintFormat>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -119,8 +126,12 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done if the terminal is gone.
-            let _ = error.print();
+            match redact(&error.to_string()) {
+                // A token was typed where it doesn't belong.
+                Cow::Owned(hidden) => say(hidden),
+                // Nothing can be done if the terminal is gone.
+                Cow::Borrowed(_) => _ = error.print(),
+            }
             return match (error.use_stderr(), joins) {
                 (false, _) => exit::SUCCESS,
                 (true, true) => exit::USAGE,
@@ -138,17 +149,19 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
 }
 
 fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
-    let config = configuration(&cli)?;
-    if cli.print_config {
-        tell(print(&config)?);
+    let sources = sources(&cli);
+    let loaded = load::<WorkerConfig>(&sources)?;
+    if let Some(format) = cli.print_config {
+        tell(print(&loaded, format)?);
         return Ok(exit::SUCCESS);
     }
     if cli.check_config {
         tell("the configuration is valid");
         return Ok(exit::SUCCESS);
     }
+    let config = loaded.config;
     match cli.command {
-        Some(Command::Run { .. }) => run::run(&config, skills),
+        Some(Command::Run { .. }) => run::run(&config, sources, skills),
         Some(Command::Join(join)) => join::join(&config, &join).map(|()| exit::SUCCESS),
         None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
@@ -157,7 +170,8 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     }
 }
 
-fn configuration(cli: &Cli) -> Result<WorkerConfig, ConfigError> {
+/// Where the configuration comes from.
+fn sources(cli: &Cli) -> Sources {
     let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
     sources.default_file = WorkerConfig::default_file();
     let mut set = |flag: &str, path: &str, value: Value| {
@@ -178,7 +192,7 @@ fn configuration(cli: &Cli) -> Result<WorkerConfig, ConfigError> {
         }
         _ => (),
     }
-    Ok(load(&sources)?.config)
+    sources
 }
 
 /// The runtime of everything here: one thread.

@@ -2,13 +2,17 @@
 
 use std::{
     fs::{File, TryLockError},
+    rc::Rc,
     sync::Arc,
 };
 
 use anyhow::{Context, anyhow};
 use task_messenger_daemon::{
+    config::Sources,
     exit,
+    http::Bound,
     logging::{Logging, LoggingError},
+    reload::{Hangups, Reloader},
     shutdown::Shutdown,
     signals::on_reopen,
 };
@@ -22,15 +26,15 @@ use crate::{
         command,
         skill::{SkillRegistry, keep_panics_private},
     },
-    worker::{Connector, Identity, Worker},
+    worker::{Addresses, Connector, Identity, Reloading, Watch, Worker},
 };
 
 /// Runs until a stop is asked for; the exit code.
-pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Failure> {
+pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry) -> Result<u8, Failure> {
     let logging = match config.log.init("task-messenger-worker") {
         Ok(logging) => {
             keep_panics_private();
-            Some(logging)
+            Some(Rc::new(logging))
         }
         // A program that links the worker may log in its own way.
         Err(LoggingError::Twice(_)) => None,
@@ -38,28 +42,45 @@ pub(super) fn run(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Fa
             return Err(Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error));
         }
     };
-    let reopen = logging.as_ref().map(Logging::reopener);
+    let reopen = logging.as_ref().map(|logging| logging.reopener());
     on_reopen(move || reopen.iter().for_each(|reopen| reopen())).context("signals can't be listened to")?;
-    work(config, skills).inspect_err(|failure| {
+    work(config, sources, logging.clone(), skills).inspect_err(|failure| {
         if let Some(logging) = &logging {
             logging.failed(failure.error.as_ref());
         }
     })
 }
 
-fn work(config: &WorkerConfig, skills: SkillRegistry) -> Result<u8, Failure> {
+fn work(
+    config: &WorkerConfig,
+    sources: Sources,
+    logging: Option<Rc<Logging>>,
+    skills: SkillRegistry,
+) -> Result<u8, Failure> {
     join::prepare(config)?;
     let _lock = lock(config)?;
     command::end_leftovers(&config.state_directory);
     let (mut shutdown, _trigger) = Shutdown::listen().context("signals can't be listened to")?;
+    let mut watch = Watch::start().context("the service manager's thread can't be started")?;
+    if let Some(http) = &config.http {
+        Bound::bind(http)
+            .and_then(|bound| bound.serve(None, watch.health.clone(), watch.metrics()))
+            .map_err(|error| Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error))?;
+    }
+    let reloader = Reloader::new(sources, config.clone(), &watch.health);
     runtime()?.block_on(async {
+        let hangups = Hangups::listen().context("signals can't be listened to")?;
+        // With or without a manager: no outage of something remote is a failed start.
+        watch.service.ready();
         let credential = tokio::select! {
-            credential = credential(config) => credential?,
+            credential = credential(config, &watch) => credential?,
             _ = shutdown.requested() => return Ok(exit::SUCCESS),
         };
         let identity = Identity { store: credential.store, worker: credential.worker };
         tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
-        let worker = Worker::new(config, identity, connector(config, credential), skills, shutdown)
+        let addresses = Addresses::new(credential.addresses.clone(), &config.managers);
+        watch.reload_by(Reloading { reloader, hangups, logging, addresses: addresses.clone() });
+        let worker = Worker::new(config, identity, connector(addresses, credential), skills, shutdown, watch)
             .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
         Ok(worker.run().await)
     })
@@ -84,7 +105,7 @@ fn lock(config: &WorkerConfig) -> Result<File, Failure> {
 }
 
 /// The worker's credential; enrols if there is none and the configuration says how.
-async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> {
+async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCredential, Failure> {
     let path = config.credential_path();
     match WorkerCredential::load(&path) {
         Ok(credential) => return Ok(credential),
@@ -102,7 +123,10 @@ async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> 
     let enrolment = join::from_configuration(config, file)?;
     private_file::check_place(&path)?;
     let credential = enrolment
-        .insist(|error| tracing::warn!(error, "the worker can't join yet; trying again until it can"))
+        .insist(|error| {
+            watch.service.status(format!("waiting to join: {error}"));
+            tracing::warn!(error, "the worker can't join yet; trying again until it can");
+        })
         .await
         .map_err(join::refused)?;
     credential.save(&path)?;
@@ -110,12 +134,11 @@ async fn credential(config: &WorkerConfig) -> Result<WorkerCredential, Failure> 
     Ok(credential)
 }
 
-fn connector(config: &WorkerConfig, credential: WorkerCredential) -> Connector {
-    let addresses = if config.managers.is_empty() { credential.addresses.clone() } else { config.managers.clone() };
+fn connector(addresses: Addresses, credential: WorkerCredential) -> Connector {
     let hello = credential.hello(SOFTWARE);
-    let shared = Arc::new((addresses, credential.trust, hello));
+    let shared = Arc::new((credential.trust, hello));
     Box::new(move || {
-        let shared = Arc::clone(&shared);
-        Box::pin(async move { link::connect(&shared.0, &shared.1, &shared.2).await })
+        let (shared, addresses) = (Arc::clone(&shared), addresses.get());
+        Box::pin(async move { link::connect(&addresses, &shared.0, &shared.1).await })
     })
 }

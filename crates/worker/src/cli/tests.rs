@@ -68,7 +68,11 @@ fn manager(listener: TcpListener, identity: &Identity) -> Receiver<Heard> {
 }
 
 fn program(state: &Path, arguments: &[&str]) -> u8 {
-    let head = ["task-messenger-worker", "--state-dir", state.to_str().unwrap()];
+    // Other tests, and other workers, may have its port.
+    let file = state.with_extension("json");
+    std::fs::write(&file, r#"{"http": null}"#).unwrap();
+    let (state, file) = (state.to_str().unwrap(), file.to_str().unwrap());
+    let head = ["task-messenger-worker", "--state-dir", state, "--config", file];
     exit_code(head.iter().chain(arguments).map(Into::into), SkillRegistry::with_built_in())
 }
 

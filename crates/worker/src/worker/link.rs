@@ -1,6 +1,6 @@
 //! The link to the manager, there or not.
 
-use std::{future::pending, pin::Pin, time::Duration};
+use std::{cell::RefCell, future::pending, pin::Pin, time::Duration};
 
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -11,6 +11,32 @@ use task_messenger_protocol::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::tasks::{Template, Unit};
+
+/// Where the manager is: several addresses of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    of_credential: Vec<String>,
+    current: Rc<RefCell<Vec<String>>>,
+}
+
+impl Addresses {
+    /// Where the configuration says, or else where the credential does.
+    pub(crate) fn new(of_credential: Vec<String>, managers: &[String]) -> Self {
+        let addresses = Self { of_credential, current: Rc::default() };
+        addresses.set(managers);
+        addresses
+    }
+
+    /// The configuration says something else.
+    pub(crate) fn set(&self, managers: &[String]) {
+        *self.current.borrow_mut() = if managers.is_empty() { self.of_credential.clone() } else { managers.to_vec() };
+    }
+
+    /// As they are now.
+    pub(crate) fn get(&self) -> Vec<String> {
+        self.current.borrow().clone()
+    }
+}
 
 /// Makes a link when there is none: connects to one of the manager's addresses and says who this is.
 pub type Connector = Box<dyn FnMut() -> Connecting>;

@@ -6,12 +6,14 @@
 
 mod claims;
 mod link;
+mod reload;
 mod running;
 mod session;
 mod stop;
 #[cfg(test)]
 mod tests;
 mod told;
+mod watching;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -26,9 +28,12 @@ pub use self::link::Connector;
 use self::{
     claims::Claims,
     link::{Event, Link},
+    reload::hung_up,
     running::CommandEnded,
     stop::Stop,
+    watching::Watching,
 };
+pub(crate) use self::{link::Addresses, reload::Reloading, watching::Watch};
 use crate::{
     backoff::Backoff,
     config::WorkerConfig,
@@ -93,7 +98,10 @@ pub struct Worker {
     /// The slots that each lane's unit takes.
     lane_slots: Vec<u32>,
 
+    started: Instant,
     next_tick: Instant,
+    watching: Watching,
+    reloading: Option<Reloading>,
     shutdown: Shutdown,
     stop: Option<Stop>,
 }
@@ -109,11 +117,13 @@ impl Worker {
         connector: Connector,
         skills: SkillRegistry,
         shutdown: Shutdown,
+        watch: Watch,
     ) -> io::Result<Self> {
         let output = config.limits.output.0 as usize;
         let kill_after = config.kill_after.0;
         let (end, ended) = mpsc::channel(config.slots as usize);
         let now = Instant::now();
+        let (watching, reloading) = watch.worker();
         Ok(Self {
             name: config.name.clone(),
             slots: config.slots,
@@ -142,7 +152,10 @@ impl Worker {
             end,
             pool: SkillPool::new(config.slots as usize, output),
             lane_slots: Vec::new(),
+            started: now,
             next_tick: now,
+            reloading,
+            watching,
             shutdown,
             stop: None,
         })
@@ -170,6 +183,11 @@ impl Worker {
                 Some(ended) = self.ended.recv() => self.on_command_ended(ended),
                 () = self.pool.ready() => self.on_skills_ended(),
                 () = sleep_until(wake) => (),
+                () = hung_up(&mut self.reloading) => self.reload(),
+                Some(asking) = self.watching.asked.recv() => {
+                    // Whoever asked may have gone.
+                    _ = asking.send(self.sample());
+                }
                 cause = self.shutdown.requested(), if self.stop.is_none() => {
                     tracing::info!(?cause, "stopping");
                     self.begin_stop(task_messenger_daemon::exit::SUCCESS, self.grace);
@@ -190,6 +208,7 @@ impl Worker {
         }
         self.watch_link(now);
         let exit = self.advance_stop(now);
+        self.beat(now);
         loop {
             self.announce();
             self.report();
@@ -214,7 +233,8 @@ impl Worker {
 
     fn next_wake(&self) -> Instant {
         let busy = !self.tasks.is_empty() || self.stop.is_some();
-        let tick = if busy { self.next_tick } else { Instant::now() + Duration::from_hours(1) };
+        let beat = self.watching.next();
+        let tick = if busy { self.next_tick.min(beat) } else { beat };
         match &self.link {
             Link::Up(session) => tick.min(session.next_watch()),
             _ => tick,

@@ -149,6 +149,7 @@ impl Worker {
         if reason.is_none() {
             held.template.record(1, busy);
             self.measure.record(1, busy);
+            self.watching.ran(1, busy);
         }
         match (outcome, reason) {
             (Some(outcome), _) => self.finish(lease, &outcome),
@@ -175,6 +176,7 @@ impl Worker {
         let Some(held) = self.tasks.remove(lease).filter(Held::is_wanted) else { return };
         told::ended(lease, held.name, outcome);
         let succeeded = outcome.ending() == Ending::Exited && outcome.code == 0;
+        self.watching.ended(usize::from(succeeded), 1);
         let mut value = ValuesBuilder::default();
         value.push(&outcome.encode_to_vec());
         let outcomes = value.take().bytes().clone();
@@ -197,6 +199,7 @@ impl Worker {
         let Some(first) = leases.first() else { return };
         self.last_progress = Instant::now();
         self.measure.record(leases.len(), busy);
+        self.watching.ran(leases.len(), busy);
         if let Some(held) = self.tasks.get(*first) {
             held.template.record(leases.len(), busy);
         }
@@ -215,6 +218,9 @@ impl Worker {
             tasks.push(held.map_or(TaskName { job: 0, index: 0 }, |held| held.name));
         }
         let block = Block { leases, tasks, statuses, outcomes: outcomes.bytes().clone() };
-        self.outbox.push(if unwanted.is_empty() { block } else { block.without(&unwanted) });
+        let block = if unwanted.is_empty() { block } else { block.without(&unwanted) };
+        let succeeded = block.statuses.iter().map(|status| usize::from(*status == SUCCEEDED)).sum();
+        self.watching.ended(succeeded, block.statuses.len());
+        self.outbox.push(block);
     }
 }

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     measure::is_noticeable,
     runners::TaskName,
-    tasks::{Held, Stage, Template, Work},
+    tasks::{Held, Stage, Template, Unit, Work},
 };
 
 /// A link that held this long was a good one: the next attempts begin with short waits again.
@@ -119,6 +119,7 @@ impl Worker {
             return self.on_revoked(&error.to_string());
         }
         let text = error.to_string();
+        self.watching.connected(false, text.as_str());
         if self.trouble.as_ref() == Some(&text) {
             tracing::debug!(error = text, "still no connection to the manager");
         } else {
@@ -140,15 +141,11 @@ impl Worker {
     /// A link that was there is gone.
     fn on_lost(&mut self, error: &LinkError) {
         let Link::Up(session) = std::mem::replace(&mut self.link, Link::Off) else { return };
+        self.watching.connected(false, error.to_string());
         if session.resumed.is_some_and(|resumed| resumed.elapsed() >= STABLE) {
             self.backoff.reset();
         }
-        for unit in session.announced.into_iter().rev() {
-            self.tasks.put_back(unit.leases.into_iter());
-            self.tasks.release(unit.slots);
-        }
-        // What is given back is not claimed in the next session: that says the same.
-        self.given_back.clear();
+        self.forget_told(session.announced);
         let held = self.tasks.iter().count();
         let reason = match error {
             LinkError::Goodbye { reason, .. } => *reason,
@@ -166,6 +163,30 @@ impl Worker {
             _ => tracing::info!(%error, held, "the connection to the manager is lost; connecting again"),
         }
         self.wait_for_next(error);
+    }
+
+    /// Begins another session at once. What is held goes over into it.
+    pub(super) fn reconnect(&mut self) {
+        match std::mem::replace(&mut self.link, Link::Off) {
+            Link::Up(session) => {
+                self.watching.connected(false, "connecting again: the configuration has changed");
+                self.forget_told(session.announced);
+                self.link = Link::Waiting(Instant::now());
+            }
+            // The next session begins with what holds now.
+            Link::Waiting(_) | Link::Connecting(_) => self.link = Link::Waiting(Instant::now()),
+            Link::Off => (),
+        }
+    }
+
+    /// A session is over in which these units were announced.
+    fn forget_told(&mut self, announced: Vec<Unit>) {
+        for unit in announced.into_iter().rev() {
+            self.tasks.put_back(unit.leases.into_iter());
+            self.tasks.release(unit.slots);
+        }
+        // What is given back is not claimed in the next session: that says the same.
+        self.given_back.clear();
     }
 
     fn on_revoked(&mut self, text: &str) {
@@ -236,6 +257,7 @@ impl Worker {
         let leases: Vec<u64> = started.map(|(lease, _)| lease).collect();
         let Link::Up(session) = &mut self.link else { return Ok(()) };
         session.resumed = Some(Instant::now());
+        self.watching.connected(true, format!("to {} ({})", session.address, session.manager));
         self.trouble = None;
         tracing::info!(address = session.address, manager = session.manager, "connected");
         if !leases.is_empty() {
@@ -273,6 +295,7 @@ impl Worker {
         let Some(payloads) = count.and_then(|count| Values::check(assign.payloads, count, u64::MAX).ok()) else {
             return Err(broken);
         };
+        self.watching.received(u64::from(count.unwrap_or_default()));
         let mut payloads = payloads.iter();
         let mut lease = assign.first_lease;
         let since = Instant::now();
@@ -340,6 +363,7 @@ impl Worker {
                 session.writer.push(Window { slots: window })?;
             }
             if !self.given_back.is_empty() {
+                self.watching.given_back(self.given_back.len());
                 told::given_back(&self.given_back);
                 session.writer.push(GivenBack { leases: std::mem::take(&mut self.given_back) })?;
             }

@@ -216,7 +216,7 @@ impl Environment {
 /// Every task that the effects hand out: session, lease, name.
 pub(super) fn assigned(effects: &[Effect]) -> Vec<(u64, LeaseNumber, TaskId)> {
     let of = |effect: &Effect| match effect {
-        Effect::Assign { session, first_lease, tasks } => {
+        Effect::Assign { session, first_lease, tasks, .. } => {
             (first_lease.0..).zip(tasks).map(|(lease, task)| (session.0, LeaseNumber(lease), task.task)).collect()
         }
         _ => Vec::new(),

@@ -129,7 +129,7 @@ impl History {
     fn take(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Assign { session, first_lease, tasks } => {
+                Effect::Assign { session, first_lease, tasks, .. } => {
                     for (lease, assigned) in (first_lease.0..).map(LeaseNumber).zip(tasks) {
                         assert_eq!(self.leases.insert(lease, assigned.task), None, "lease {lease} is new");
                         let key = self.key_of(assigned.task.job);

@@ -8,7 +8,7 @@ use crate::{
     ids::{JobNumber, OwnerNumber, SessionNumber, TaskId, WorkerNumber},
     input::{Input, Named, Resume, Submit},
     labels::Labels,
-    query::{Answer, JobFilter, JobSummary, Query, Status, TaskDetail, TaskSummary, WorkerSummary},
+    query::{Answer, Contact, JobFilter, JobSummary, Query, Status, TaskDetail, TaskSummary, WorkerSummary},
     record::{Caller, Role, SecretHash, WorkerMode},
     task::{Counts, TaskState},
 };
@@ -77,6 +77,11 @@ fn everybody_is_told_how_things_are_with_what_is_his_and_an_administrator_with_a
         open_bytes: 32,
     };
     assert_eq!(status(&mut environment, ADMINISTRATOR), all);
+    // The first worker wants a third task, for which it has no slot.
+    assert_eq!(environment.engine.free_slots(), 2);
+    let drain = Input::SetWorker { session: CLIENT, request: 2, worker: workers[1], mode: WorkerMode::Draining };
+    environment.input(drain);
+    assert_eq!(environment.engine.free_slots(), 0);
     let mine = Status { tasks: counts(&[(TaskState::Running, 5)]), jobs: 1, ..all.clone() };
     assert_eq!(status(&mut environment, CALLER), mine);
     let his = Status { tasks: counts(&[(TaskState::Queued, 3)]), jobs: 1, ..all };
@@ -260,10 +265,22 @@ fn workers_are_told_as_they_were_when_they_were_there_last_and_removed_ones_are_
         address: "[::1]:5".to_owned(),
         enrolled,
         mode: WorkerMode::Active,
+        contact: Contact::Connected,
+        heard: Some(Duration::ZERO),
+        connected_for: Some(Duration::ZERO),
     };
     let name = "worker-2".to_owned();
     let worker = WorkerNumber(1);
-    let second = WorkerSummary { worker, name, connected: false, slots_used: 2, leases: 1, ..first.clone() };
+    let second = WorkerSummary {
+        worker,
+        name,
+        connected: false,
+        slots_used: 2,
+        leases: 1,
+        contact: Contact::Silent,
+        connected_for: None,
+        ..first.clone()
+    };
     let third = WorkerSummary {
         worker: WorkerNumber(2),
         name: "worker-3".to_owned(),
@@ -275,6 +292,47 @@ fn workers_are_told_as_they_were_when_they_were_there_last_and_removed_ones_are_
         address: String::new(),
         enrolled,
         mode: WorkerMode::Paused,
+        contact: Contact::Gone,
+        heard: None,
+        connected_for: None,
     };
     assert_eq!(workers, [first, second, third]);
+}
+
+#[test]
+fn a_worker_is_silent_until_its_grace_is_over_and_then_gone_and_when_it_was_heard_stays_known() {
+    let seconds = Duration::from_secs;
+    let mut environment = Environment::new();
+    let worker = environment.enrol(1);
+    let known = |environment: &mut Environment| match ask(environment, CALLER, Query::Workers) {
+        Ok(Answer::Workers(workers)) => {
+            let WorkerSummary { contact, heard, connected_for, ref address, .. } = workers[0];
+            (contact, heard, connected_for, address.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let resume = || Resume { slots: 1, window: 1, commands: true, address: "[::1]:5".to_owned(), ..Resume::default() };
+    let session = SessionNumber(1);
+    environment.input(Input::Resume { session, worker, resume: resume() });
+    environment.pass(seconds(7));
+    environment.input(Input::Heard { session });
+    environment.pass(seconds(3));
+    let address = || "[::1]:5".to_owned();
+    assert_eq!(known(&mut environment), (Contact::Connected, Some(seconds(3)), Some(seconds(10)), address()));
+    environment.input(Input::SessionClosed { session });
+    environment.pass(seconds(5));
+    assert_eq!(known(&mut environment), (Contact::Silent, Some(seconds(8)), None, address()));
+    environment.pass(seconds(60));
+    assert_eq!(known(&mut environment), (Contact::Gone, Some(seconds(68)), None, address()));
+    environment.input(Input::Resume { session: SessionNumber(2), worker, resume: resume() });
+    let now = Some(Duration::ZERO);
+    assert_eq!(known(&mut environment), (Contact::Connected, now, now, address()));
+
+    // What a process hears is not told by the next one.
+    environment.submit(1, 0, 1, &template(0, 1, 1));
+    environment.restart();
+    environment.pass(seconds(5));
+    assert_eq!(known(&mut environment), (Contact::Silent, None, None, String::new()));
+    environment.pass(seconds(60));
+    assert_eq!(known(&mut environment), (Contact::Gone, None, None, String::new()));
 }

@@ -66,7 +66,7 @@ const DAMAGES: &[Damage] = &[
         },
         "0 in the queue are to run alone, tasks say 1",
     ),
-    (|engine| _ = engine.state.leases.insert(LeaseNumber(1), Lease::new(QUEUED, WORKER)), "3 leases for 2"),
+    (|engine| _ = engine.state.leases.insert(LeaseNumber(1), Lease::new(QUEUED, WORKER, None)), "3 leases for 2"),
     (|engine| engine.state.next.lease = LeaseNumber(3), "lease 3 exists though"),
     (
         |engine| {

@@ -95,19 +95,19 @@ struct Text {
 
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, value.to_owned(), format!("{value:?}"));
+        self.take(field, value.to_owned(), &format!("{value:?}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = format!("{value:?}");
-        self.take(field, text.clone(), text);
+        self.take(field, text.clone(), &text);
     }
 }
 
 impl Text {
-    fn take(&mut self, field: &Field, value: String, said: String) {
+    fn take(&mut self, field: &Field, value: String, said: &str) {
         if field.name() == "message" {
-            self.message = value.clone();
+            self.message.clone_from(&value);
         } else if !field.name().starts_with("log.") {
             // (Those say where a library that logs by other means does.) Writing to a String cannot fail.
             let _ = write!(self.fields, " {}={said}", field.name());

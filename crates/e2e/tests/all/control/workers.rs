@@ -108,7 +108,7 @@ fn a_worker_is_named_by_its_number_or_by_a_name_that_only_one_has() {
     assert_eq!(worker(&site, "other")["mode"], json!("active"));
     site.run(&["pause", "1", "other"]).ended_with(0);
     let table = site.run(&["workers"]).ended_with(0);
-    assert_eq!(table.text().matches("away, paused").count(), 2, "{table}");
+    assert_eq!(table.text().matches("gone, paused").count(), 2, "{table}");
 }
 
 #[test]

@@ -1,17 +1,24 @@
 //! What the tests stand on: processes that end with their test, files that explain a failure, and waiting with a deadline.
 
 mod held;
+mod http;
 mod invocation;
+mod notify;
 mod process;
 mod proxy;
 mod site;
 mod small_disk;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 pub(crate) use self::{
     held::{Held, Start},
+    http::{get, get_with},
     invocation::{Ended, Invocation},
+    notify::NotifySocket,
     process::{Process, program},
     proxy::Proxy,
     site::{Site, Worker, json},
@@ -42,6 +49,11 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
         assert!(Instant::now() < deadline, "not so after {} s: {what}", DEADLINE.as_secs());
         tokio::time::sleep(TURN).await;
     }
+}
+
+/// Says loudly that something is not tested here, past the capture of the tests' output. `.ci/run` fails when it is said.
+pub(crate) fn skip(what: &str, reason: &str) {
+    std::io::stderr().write_all(format!("SKIPPED: {what}, because {}\n", reason.trim()).as_bytes()).unwrap();
 }
 
 /// An error and its causes in one text.

@@ -35,6 +35,8 @@ pub(crate) struct Site {
     disk: Option<SmallDisk>,
     /// What starts its programs.
     prefix: Vec<String>,
+    /// Variables of the manager's environment.
+    variables: Vec<(String, String)>,
 }
 
 impl Site {
@@ -65,6 +67,7 @@ impl Site {
             invocations: AtomicU32::new(0),
             disk: None,
             prefix: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -87,6 +90,17 @@ impl Site {
     /// Starts this site's programs from now on with a command that takes them as its last arguments.
     pub(crate) fn start_programs_by(&mut self, prefix: &[&str]) {
         self.prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// Sets a variable of the manager's environment, for its next start.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Where the manager answers HTTP: its configuration has to say `"http": {"listen": "127.0.0.1:0"}`.
+    #[track_caller]
+    pub(crate) fn http(&self) -> SocketAddr {
+        http_address("the manager", &self.path("manager.log"))
     }
 
     /// Sets keys of the manager's configuration, for its next start.
@@ -131,20 +145,29 @@ impl Site {
     /// Starts the manager and waits for nothing.
     pub(crate) fn launch_manager(&mut self) {
         assert!(self.manager.is_none(), "a manager is there");
+        self.write_configuration();
+        // Readiness is read from it: it must be the new one.
+        let _ = std::fs::remove_file(self.state_file("listening.json"));
+        let log = self.path("manager.log");
+        let file = self.path("config-manager.json");
+        let mut command = self.program(&["manager", "run", "--config", file.to_str().unwrap()]);
+        command.envs(self.variables.iter().cloned());
+        self.manager = Some(Process::start("the manager", command, &log, &log));
+    }
+
+    /// Writes the manager's configuration, as [`Site::configure`] set it.
+    pub(crate) fn write_configuration(&self) {
         let mut configuration = self.configuration.clone();
         let listen = self.address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         configuration.insert("state_directory".to_owned(), json!(self.path("manager")));
         configuration.entry("listen").or_insert_with(|| json!([listen]));
+        // Many run at once.
+        configuration.entry("http").or_insert(Value::Null);
         if self.disk.is_none() {
             // Many managers run at once here, some of them on disks in memory.
             configuration.entry("disk").or_insert_with(|| json!({"reserve": "16MiB"}));
         }
         write_json(&self.path("config-manager.json"), configuration);
-        // Readiness is read from it: it must be the new one.
-        let _ = std::fs::remove_file(self.state_file("listening.json"));
-        let log = self.path("manager.log");
-        let command = self.program(&["manager", "run", "--config", self.path("config-manager.json").to_str().unwrap()]);
-        self.manager = Some(Process::start("the manager", command, &log, &log));
     }
 
     pub(crate) fn manager(&mut self) -> &mut Process {
@@ -281,9 +304,18 @@ impl Site {
         configuration.insert("state_directory".to_owned(), json!(state));
         configuration.insert("name".to_owned(), json!(name));
         configuration.entry("slots").or_insert_with(|| json!(2));
+        configuration.entry("http").or_insert(Value::Null);
         write_json(&file, configuration);
         let log = self.path(&format!("{name}.log"));
-        Worker { name: name.to_owned(), home: self.path("home"), state, file, log, process: None }
+        Worker {
+            name: name.to_owned(),
+            home: self.path("home"),
+            state,
+            file,
+            log,
+            variables: Vec::new(),
+            process: None,
+        }
     }
 }
 
@@ -313,14 +345,37 @@ pub(crate) struct Worker {
     state: PathBuf,
     file: PathBuf,
     log: PathBuf,
+    /// Variables of its environment.
+    variables: Vec<(String, String)>,
     process: Option<Process>,
 }
 
 impl Worker {
+    /// Sets a variable of its environment, for its next start.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Where it answers HTTP, as [`Site::http`].
+    #[track_caller]
+    pub(crate) fn http(&self) -> SocketAddr {
+        http_address(&self.name, &self.log)
+    }
+
     pub(crate) fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs", self.name);
-        let command = program(&self.home, &["worker", "run", "--config", self.file.to_str().unwrap()]);
+        let mut command = program(&self.home, &["worker", "run", "--config", self.file.to_str().unwrap()]);
+        command.envs(self.variables.iter().cloned());
         self.process = Some(Process::start(&self.name, command, &self.log, &self.log));
+    }
+
+    /// Sets keys of its configuration, for its next start or reload.
+    pub(crate) fn configure(&self, changes: Value) {
+        let Value::Object(changes) = changes else { panic!("a configuration is an object") };
+        let mut configuration: Map<String, Value> =
+            serde_json::from_slice(&std::fs::read(&self.file).unwrap()).unwrap();
+        configuration.extend(changes);
+        write_json(&self.file, configuration);
     }
 
     pub(crate) fn process(&mut self) -> &mut Process {
@@ -350,6 +405,20 @@ impl Worker {
     pub(crate) fn owns(&self, home: &str) -> bool {
         Path::new(home).starts_with(&self.state)
     }
+}
+
+/// As the last start's log says.
+#[track_caller]
+fn http_address(name: &str, log: &Path) -> SocketAddr {
+    let mut address = None;
+    wait_until(&format!("{name} answers HTTP"), || {
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let line = text.lines().rev().find(|line| line.contains("HTTP is answered"));
+        let word = line.and_then(|line| line.split_whitespace().find_map(|word| word.strip_prefix("address=")));
+        address = word.and_then(|word| word.parse().ok());
+        address.is_some()
+    });
+    address.unwrap()
 }
 
 fn write_json(path: &Path, content: Map<String, Value>) {

@@ -8,6 +8,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use super::skip;
+
 /// A small disk. It is gone when this is dropped.
 pub(crate) struct SmallDisk {
     /// Keeps the namespace.
@@ -35,10 +37,7 @@ impl SmallDisk {
             }
             Err(error) => error.to_string(),
         };
-        // Past the capture of the tests' output, so that it is seen.
-        let text =
-            format!("SKIPPED: a test with a disk of its own, because none can be mounted here: {}\n", reason.trim());
-        std::io::stderr().write_all(text.as_bytes()).unwrap();
+        skip("a test with a disk of its own", &format!("none can be mounted here: {reason}"));
         None
     }
 

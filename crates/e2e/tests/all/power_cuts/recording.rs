@@ -1,7 +1,6 @@
 //! A run of a manager, all of whose changes to its state directory are recorded.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -15,7 +14,7 @@ use super::{
     trace::{CALLS, STATE, Trace},
     witness::{Heard, Witness},
 };
-use crate::harness::{Signal, Site, json, until, wait_until};
+use crate::harness::{Signal, Site, json, skip, until, wait_until};
 
 /// How much is done while it is recorded.
 const LONE_TASKS: usize = 60;
@@ -48,9 +47,7 @@ pub(super) fn is_possible() -> bool {
         Ok(tried) => String::from_utf8_lossy(&tried.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
-    // Past the capture of the tests' output, so that it is seen.
-    let text = format!("SKIPPED: power cuts of a real manager, because strace can't be used here: {}\n", reason.trim());
-    std::io::stderr().write_all(text.as_bytes()).unwrap();
+    skip("power cuts of a real manager", &format!("strace can't be used here: {reason}"));
     false
 }
 

@@ -86,6 +86,12 @@ impl CommandRunner {
         Ok(Self { family, scratch: Scratch::sweep(&state_directory.join("scratch"))?, output_limit, kill_after })
     }
 
+    /// The same with other limits, for tasks to come.
+    #[must_use]
+    pub fn with_limits(&self, output_limit: usize, kill_after: Duration) -> Self {
+        Self { family: Arc::clone(&self.family), scratch: self.scratch.clone(), output_limit, kill_after }
+    }
+
     /// Runs one task to its end. `None` when it was ended because of `stop`: then there is no outcome.
     ///
     /// Dropping the future kills the program, with all that it started, and waits for up to two seconds.

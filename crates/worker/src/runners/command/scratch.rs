@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The directory that holds them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scratch {
     root: PathBuf,
 }

@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant, SystemTime},
@@ -89,7 +89,7 @@ pub struct RunningSkill {
 pub struct SkillPool {
     lanes: Vec<Arc<Lane>>,
     most: usize,
-    output_limit: usize,
+    output_limit: Arc<AtomicUsize>,
     ready: Arc<Notify>,
 }
 
@@ -122,7 +122,13 @@ struct Running {
 impl SkillPool {
     /// At most `most` lanes. An output over `output_limit` bytes fails its task.
     pub fn new(most: usize, output_limit: usize) -> Self {
-        Self { lanes: Vec::new(), most, output_limit, ready: Arc::default() }
+        Self { lanes: Vec::new(), most, output_limit: Arc::new(output_limit.into()), ready: Arc::default() }
+    }
+
+    /// Has at most `most` lanes from now on, unless there are more already, and another limit of outputs.
+    pub fn set_limits(&mut self, most: usize, output_limit: usize) {
+        self.most = most;
+        self.output_limit.store(output_limit, Ordering::Relaxed);
     }
 
     /// Gives tasks to a lane that has nothing to do, in order, and says which. `Err` gives them back when there is no such
@@ -204,9 +210,9 @@ impl SkillPool {
             return None;
         }
         let lane = Arc::new(Lane { state: Mutex::default(), wake: Condvar::new(), stop: Arc::default() });
-        let (worker, ready, limit) = (Arc::clone(&lane), Arc::clone(&self.ready), self.output_limit);
+        let (worker, ready, limit) = (Arc::clone(&lane), Arc::clone(&self.ready), Arc::clone(&self.output_limit));
         let name = format!("{THREAD}{}", self.lanes.len());
-        match thread::Builder::new().name(name).spawn(move || worker.run(&ready, limit)) {
+        match thread::Builder::new().name(name).spawn(move || worker.run(&ready, &limit)) {
             Ok(_) => self.lanes.push(lane),
             Err(error) => {
                 tracing::error!(%error, "no thread could be started for skills");
@@ -236,7 +242,7 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, ready: &Notify, output_limit: usize) {
+    fn run(&self, ready: &Notify, output_limit: &AtomicUsize) {
         let mut collected = Instant::now();
         let mut encoded = Vec::new();
         let mut state = self.lock();
@@ -260,7 +266,7 @@ impl Lane {
 
             let lease = task.lease;
             let started_milliseconds = milliseconds(SystemTime::now());
-            let (mut outcome, succeeded) = self.run_task(&task, deadline, output_limit);
+            let (mut outcome, succeeded) = self.run_task(&task, deadline, output_limit.load(Ordering::Relaxed));
             let ended = Instant::now();
             let busy = ended - started;
             outcome.started_milliseconds = started_milliseconds;

@@ -26,7 +26,7 @@ use tokio::{io::DuplexStream, sync::mpsc, time::timeout};
 use crate::{
     config::WorkerConfig,
     runners::skill::{Skill, SkillContext, SkillError, SkillRegistry},
-    worker::{Connector, Identity, Worker},
+    worker::{Connector, Identity, Watch, Worker},
 };
 
 pub(super) const STORE: [u8; 16] = [3; 16];
@@ -76,7 +76,7 @@ impl Place {
                 link::greet(Box::new(near), &link::hello("test", &STORE, Credential::Worker(proof))).await
             })
         });
-        let worker = Worker::new(&self.config, IDENTITY, connector, skills, shutdown).unwrap();
+        let worker = Worker::new(&self.config, IDENTITY, connector, skills, shutdown, Watch::start().unwrap()).unwrap();
         let manager = Manager { arriving, silence: Duration::from_secs(30), message_bytes: 4 << 20 };
         let both = async { tokio::join!(worker.run(), test(manager, trigger)).0 };
         timeout(3 * DEADLINE, both).await.expect("the worker ends")
