@@ -228,6 +228,11 @@ impl Owner {
             tokio::select! {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
+                // Before the events, of which there may always be more.
+                Some(asking) = asked.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = asking.send(self.observe());
+                }
                 () = self.shrinking.written() => {}
                 done = self.past.archiving.news() => self.archived(done.map_err(OwnerError::Archive)?),
                 event = events.recv(), if self.engine.waiting_effects() < EFFECTS => {
@@ -238,10 +243,6 @@ impl Owner {
                         let Ok(event) = events.try_recv() else { break };
                         self.take(event);
                     }
-                }
-                Some(asking) = asked.recv() => {
-                    // Whoever asked may have gone.
-                    let _ = asking.send(self.observe());
                 }
                 () = tokio::time::sleep(timeout) => {}
                 _ = shutdown.requested() => break,

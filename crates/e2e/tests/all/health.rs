@@ -156,7 +156,7 @@ async fn who_stops_is_alive_and_not_ready_and_asks_for_the_time_that_it_needs() 
     service.wait_for("STOPPING=1");
     let extension = service.wait_for("EXTEND_TIMEOUT_USEC=");
     assert!(extension.ends_with("000000"), "{extension}");
-    service.wait_for("STATUS=stopping: 1 tasks left");
+    service.wait_for("STATUS=stopping; tasks that run: 1, outcomes to report: 0");
     let address = worker.http();
     assert_eq!((status(address, "/readyz"), status(address, "/healthz")), (503, 200));
     assert_eq!(check(address, "working")["detail"], "it stops");
