@@ -228,7 +228,8 @@ impl Owner {
             tokio::select! {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
-                // Before the events, of which there may always be more.
+                // Both before the events, of which there may always be more.
+                _ = shutdown.requested() => break,
                 Some(asking) = asked.recv() => {
                     // Whoever asked may have gone.
                     let _ = asking.send(self.observe());
@@ -245,7 +246,6 @@ impl Owner {
                     }
                 }
                 () = tokio::time::sleep(timeout) => {}
-                _ = shutdown.requested() => break,
             }
         }
         self.watching.working.set(false, "it stops");
