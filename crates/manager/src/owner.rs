@@ -228,6 +228,12 @@ impl Owner {
             tokio::select! {
                 biased;
                 done = progress.recv() => self.committed(done.ok_or(OwnerError::JournalGone)?)?,
+                // Both before the events, of which there may always be more.
+                _ = shutdown.requested() => break,
+                Some(asking) = asked.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = asking.send(self.observe());
+                }
                 () = self.shrinking.written() => {}
                 done = self.past.archiving.news() => self.archived(done.map_err(OwnerError::Archive)?),
                 event = events.recv(), if self.engine.waiting_effects() < EFFECTS => {
@@ -239,12 +245,7 @@ impl Owner {
                         self.take(event);
                     }
                 }
-                Some(asking) = asked.recv() => {
-                    // Whoever asked may have gone.
-                    let _ = asking.send(self.observe());
-                }
                 () = tokio::time::sleep(timeout) => {}
-                _ = shutdown.requested() => break,
             }
         }
         self.watching.working.set(false, "it stops");

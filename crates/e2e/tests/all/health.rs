@@ -60,11 +60,23 @@ fn every_route_of_both_daemons_is_answered_to_curl() {
 fn the_managers_own_certificate_and_an_insecure_address_have_to_be_asked_for() {
     let mut site = Site::start_with(json!({"http": {"listen": "127.0.0.1:0", "tls": "own"}}));
     assert_eq!(status(site.http(), "/readyz"), 0, "it is not answered without encryption");
+    // A worker has none of its own, but may be given one.
+    let (chain, key) = (site.state_file("certificate.pem"), site.state_file("key.pem"));
+    let worker =
+        site.worker_with("worker", json!({"http": {"listen": "127.0.0.1:0", "tls": {"chain": chain, "key": key}}}));
+    let own = site.unjoined_worker("other", json!({"http": {"tls": "own"}}));
+    let refused = site.run(&["worker", "--check-config", "--config", own.file().to_str().unwrap()]).ended_with(78);
+    assert!(refused.errors.contains("http.tls"), "{refused}");
     if Command::new("curl").arg("--version").output().is_ok() {
-        let url = format!("https://{}/readyz", site.http());
-        let output = Command::new("curl").args(["-sS", "-k", "-m", "30", &url]).output().unwrap();
-        assert!(String::from_utf8_lossy(&output.stdout).contains(r#""ok":true"#), "{output:?}");
+        for address in [site.http(), worker.http()] {
+            let url = format!("https://{address}/healthz");
+            let output = Command::new("curl").args(["-sS", "-k", "-m", "30", &url]).output().unwrap();
+            assert!(String::from_utf8_lossy(&output.stdout).contains(r#""ok":true"#), "{output:?}");
+        }
+    } else {
+        skip("HTTP with TLS", "there is no curl here");
     }
+    drop(worker);
     site.stop_manager();
     site.configure(json!({"http": {"listen": "0.0.0.0:0", "insecure": true}}));
     site.start_manager();
@@ -144,7 +156,7 @@ async fn who_stops_is_alive_and_not_ready_and_asks_for_the_time_that_it_needs() 
     service.wait_for("STOPPING=1");
     let extension = service.wait_for("EXTEND_TIMEOUT_USEC=");
     assert!(extension.ends_with("000000"), "{extension}");
-    service.wait_for("STATUS=stopping: 1 tasks left");
+    service.wait_for("STATUS=stopping; tasks that run: 1, outcomes to report: 0");
     let address = worker.http();
     assert_eq!((status(address, "/readyz"), status(address, "/healthz")), (503, 200));
     assert_eq!(check(address, "working")["detail"], "it stops");
@@ -158,7 +170,7 @@ async fn who_stops_is_alive_and_not_ready_and_asks_for_the_time_that_it_needs() 
     proxy.stall();
     let address = site.http();
     site.manager().signal(Signal::TERM);
-    wait_until("the manager is not ready", || matches!(status(address, "/readyz"), 503 | 0));
+    wait_until("the manager is not ready", || status(address, "/readyz") == 503);
     assert!(site.manager().wait().success());
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use task_messenger_client::{Command, EncodedTemplate, JobNumber, LoneOptions, Target, TaskState, Template, Use};
 
-use crate::harness::{Site, json};
+use crate::harness::{Site, json, wait_until};
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -73,13 +73,15 @@ async fn filled() -> Site {
     let client = site.client().await;
     let template = counting();
     client.submit_one(&template, &vec![b'x'; 400_000], LoneOptions::default()).await.unwrap();
-    // Five segments are full of them.
-    for _ in 0..60 {
+    for _ in 0..40 {
         client.submit_one(&template, &vec![b'y'; 200_000], LoneOptions::default()).await.unwrap();
     }
     for _ in 0..3 {
         client.submit_one(&template, b"z", LoneOptions::default()).await.unwrap();
     }
+    // The next one is made ahead.
+    let fifth = site.path("manager/store").join(segment(5));
+    wait_until("there are five segments", || fifth.exists());
     site.kill_manager();
     site
 }

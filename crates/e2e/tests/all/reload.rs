@@ -16,7 +16,9 @@ fn check(address: SocketAddr) -> serde_json::Value {
 fn metric(address: SocketAddr, name: &str) -> u64 {
     let text = get(address, "/metrics").1;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
+    let value = value.unwrap_or_else(|| panic!("no {name}: {text}"));
+    // What may be a fraction is written as one.
+    value.strip_suffix(".0").unwrap_or(value).parse().unwrap()
 }
 
 #[tokio::test]

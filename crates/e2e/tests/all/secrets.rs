@@ -8,7 +8,7 @@ use std::{
 
 use task_messenger_protocol::{credential::WorkerCredential, secret::Secret, token::Token};
 
-use crate::harness::{Held, Signal, Site, json, wait_until};
+use crate::harness::{Held, Signal, Site, get, json, wait_until};
 
 /// Everything that a secret could be recognised by: itself, in hexadecimal, and in the texts of tokens.
 struct Secrets(Vec<(String, Vec<u8>)>);
@@ -68,9 +68,11 @@ fn nothing_that_a_task_is_given_or_comes_to_is_in_a_log_or_an_argument_of_a_daem
     let mut site = Site::prepare(json!({}));
     let file = site.path("logs/manager.log");
     let rotation = json!({"size": "256KiB", "keep": 1000});
-    site.configure(json!({"log": {"level": "trace", "file": file, "format": "json", "rotation": rotation}}));
+    let http = json!({"listen": "127.0.0.1:0"});
+    let log = json!({"level": "trace", "file": file, "format": "json", "rotation": rotation});
+    site.configure(json!({"http": http, "log": log}));
     site.start_manager();
-    let mut worker = site.worker_with("one", json!({"log": {"level": "trace"}}));
+    let mut worker = site.worker_with("one", json!({"http": http, "log": {"level": "trace"}}));
     let client = site.token("client");
     site.run_with(&["login", "-"], Some(client.as_bytes())).ended_with(0);
     let variable = format!("PASSWORD={PRIVATE}");
@@ -94,6 +96,17 @@ fn nothing_that_a_task_is_given_or_comes_to_is_in_a_log_or_an_argument_of_a_daem
     for (name, process) in [("the worker", worker.process().id()), ("the manager", site.manager().id())] {
         let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap();
         assert!(!line.is_empty() && !contains(&line, PRIVATE), "{name}'s arguments");
+    }
+    let told = files_below(&site.path("logs")).into_iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let told = told.collect::<String>();
+    let line = told.lines().find(|line| line.contains("HTTP is answered")).unwrap();
+    let address =
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["address"].as_str().unwrap().parse().unwrap();
+    for address in [address, worker.http()] {
+        for path in ["/metrics", "/readyz", "/healthz"] {
+            let (status, body) = get(address, path);
+            assert!(status == 200 && !body.contains(PRIVATE), "{path}: {body}");
+        }
     }
     site.run(&["cancel", task.text().trim()]).ended_with(0);
     worker.process().signal(Signal::TERM);

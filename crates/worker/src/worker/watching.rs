@@ -155,7 +155,7 @@ impl Worker {
                 self.watching.service.stopping();
                 self.watching.service.extend(EXTENSION);
                 format!(
-                    "stopping: {} tasks left, {} outcomes to report",
+                    "stopping; tasks that run: {}, outcomes to report: {}",
                     self.tasks.iter().count(),
                     self.outbox.count()
                 )

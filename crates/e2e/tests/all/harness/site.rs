@@ -393,6 +393,11 @@ impl Worker {
         self.process.take().unwrap().wait()
     }
 
+    /// Its configuration.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
     pub(crate) fn state(&self) -> &Path {
         &self.state
     }
