@@ -60,6 +60,8 @@ impl Fleet {
             config.journal.memory.0 = memory;
         }
         std::fs::write(directory.join("manager.json"), serde_json::to_vec_pretty(&config)?)?;
+        // Several workers on one machine can't have the same port.
+        std::fs::write(directory.join("worker.json"), r#"{"http": null}"#)?;
         let manager = start_manager(directory).await?;
         let token = Token::parse(&create_token(&config, Role::Admin).await?)?;
         let credential = directory.join("client.json");
@@ -76,9 +78,7 @@ impl Fleet {
     pub(crate) async fn add_worker(&mut self) -> Result<()> {
         let name = format!("worker-{}", self.workers.len() + 1);
         let state = self.directory.join(&name);
-        // Several on one machine can't have the same port.
         let file = self.directory.join("worker.json");
-        std::fs::write(&file, r#"{"http": null}"#)?;
         let token = create_token(&self.config, Role::Worker).await?;
         let arguments = |words: &[&str]| {
             let mut arguments: Vec<OsString> = vec!["worker".into(), self.count_file(&name).into()];

@@ -139,8 +139,8 @@ pub(crate) struct Watched {
     pub(crate) unseen_per_second: Spread,
     /// The same while the metrics are fetched every second.
     pub(crate) seen_per_second: Spread,
-    /// In the same round.
-    pub(crate) seen_to_unseen: Spread,
+    /// The manager's CPU time a task, of that while nobody looks in the same round, where it can be told.
+    pub(crate) seen_cpu_to_unseen: Option<Spread>,
 }
 
 /// What is wanted.
