@@ -39,6 +39,20 @@ impl TaskState {
         Self::Expired,
     ];
 
+    /// What it is called, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
     /// Whether it is an end.
     pub fn is_final(self) -> bool {
         self >= Self::Succeeded

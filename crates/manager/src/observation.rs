@@ -110,22 +110,12 @@ impl Observation {
     }
 
     fn sample_tasks(&self, sample: &mut Sample) {
-        let name = |state: TaskState| match state {
-            TaskState::Waiting => "waiting",
-            TaskState::Scheduled => "scheduled",
-            TaskState::Queued => "queued",
-            TaskState::Running => "running",
-            TaskState::Succeeded => "succeeded",
-            TaskState::Failed => "failed",
-            TaskState::Cancelled => "cancelled",
-            TaskState::Expired => "expired",
-        };
-        let states = TaskState::ALL.map(|state| (name(state), self.tasks.get(state) as f64));
+        let states = TaskState::ALL.map(|state| (state.name(), self.tasks.get(state) as f64));
         sample.gauges_by("tasks", "Tasks by state, as long as they are kept.", "state", states);
         sample.gauge("jobs", "Jobs that are kept in memory.", self.jobs as f64);
         let meter = &self.meter;
         sample.counter("tasks_submitted", "Tasks that were submitted.", meter.submitted);
-        let ended = FINAL.map(|state| (name(state), meter.ended.get(state)));
+        let ended = FINAL.map(|state| (state.name(), meter.ended.get(state)));
         sample.counters_by("tasks_ended", "Tasks that came to an end, by final state.", "state", ended);
         sample.counter(
             "tasks_retried",

@@ -31,7 +31,7 @@ use task_messenger_store::{
 
 use super::{
     StoreCommandError,
-    format::{self, add_bytes, parse_state, state_name},
+    format::{self, add_bytes, parse_state},
     held::{Held, Replay},
     progress::{Progress, Unit},
 };
@@ -331,7 +331,7 @@ impl JobFields<'_> {
         add(&mut fields, "job_name", json!(self.name));
         add(&mut fields, "owner", json!(self.owner));
         add(&mut fields, "labels", json!(self.labels));
-        add(&mut fields, "state", json!(state_name(state)));
+        add(&mut fields, "state", json!(state.name()));
         fields
     }
 }

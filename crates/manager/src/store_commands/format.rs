@@ -6,24 +6,10 @@ use serde_json::{Map, Value, json};
 use task_messenger_core::{task::TaskState, time::WallTime};
 use task_messenger_protocol::messages::{Outcome, Template, outcome::Ending, template::Kind};
 
-/// A state's name.
-pub(super) fn state_name(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Waiting => "waiting",
-        TaskState::Scheduled => "scheduled",
-        TaskState::Queued => "queued",
-        TaskState::Running => "running",
-        TaskState::Succeeded => "succeeded",
-        TaskState::Failed => "failed",
-        TaskState::Cancelled => "cancelled",
-        TaskState::Expired => "expired",
-    }
-}
-
 /// The state with this name.
 pub(super) fn parse_state(text: &str) -> Result<TaskState, String> {
-    let found = TaskState::ALL.into_iter().find(|state| state_name(*state) == text);
-    found.ok_or_else(|| format!("one of {} is wanted", TaskState::ALL.map(state_name).join(", ")))
+    let found = TaskState::ALL.into_iter().find(|state| state.name() == text);
+    found.ok_or_else(|| format!("one of {} is wanted", TaskState::ALL.map(TaskState::name).join(", ")))
 }
 
 /// A moment: RFC 3339 in UTC; 0 is null.

@@ -22,7 +22,7 @@ use task_messenger_store::{
 
 use super::{
     StoreCommandError,
-    format::{bytes, state_name},
+    format::bytes,
     held::{Held, Replay},
     write_pairs,
 };
@@ -131,7 +131,7 @@ impl Stats {
     fn document(&self) -> Value {
         let Overview { recovered, last, .. } = &self.journal;
         let counts: serde_json::Map<_, _> =
-            self.tasks.iter().map(|(state, count)| (state_name(*state).to_owned(), json!(count))).collect();
+            self.tasks.iter().map(|(state, count)| (state.name().to_owned(), json!(count))).collect();
         let ([valid, expired, revoked], [enrolled, removed]) = (self.tokens, self.workers);
         json!({
             "directory": self.directory,
@@ -185,7 +185,7 @@ impl Stats {
             },
         );
         let tasks: Vec<_> = self.tasks.iter().filter(|(_, count)| *count > 0).collect();
-        let tasks: Vec<_> = tasks.iter().map(|(state, count)| format!("{count} {}", state_name(*state))).collect();
+        let tasks: Vec<_> = tasks.iter().map(|(state, count)| format!("{count} {}", state.name())).collect();
         let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
         let ([valid, expired, revoked], [enrolled, removed]) = (self.tokens, self.workers);
         let archive = self.archive.as_ref().map_or_else(
