@@ -1,5 +1,6 @@
 //! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, signals, stopping.
 
+pub mod account;
 pub mod config;
 pub mod directories;
 pub mod exit;

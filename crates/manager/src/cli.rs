@@ -15,8 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
+    account::become_owner_of,
     config::{ConfigDuration, ConfigError, Override, PrintFormat, Sources, load, print, redact},
-    directories::NoHome,
+    directories::{self, NoHome},
     exit,
     http::HttpError,
     logging::LoggingError,
@@ -73,7 +74,8 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the user's config-manager.json if there is one]
+    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the service's (for root) or the user's
+    /// config-manager.json if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the manager keeps everything
@@ -206,6 +208,9 @@ fn execute(cli: Cli) -> Result<()> {
         return Ok(writeln!(out, "the configuration is valid")?);
     }
     let config = loaded.config;
+    if cli.command.is_some() {
+        become_owner_of(&config.state_directory()?).context("root can't become the state directory's owner")?;
+    }
     match cli.command {
         Some(Command::Run { .. }) => {
             let logging = Rc::new(config.log.init("task-messenger-manager").context("logging can't be set up")?);
@@ -223,7 +228,7 @@ fn execute(cli: Cli) -> Result<()> {
 /// Where the configuration comes from.
 fn sources(cli: &Cli) -> Sources {
     let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
-    sources.default_file = Config::default_file();
+    sources.default_file = directories::config_file("manager");
     if let Some(directory) = &cli.common.state_dir {
         sources.flags.push(flag("--state-dir", "state_directory", json!(directory)));
     }

@@ -1,10 +1,6 @@
 //! The manager's configuration.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::owner::Bounds;
 use schemars::JsonSchema;
@@ -286,11 +282,6 @@ impl Config {
             Some(directory) => Ok(directory.clone()),
             None => directories::state("manager"),
         }
-    }
-
-    /// The file that is read when no other is named.
-    pub fn default_file() -> Option<PathBuf> {
-        directories::config().ok().map(|directory| directory.join(Path::new("config-manager.json")))
     }
 
     /// For how long jobs that are over are kept; `None`: for ever, or until their client has them.

@@ -1,24 +1,29 @@
 //! The worker's command line.
 
 mod join;
+mod place;
 mod run;
 
 use std::{borrow::Cow, ffi::OsString, path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use task_messenger_daemon::{
+    account::become_owner_of,
     config::{ConfigError, Override, PrintFormat, Sources, load, print, redact},
-    exit,
+    directories, exit,
     say::{say, tell},
 };
 
+use self::place::Place;
 use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
 
 const EXAMPLES: &str = "\
 Examples:
   task-messenger-worker join          (asks for the token)
   task-messenger-worker join @token.txt --wait
+  sudo task-messenger-worker join --instance gpu @token.txt
   task-messenger-worker run --slots 8
 
 Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
@@ -48,9 +53,13 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the user's config-worker.json if there is one]
+    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the service's (for root) or the user's
+    /// config-worker.json if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Which of several workers of this machine is meant: its configuration is config-worker-NAME.json
+    #[arg(long, global = true, value_name = "NAME", value_parser = place::instance, conflicts_with = "config")]
+    instance: Option<String>,
     /// Where the worker keeps everything
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -159,10 +168,14 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
         tell("the configuration is valid");
         return Ok(exit::SUCCESS);
     }
+    let place = Place::of(loaded.file.as_deref());
     let config = loaded.config;
     match cli.command {
-        Some(Command::Run { .. }) => run::run(&config, sources, skills),
-        Some(Command::Join(join)) => join::join(&config, &join).map(|()| exit::SUCCESS),
+        Some(Command::Run { .. }) => {
+            become_owner_of(&config.state_directory).context("root can't become the state directory's owner")?;
+            run::run(&config, sources, &place, skills)
+        }
+        Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
         None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
@@ -172,8 +185,9 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
 
 /// Where the configuration comes from.
 fn sources(cli: &Cli) -> Sources {
-    let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
-    sources.default_file = WorkerConfig::default_file();
+    let instance = cli.common.instance.as_ref().and_then(|name| directories::config_file(&format!("worker-{name}")));
+    let mut sources = Sources { file: cli.common.config.clone().or(instance), ..Sources::of_process() };
+    sources.default_file = directories::config_file("worker");
     let mut set = |flag: &str, path: &str, value: Value| {
         sources.flags.push(Override { flag: flag.to_owned(), path: path.to_owned(), value });
     };

@@ -18,7 +18,11 @@ use task_messenger_daemon::{
 };
 use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
-use super::{Failure, join, runtime};
+use super::{
+    Failure, join,
+    place::{Place, handed_credential},
+    runtime,
+};
 use crate::{
     config::WorkerConfig,
     enrolment::SOFTWARE,
@@ -30,7 +34,12 @@ use crate::{
 };
 
 /// Runs until a stop is asked for; the exit code.
-pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry) -> Result<u8, Failure> {
+pub(super) fn run(
+    config: &WorkerConfig,
+    sources: Sources,
+    place: &Place,
+    skills: SkillRegistry,
+) -> Result<u8, Failure> {
     let logging = match config.log.init("task-messenger-worker") {
         Ok(logging) => {
             keep_panics_private();
@@ -44,7 +53,7 @@ pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry
     };
     let reopen = logging.as_ref().map(|logging| logging.reopener());
     on_reopen(move || reopen.iter().for_each(|reopen| reopen())).context("signals can't be listened to")?;
-    work(config, sources, logging.clone(), skills).inspect_err(|failure| {
+    work(config, sources, place, logging.clone(), skills).inspect_err(|failure| {
         if let Some(logging) = &logging {
             logging.failed(failure.error.as_ref());
         }
@@ -54,6 +63,7 @@ pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry
 fn work(
     config: &WorkerConfig,
     sources: Sources,
+    place: &Place,
     logging: Option<Rc<Logging>>,
     skills: SkillRegistry,
 ) -> Result<u8, Failure> {
@@ -73,7 +83,7 @@ fn work(
         // With or without a manager: no outage of something remote is a failed start.
         watch.service.ready();
         let credential = tokio::select! {
-            credential = credential(config, &watch) => credential?,
+            credential = credential(config, place, &watch) => credential?,
             _ = shutdown.requested() => return Ok(exit::SUCCESS),
         };
         let identity = Identity { store: credential.store, worker: credential.worker };
@@ -105,8 +115,8 @@ fn lock(config: &WorkerConfig) -> Result<File, Failure> {
 }
 
 /// The worker's credential; enrols if there is none and the configuration says how.
-async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCredential, Failure> {
-    let path = config.credential_path();
+async fn credential(config: &WorkerConfig, place: &Place, watch: &Watch) -> Result<WorkerCredential, Failure> {
+    let path = handed_credential().unwrap_or_else(|| config.credential_path());
     match WorkerCredential::load(&path) {
         Ok(credential) => return Ok(credential),
         Err(error) if error.is_missing() => (),
@@ -115,8 +125,9 @@ async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCreden
     let Some(file) = &config.join_token_file else {
         let text = format!(
             "this worker has not joined (there is no {}): make a token on the manager's machine with `task-messenger-manager \
-             token create --role worker`, and give it to `task-messenger-worker join`",
-            path.display()
+             token create --role worker`, and give it to `{}`",
+            path.display(),
+            place.joining()
         );
         return Err(Failure::new(exit::CONFIGURATION, anyhow!(text)));
     };
