@@ -9,7 +9,7 @@ use std::{io, path::Path};
 ///
 /// # Errors
 /// The program can't be started as that user.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub fn become_owner_of(directory: &Path) -> io::Result<()> {
     use std::os::unix::{fs::MetadataExt, process::CommandExt};
 
@@ -25,20 +25,20 @@ pub fn become_owner_of(directory: &Path) -> io::Result<()> {
 }
 
 /// Does nothing: access is inherited from the directory.
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 #[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
 pub fn become_owner_of(_directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
 /// Whether this process may do everything.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Whether this process may do everything. On Windows nobody asks.
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 pub fn is_root() -> bool {
     false
 }

@@ -4,6 +4,7 @@ pub mod account;
 pub mod config;
 pub mod directories;
 pub mod exit;
+pub mod generate;
 pub mod health;
 pub mod hooks;
 pub mod http;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
@@ -19,6 +19,7 @@ use task_messenger_daemon::{
     config::{ConfigDuration, ConfigError, Override, PrintFormat, Sources, load, print, redact},
     directories::{self, NoHome},
     exit,
+    generate::{Generated, generate},
     http::HttpError,
     logging::LoggingError,
     say::say,
@@ -99,6 +100,12 @@ enum Command {
     /// Look into the store of a manager that is stopped: check it, count what it holds, export it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Print what packages carry beside this program
+    #[command(hide = true)]
+    Generate {
+        #[arg(value_enum)]
+        what: Generated,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -198,9 +205,12 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn execute(cli: Cli) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if let Some(Command::Generate { what }) = cli.command {
+        return Ok(out.write_all(&generate(Cli::command(), what)?)?);
+    }
     let sources = sources(&cli);
     let loaded = load::<Config>(&sources)?;
-    let mut out = std::io::stdout().lock();
     if let Some(format) = cli.print_config {
         return Ok(writeln!(out, "{}", print(&loaded, format)?)?);
     }
@@ -221,7 +231,7 @@ fn execute(cli: Cli) -> Result<()> {
         Some(Command::Token(command)) => token(&config, command, &mut out),
         Some(Command::Reload) => reload(&config, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
-        None => Err(NothingToDo.into()),
+        Some(Command::Generate { .. }) | None => Err(NothingToDo.into()),
     }
 }
 

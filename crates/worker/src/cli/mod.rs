@@ -4,15 +4,16 @@ mod join;
 mod place;
 mod run;
 
-use std::{borrow::Cow, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use task_messenger_daemon::{
     account::become_owner_of,
     config::{ConfigError, Override, PrintFormat, Sources, load, print, redact},
     directories, exit,
+    generate::{Generated, generate},
     say::{say, tell},
 };
 
@@ -75,6 +76,12 @@ enum Command {
     },
     /// Join a manager with a join token
     Join(Join),
+    /// Print what packages carry beside this program
+    #[command(hide = true)]
+    Generate {
+        #[arg(value_enum)]
+        what: Generated,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +165,10 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
 }
 
 fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
+    if let Some(Command::Generate { what }) = cli.command {
+        std::io::stdout().write_all(&generate(Cli::command(), what)?)?;
+        return Ok(exit::SUCCESS);
+    }
     let sources = sources(&cli);
     let loaded = load::<WorkerConfig>(&sources)?;
     if let Some(format) = cli.print_config {
@@ -176,7 +187,7 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
             run::run(&config, sources, &place, skills)
         }
         Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
-        None => {
+        Some(Command::Generate { .. }) | None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
         }

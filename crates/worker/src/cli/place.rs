@@ -66,3 +66,35 @@ pub(super) fn instance(name: &str) -> Result<String, String> {
     }
     Ok(name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_names_the_worker_that_the_file_is_of() {
+        let of = |file: &str| Place::of(Some(Path::new(file)));
+        let typed = |place: Place| (place.joining(), place.starting());
+        let own = ("task-messenger-worker join".to_owned(), "task-messenger-worker run".to_owned());
+        assert_eq!(typed(Place::of(None)), own);
+        assert_eq!(typed(of("/home/one/config-worker.json")), own);
+        assert_eq!(typed(of("/home/one/config-worker-a b.json")), own, "that is no instance's");
+        let gpu = of("/home/one/config-worker-gpu.json").joining();
+        assert_eq!(gpu, "task-messenger-worker join --instance gpu");
+        if cfg!(unix) {
+            let service = typed(of("/etc/task-messenger/config-worker-gpu.json"));
+            assert_eq!(service.0, "sudo task-messenger-worker join --instance gpu");
+            assert_eq!(service.1, "sudo systemctl restart task-messenger-worker@gpu");
+        }
+    }
+
+    #[test]
+    fn a_name_that_could_lead_elsewhere_is_no_instance() {
+        for name in ["gpu", "0", "a-b", &"x".repeat(LONGEST)] {
+            assert_eq!(instance(name).as_deref(), Ok(name));
+        }
+        for name in ["", "-a", "A", "a/b", "..", "a b", "ä", &"x".repeat(LONGEST + 1)] {
+            assert!(instance(name).is_err(), "{name}");
+        }
+    }
+}
