@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
     account::become_owner_of,
-    config::{ConfigDuration, ConfigError, Override, PrintFormat, Sources, load, print, redact},
+    config::{ConfigDuration, ConfigError, ConfigOptions, Override, Sources, load, redact},
     directories::{self, NoHome},
     exit,
     generate::{Generated, generate},
@@ -56,19 +56,8 @@ line, a store that is newer or damaged).";
 struct Cli {
     #[command(flatten)]
     common: Common,
-    /// Check the configuration and end
-    #[arg(long, global = true)]
-    check_config: bool,
-    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
-    #[arg(
-        long,
-        global = true,
-        value_name = "text|json",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "text"
-    )]
-    print_config: Option<PrintFormat>,
+    #[command(flatten)]
+    of_config: ConfigOptions,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -211,11 +200,8 @@ fn execute(cli: Cli) -> Result<()> {
     }
     let sources = sources(&cli);
     let loaded = load::<Config>(&sources)?;
-    if let Some(format) = cli.print_config {
-        return Ok(writeln!(out, "{}", print(&loaded, format)?)?);
-    }
-    if cli.check_config {
-        return Ok(writeln!(out, "the configuration is valid")?);
+    if let Some(answer) = cli.of_config.answer(&loaded)? {
+        return Ok(writeln!(out, "{answer}")?);
     }
     let config = loaded.config;
     if cli.command.is_some() {

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use task_messenger_daemon::{
     account::become_owner_of,
-    config::{ConfigError, Override, PrintFormat, Sources, load, print, redact},
+    config::{ConfigError, ConfigOptions, Override, Sources, load, redact},
     directories, exit,
     generate::{Generated, generate},
     say::{say, tell},
@@ -35,19 +35,8 @@ line, not joined, revoked). Of join also: 64 wrong command line or token, 69 the
 struct Cli {
     #[command(flatten)]
     common: Common,
-    /// Check the configuration and end
-    #[arg(long, global = true)]
-    check_config: bool,
-    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
-    #[arg(
-        long,
-        global = true,
-        value_name = "text|json",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "text"
-    )]
-    print_config: Option<PrintFormat>,
+    #[command(flatten)]
+    of_config: ConfigOptions,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -171,12 +160,8 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     }
     let sources = sources(&cli);
     let loaded = load::<WorkerConfig>(&sources)?;
-    if let Some(format) = cli.print_config {
-        tell(print(&loaded, format)?);
-        return Ok(exit::SUCCESS);
-    }
-    if cli.check_config {
-        tell("the configuration is valid");
+    if let Some(answer) = cli.of_config.answer(&loaded)? {
+        tell(answer);
         return Ok(exit::SUCCESS);
     }
     let place = Place::of(loaded.file.as_deref());
