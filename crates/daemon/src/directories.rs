@@ -38,6 +38,14 @@ pub fn config_file(component: &str) -> Option<PathBuf> {
     of_service.or_else(|| Some(config().ok()?.join(name)))
 }
 
+/// The configuration file of one of several workers of a machine (`worker-gpu`): the service's if there is one, also for others
+/// than root, else a person's own.
+pub fn instance_file(component: &str) -> Option<PathBuf> {
+    let name = format!("config-{component}.json");
+    let of_service = system_config().map(|directory| directory.join(&name)).filter(|file| file.exists());
+    of_service.or_else(|| Some(config().ok()?.join(name)))
+}
+
 /// Where a person's own credentials lie: as [`config`], but on Windows in the person's profile
 /// (`%APPDATA%\TaskMessenger`), which others can't read.
 pub fn personal() -> Result<PathBuf, NoHome> {

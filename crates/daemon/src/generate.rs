@@ -54,7 +54,10 @@ fn manual(mut command: Command, out: &mut Vec<u8>) -> io::Result<()> {
     describe(&command, &mut commands);
     out.extend_from_slice(commands.as_bytes());
     page.render_extra_section(out)?;
-    page.render_version_section(out)
+    if command.get_version().is_some() {
+        page.render_version_section(out)?;
+    }
+    Ok(())
 }
 
 /// Describes all subcommands below a command, each under its whole name.

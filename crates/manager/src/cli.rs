@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
     account::become_owner_of,
-    config::{ConfigDuration, ConfigError, ConfigOptions, Override, Sources, load, redact},
+    config::{ConfigDuration, ConfigError, ConfigOptions, Override, Sources, load, load_what_fits, redact},
     directories::{self, NoHome},
     exit,
     generate::{Generated, generate},
@@ -199,13 +199,18 @@ fn execute(cli: Cli) -> Result<()> {
         return Ok(out.write_all(&generate(Cli::command(), what)?)?);
     }
     let sources = sources(&cli);
+    if matches!(cli.command, Some(Command::Reload)) && !cli.of_config.is_asked() {
+        // Whether the new configuration can be used is the manager's to say: in its log and in /readyz too.
+        return reload(&load_what_fits(&sources)?, &mut out);
+    }
     let loaded = load::<Config>(&sources)?;
     if let Some(answer) = cli.of_config.answer(&loaded)? {
         return Ok(writeln!(out, "{answer}")?);
     }
     let config = loaded.config;
     if cli.command.is_some() {
-        become_owner_of(&config.state_directory()?).context("root can't become the state directory's owner")?;
+        become_owner_of(&config.state_directory()?, loaded.file.as_deref())
+            .context("root can't become the state directory's owner")?;
     }
     match cli.command {
         Some(Command::Run { .. }) => {
@@ -215,9 +220,8 @@ fn execute(cli: Cli) -> Result<()> {
             run(&config, sources, &logging, shutdown).inspect_err(|error| logging.failed(error.as_ref()))
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
-        Some(Command::Reload) => reload(&config, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
-        Some(Command::Generate { .. }) | None => Err(NothingToDo.into()),
+        Some(Command::Generate { .. } | Command::Reload) | None => Err(NothingToDo.into()),
     }
 }
 

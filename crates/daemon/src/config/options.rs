@@ -23,6 +23,11 @@ pub struct ConfigOptions {
 }
 
 impl ConfigOptions {
+    /// Whether anything was asked for.
+    pub fn is_asked(self) -> bool {
+        self.check_config || self.print_config.is_some()
+    }
+
     /// What is to be printed instead of anything else, if that is what was asked for.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use task_messenger_daemon::{
 };
 
 use self::place::Place;
+pub(crate) use self::run::set_level;
 use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
 
 const EXAMPLES: &str = "\
@@ -168,7 +169,8 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     let config = loaded.config;
     match cli.command {
         Some(Command::Run { .. }) => {
-            become_owner_of(&config.state_directory).context("root can't become the state directory's owner")?;
+            become_owner_of(&config.state_directory, loaded.file.as_deref())
+                .context("root can't become the state directory's owner")?;
             run::run(&config, sources, &place, skills)
         }
         Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
@@ -181,7 +183,7 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
 
 /// Where the configuration comes from.
 fn sources(cli: &Cli) -> Sources {
-    let instance = cli.common.instance.as_ref().and_then(|name| directories::config_file(&format!("worker-{name}")));
+    let instance = cli.common.instance.as_ref().and_then(|name| directories::instance_file(&format!("worker-{name}")));
     let mut sources = Sources { file: cli.common.config.clone().or(instance), ..Sources::of_process() };
     sources.default_file = directories::config_file("worker");
     let mut set = |flag: &str, path: &str, value: Value| {

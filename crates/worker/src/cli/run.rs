@@ -77,23 +77,41 @@ fn work(
             .and_then(|bound| bound.serve(None, watch.health.clone(), watch.metrics()))
             .map_err(|error| Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error))?;
     }
-    let reloader = Reloader::new(sources, config.clone(), &watch.health);
+    let mut reloader = Reloader::new(sources, config.clone(), &watch.health);
+    let mut config = config.clone();
     runtime()?.block_on(async {
-        let hangups = Hangups::listen().context("signals can't be listened to")?;
-        // With or without a manager: no outage of something remote is a failed start.
-        watch.service.ready();
-        let credential = tokio::select! {
-            credential = credential(config, place, &watch) => credential?,
-            _ = shutdown.requested() => return Ok(exit::SUCCESS),
+        let mut hangups = Hangups::listen().context("signals can't be listened to")?;
+        let credential = loop {
+            tokio::select! {
+                credential = credential(&config, place, &watch) => break credential?,
+                _ = shutdown.requested() => return Ok(exit::SUCCESS),
+                () = hangups.next() => {
+                    watch.service.reloading();
+                    if let Ok(reloaded) = reloader.reload() {
+                        set_level(logging.as_deref(), &reloaded.config);
+                        config = reloaded.config;
+                    }
+                }
+            }
         };
         let identity = Identity { store: credential.store, worker: credential.worker };
         tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
         let addresses = Addresses::new(credential.addresses.clone(), &config.managers);
         watch.reload_by(Reloading { reloader, hangups, logging, addresses: addresses.clone() });
-        let worker = Worker::new(config, identity, connector(addresses, credential), skills, shutdown, watch)
+        let service = watch.service.clone();
+        let worker = Worker::new(&config, identity, connector(addresses, credential), skills, shutdown, watch)
             .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
+        // With or without a manager: no outage of something remote is a failed start.
+        service.ready();
         Ok(worker.run().await)
     })
+}
+
+/// Logs as a configuration says that was loaded anew.
+pub(crate) fn set_level(logging: Option<&Logging>, config: &WorkerConfig) {
+    if let Some(Err(error)) = logging.map(|logging| logging.set_level(&config.log.level)) {
+        tracing::error!(%error, "the log level can't be changed");
+    }
 }
 
 /// One worker a state directory: held as long as the file is open.
@@ -133,6 +151,7 @@ async fn credential(config: &WorkerConfig, place: &Place, watch: &Watch) -> Resu
     };
     let enrolment = join::from_configuration(config, file)?;
     private_file::check_place(&path)?;
+    watch.service.ready();
     let credential = enrolment
         .insist(|error| {
             watch.service.status(format!("waiting to join: {error}"));
