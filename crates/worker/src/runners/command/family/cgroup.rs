@@ -8,11 +8,11 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::ErrorKind,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
+    process::Command,
 };
-
-use super::table;
 
 /// Where cgroup v2 is mounted; the second place is that of the hybrid layout.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -73,11 +73,26 @@ impl Cgroups {
         Some(Self { root })
     }
 
-    /// Puts a program that was just started into a new group, with what it has started since.
-    pub(super) fn enclose(&self, leader: u32, mark: u64, count: u64) -> Option<TaskCgroup> {
+    /// Has a program begin in a new group: all that it starts is in there as well.
+    #[expect(unsafe_code, reason = "there is no other way to do something between fork and exec")]
+    pub(super) fn enclose(&self, command: &mut Command, count: u64) -> Option<TaskCgroup> {
         let group = TaskCgroup { directory: self.root.join(format!("task-{count}")) };
-        match self.fill(&group, leader, mark) {
-            Ok(()) => Some(group),
+        let made = fs::create_dir(&group.directory)
+            .and_then(|()| fs::OpenOptions::new().write(true).open(group.directory.join("cgroup.procs")));
+        match made {
+            Ok(processes) => {
+                // Only where the memory controller is on: out of memory, the group ends as a whole.
+                _ = fs::write(group.directory.join("memory.oom.group"), "1");
+                let enter = move || {
+                    // Zero is the process itself. Should it not be let in, it runs all the same, found by its mark.
+                    _ = rustix::io::write(&processes, b"0");
+                    Ok(())
+                };
+                // SAFETY: after a fork only async-signal-safe functions may be called (fork(2)). This is one write(2) to a
+                // descriptor that the closure owns; it allocates nothing and takes no lock.
+                unsafe { command.pre_exec(enter) };
+                Some(group)
+            }
             Err(error) => {
                 tracing::warn!(%error, "a task gets no control group of its own");
                 group.try_remove();
@@ -85,37 +100,9 @@ impl Cgroups {
             }
         }
     }
-
-    fn fill(&self, group: &TaskCgroup, leader: u32, mark: u64) -> io::Result<()> {
-        fs::create_dir(&group.directory)?;
-        // Only where the memory controller is on: out of memory, the group ends as a whole.
-        _ = fs::write(group.directory.join("memory.oom.group"), "1");
-        group.add(leader)?;
-        // What it started before it was moved is still here; what that starts from now on may be as well.
-        loop {
-            let here = fs::read_to_string(self.root.join("supervisor/cgroup.procs"))?;
-            let left: Vec<u32> = here
-                .lines()
-                .filter_map(|line| line.parse().ok())
-                .filter(|id| *id != std::process::id() && table::mark(*id) == Some(mark))
-                .collect();
-            if left.is_empty() {
-                return Ok(());
-            }
-            left.into_iter().try_for_each(|id| group.add(id))?;
-        }
-    }
 }
 
 impl TaskCgroup {
-    /// Moves a process here. One that has ended meanwhile needs no place.
-    fn add(&self, process: u32) -> io::Result<()> {
-        match fs::write(self.directory.join("cgroup.procs"), process.to_string()) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(()),
-            result => result,
-        }
-    }
-
     /// Removes the group, if nothing lives in it any more; otherwise ends what does, and `false`.
     pub(in super::super) fn try_remove(&self) -> bool {
         match fs::remove_dir(&self.directory) {

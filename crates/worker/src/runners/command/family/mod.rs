@@ -100,10 +100,13 @@ impl Family {
         let mut state = self.lock();
         state.count += 1;
         let mark = self.start | (state.count & COUNT_MASK);
-        let child = marked(mark, || command.spawn()).unwrap_or_else(|_| command.spawn())?;
+        let cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.enclose(command, mark & COUNT_MASK));
+        let spawned = marked(mark, || command.spawn()).unwrap_or_else(|_| command.spawn());
+        if let (Err(_), Some(cgroup)) = (&spawned, &cgroup) {
+            cgroup.try_remove();
+        }
+        let child = spawned?;
         state.leaders.insert(child.id(), mark);
-        drop(state);
-        let cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.enclose(child.id(), mark, mark & COUNT_MASK));
         Ok((child, mark, cgroup))
     }
 
