@@ -69,7 +69,7 @@ read_arguments() {
             --allow-builder-paths) ALLOW_PATHS=1 ;;
             --verify-rebuild) VERIFY=1 ;;
             --bin-dir | --out | --contents | --deb-revision)
-                [ $# -gt 1 ] && [ -n "$2" ] || refuse_usage "$1 needs a value"
+                [ -n "${2:-}" ] || refuse_usage "$1 needs a value"
                 take_value "$1" "$2"
                 shift
                 ;;
@@ -86,9 +86,12 @@ read_arguments() {
 
 take_value() {
     case $1 in
-        --bin-dir) BIN_DIR=$(realpath -e -- "$2") && [ -d "$BIN_DIR" ] || die "there is no directory $2" ;;
+        --bin-dir)
+            [ -d "$2" ] || die "there is no directory $2"
+            BIN_DIR=$(realpath -e -- "$2")
+            ;;
         --out) OUT=$(realpath -m -- "$2") ;;
-        --contents) LIST=$(realpath -e -- "$2") && [ -f "$LIST" ] || die "there is no file $2" ;;
+        --contents) LIST=$2 ;;
         --deb-revision)
             [[ $2 =~ ^[1-9][0-9]*$ ]] || refuse_usage "--deb-revision is a number, not $2"
             REVISION=$2
@@ -110,9 +113,13 @@ refuse_nonsense() {
     if [ "$VERIFY" = 1 ] && [ -n "$BIN_DIR" ]; then
         refuse_usage "--verify-rebuild builds the programs, and --bin-dir takes them"
     fi
-    # The packages depend on each other, and so are made together.
-    [ "$DEB" = 0 ] || PACKED=("${COMPONENTS[@]}") COMPONENTS=(manager worker)
-    [ "$DEB" = 1 ] || PACKED=("${COMPONENTS[@]}")
+    if [ "$VERIFY" = 1 ] && [ "$LIST" != "$CHECKOUT/extras/distribution/contents" ]; then
+        refuse_usage "--verify-rebuild builds what is committed, and --contents is something else"
+    fi
+    # COMPONENTS is of what programs are needed, PACKED what archives. The packages depend on each other's version, and so are
+    # made together.
+    PACKED=("${COMPONENTS[@]}")
+    [ "$DEB" = 0 ] || COMPONENTS=(manager worker)
 }
 
 refuse_missing_tools() {
@@ -177,8 +184,8 @@ pack() {
 
 # Builds what is committed in two directories with names of different length, from nothing, and compares all that comes out.
 verify_rebuild() {
-    local copy file differ=0 arguments=("${COMPONENTS[@]}")
-    [ "${#COMPONENTS[@]}" = 1 ] || arguments=(all)
+    local copy file differ=0 arguments=("${PACKED[@]}")
+    [ ${#PACKED[@]} = 1 ] || arguments=(all)
     [ "$SERVICE" = 1 ] || arguments+=(--no-service)
     [ "$DEB" = 0 ] || arguments+=(--deb --deb-revision "$REVISION")
     [ -z "$(git -C "$CHECKOUT" status --porcelain)" ] || die "not everything is committed, and what is built is what is committed"

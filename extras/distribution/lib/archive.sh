@@ -31,7 +31,7 @@ write_contents() {
 
 # Puts a finished file where it is wanted, never half of it under its name.
 deliver() {
-    cp -- "$1" "$OUT/.${1##*/}.part" && mv -f -- "$OUT/.${1##*/}.part" "$OUT/${1##*/}" ||
-        die "could not write $OUT/${1##*/}"
-    printf '%s\n' "$OUT/${1##*/}"
+    local place=$OUT/${1##*/} part=$OUT/.${1##*/}.part
+    { cp -- "$1" "$part" && mv -f -- "$part" "$place"; } || die "could not write $place"
+    printf '%s\n' "$place"
 }

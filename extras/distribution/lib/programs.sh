@@ -30,6 +30,7 @@ build_programs() {
         CARGO_PROFILE_RELEASE_DEBUG=none CARGO_INCREMENTAL=0 cargo build --release --locked \
         -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker) ||
         die "the programs could not be built"
+    # shellcheck disable=SC2034 # for the caller
     BUILT=$target/release
 }
 
@@ -39,7 +40,7 @@ take_programs() {
     mkdir -p "$PROGRAMS"
     for program in "${ALL_PROGRAMS[@]}"; do
         is_wanted_program "$program" || continue
-        [ -f "$from/$program" ] && [ -x "$from/$program" ] || die "there is no program $from/$program"
+        [[ -f $from/$program && -x $from/$program ]] || die "there is no program $from/$program"
         cp -- "$from/$program" "$PROGRAMS/$program"
         take_architecture "$program"
         # The names of functions stay, for the backtrace of a panic that somebody reports: a fifth of the size.
