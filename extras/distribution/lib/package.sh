@@ -64,7 +64,8 @@ put_packaged() {
     fi
     [ "$kind" = adapted ] || return 0
     # Where an archive's installation has its things, and where a package has them.
-    sed -i -e 's,/opt/task-messenger/bin\>,/usr/bin,g' -e 's,/opt/task-messenger/share\>,/usr/share/task-messenger,g' \
+    sed -i -e 's,/opt/task-messenger/bin\>,/usr/bin,g' \
+        -e 's,/opt/task-messenger/share/systemd/drop-ins\>,/usr/share/task-messenger/drop-ins,g' \
         -e 's,/opt/task-messenger\>,/usr/share/task-messenger,g' "$destination"
     chmod "$mode" "$destination"
 }
