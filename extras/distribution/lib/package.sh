@@ -75,7 +75,7 @@ write_changelog() {
     mkdir -p "$directory"
     {
         printf '%s (%s) stable; urgency=medium\n\n' "$package" "$(package_version)"
-        printf '  * What is new in this version is told in /usr/share/doc/task-messenger/changelog.gz.\n\n'
+        printf '  * See /usr/share/doc/task-messenger/changelog.gz for what is new.\n\n'
         printf ' -- %s  %s\n' "$MAINTAINER" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
     } | gzip -9n >"$directory/changelog.Debian.gz"
     chmod 0644 "$directory/changelog.Debian.gz"
