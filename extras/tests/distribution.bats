@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2143,SC2012,SC2030,SC2031,SC2034 # `! grep` would not fail a test; names are ours; tests are subshells
+# shellcheck disable=SC2143,SC2012,SC2030,SC2031,SC2034,SC2016 # `! grep` would not fail a test; names are ours; tests are subshells
 # How archives and packages are made, with small stand-ins for the programs: nothing is built. Needs bats, a C compiler,
 # binutils and dpkg-deb: `bats extras/tests/distribution.bats`.
 
