@@ -299,11 +299,58 @@ END
     refuses 1 "two entries of the list for /usr/a" pack all --contents "$LIST"
 }
 
-@test "what isn't committed is not verified" {
+# A repository of its own, and a cargo that takes ready programs: `own_repository [COMMAND]`, which it runs beforehand.
+own_repository() {
+    own_programs
     cp -r "$HERE" "$BATS_TEST_TMPDIR/repository"
     HERE=$BATS_TEST_TMPDIR/repository
     git -C "$HERE" init -q
+    git -C "$HERE" add -A
+    git -C "$HERE" -c user.name=x -c user.email=x@example.org commit -q -m x
+    mkdir "$BATS_TEST_TMPDIR/tools"
+    printf '#!/bin/sh\n[ "$1" = -vV ] && echo "commit-hash: 1" || echo /rust\n' >"$BATS_TEST_TMPDIR/tools/rustc"
+    cat >"$BATS_TEST_TMPDIR/tools/cargo" <<END
+#!/usr/bin/env bash
+printf '%s\n' "\$*" "\$CARGO_ENCODED_RUSTFLAGS" >>"$BATS_TEST_TMPDIR/calls"
+mkdir -p "\$CARGO_TARGET_DIR/release"
+cp "$BIN"/* "\$CARGO_TARGET_DIR/release/"
+${1:-}
+END
+    chmod +x "$BATS_TEST_TMPDIR/tools"/*
+    PATH=$BATS_TEST_TMPDIR/tools:$PATH
+}
+
+@test "two builds of the same in two directories are delivered" {
+    own_repository
+    RUSTFLAGS=-Ctarget-cpu=native build all --deb --verify-rebuild
+    [ "$(ls "$OUT" | wc -l)" = 10 ]
+    (cd "$OUT" && cat ./*.sha256 | sha256sum --quiet -c -)
+    [ "$(grep -c -- '^build --release --locked' "$BATS_TEST_TMPDIR/calls")" = 2 ]
+    # Both had the directory that they were in taken out.
+    [ "$(grep -o 'prefix=[^=]*/source=' "$BATS_TEST_TMPDIR/calls" | sort -u | wc -l)" = 2 ]
+}
+
+@test "two builds that differ are refused, and neither is delivered" {
+    # shellcheck disable=SC2016 # for the script
+    own_repository 'echo "$CARGO_TARGET_DIR" >>"$CARGO_TARGET_DIR/../../LICENSE"'
+    refuses 1 "two builds of the same source differ" build worker --verify-rebuild
+}
+
+@test "what isn't committed is not verified" {
+    own_repository
+    echo changed >>"$HERE/LICENSE"
     refuses 1 "not everything is committed" build all --verify-rebuild
+}
+
+@test "a build that fails delivers nothing" {
+    own_repository 'exit 101'
+    refuses 1 "could not be built" build all
+}
+
+@test "the source's version must be the programs'" {
+    own_repository
+    sed -i 's/1.2.3/1.2.4/' "$HERE/Cargo.toml"
+    refuses 1 "not 1.2.4 as the source" build all
 }
 
 @test "needrestart leaves the services alone, and no others" {
