@@ -35,7 +35,7 @@ installed_of() {
 
 # write_manifest KEY SCRATCH, of all that is OWNED and isn't another key's own unit.
 write_manifest() {
-    local key=$1 scratch=$2 path directory before
+    local key=$1 scratch=$2 path directory
     local -A paths=()
     for path in "${!OWNED[@]}"; do
         if [ "$key" != worker ] && [ "$path" = "$UNITS/$(unit_of worker)" ]; then
@@ -58,10 +58,8 @@ write_manifest() {
             drop_file "$path"
         fi
     done
-    before=("${!OWNED[@]}")
     put_file "$scratch" "$MANIFESTS/$key" 0644 "$(root_or_user)"
-    unset "OWNED[$MANIFESTS/$key]"
-    [ "${#before[@]}" -gt 0 ] || die "there is nothing to install"
+    unset 'OWNED[$MANIFESTS/$key]'
 }
 
 is_of_another_component() {
@@ -96,7 +94,7 @@ remove_by_manifest() {
     fi
     for path in "${!OWNED_BEFORE[@]}"; do
         OWNED_BEFORE[$path]=$(without "$key" "${OWNED_BEFORE[$path]}")
-        [ -n "${OWNED_BEFORE[$path]}" ] || unset "OWNED_BEFORE[$path]"
+        [ -n "${OWNED_BEFORE[$path]}" ] || unset 'OWNED_BEFORE[$path]'
     done
 }
 

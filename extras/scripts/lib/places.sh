@@ -115,8 +115,7 @@ place_of_copy() {
         share/systemd/tmpfiles.d/*) PLACE=/usr/local/lib/tmpfiles.d/$name ;;
         share/systemd/*.service | share/systemd/*.target) PLACE=$UNITS/$name ;;
         share/logrotate/*) PLACE=/etc/logrotate.d/$name ;;
-        # Where there is no needrestart, a file for it would only be one more to wonder about.
-        share/needrestart/*) [ ! -d "$ROOT/etc/needrestart/conf.d" ] || PLACE=/etc/needrestart/conf.d/$name ;;
+        share/needrestart/*) PLACE=/etc/needrestart/conf.d/$name ;;
     esac
 }
 

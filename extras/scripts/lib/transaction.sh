@@ -6,22 +6,25 @@
 # to two arguments, with tabs between. Paths are without ROOT, which may be another one in another run.
 
 TRANSACTION=""
+LOCKED=0
 
+# From here on, however this ends, `finish` has the last word.
 take_lock() {
-    [ "$DRY_RUN" = 0 ] || return 0
-    local path=$ROOT$LOCK
-    # In a directory that only root (or the user) writes to: nobody else can hold it, or lay a link there.
-    while :; do
-        exec {LOCK_DESCRIPTOR}>>"$path" || die "the lock can't be opened: $path"
-        flock -n "$LOCK_DESCRIPTOR" || die "another installation or removal is running (it holds $path)"
-        # Whoever held it before may have removed it.
-        [ "$path" -ef "/proc/self/fd/$LOCK_DESCRIPTOR" ] && break
-        exec {LOCK_DESCRIPTOR}>&-
-    done
     trap finish EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    [ "$DRY_RUN" = 0 ] || return 0
+    local path=$ROOT$LOCK descriptor
+    while :; do
+        # Readable by nobody else, who could lock it too then, and in a directory to which nobody else writes.
+        (umask 077 && : >>"$path") && exec {descriptor}<>"$path" || die "the lock can't be opened: $path"
+        flock -n "$descriptor" || die "another installation or removal is running (it holds $path)"
+        # Whoever held it before may have removed it.
+        [ "$path" -ef "/proc/self/fd/$descriptor" ] && break
+        exec {descriptor}>&-
+    done
+    LOCKED=1
 }
 
 # However it ends.
@@ -38,7 +41,7 @@ finish() {
     if declare -F cleanup >/dev/null; then
         cleanup
     fi
-    rm -f -- "$ROOT$LOCK"
+    [ "$LOCKED" = 0 ] || rm -f -- "$ROOT$LOCK"
     exit "$status"
 }
 
