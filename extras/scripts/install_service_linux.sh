@@ -257,8 +257,11 @@ linger() {
     fi
     step "have your services run without a login (loginctl enable-linger)"
     [ "$DRY_RUN" = 0 ] || return 0
-    note linger
     if loginctl --no-ask-password enable-linger 2>/dev/null; then
+        # So that a removal takes back what was done here, and no more.
+        note linger
+        save "$PREFIX/.lingering"
+        : >"$ROOT$PREFIX/.lingering"
         return
     fi
     warn "that is not allowed here. Until it is done, the service runs only while you are logged in: sudo loginctl enable-linger $user"
@@ -274,6 +277,9 @@ join() {
     fi
     step "join with the token in $TOKEN_FILE"
     [ "$DRY_RUN" = 0 ] || return 0
+    # What joining leaves behind when it fails.
+    [ -n "$(ls -A -- "$ROOT$(state_of "$KEY")")" ] || note clear "$(state_of "$KEY")"
+    save "$credential"
     output=$(run_program "$ROOT$PREFIX/bin/task-messenger-worker" --config "$ROOT$(configuration_of "$KEY")" \
         join "@$(realpath -- "$TOKEN_FILE")" 2>&1) || die "it could not join: $output"
     say "$output"

@@ -106,6 +106,7 @@ own() {
 # What stands where one of ours should be, though no installation of ours put it there, is somebody's; we don't touch it.
 refuse_foreign() {
     local path=$1
+    [[ $(readlink -- "$ROOT$path") != "$PREFIX"/* ]] || return 0
     { [ -e "$ROOT$path" ] || [ -L "$ROOT$path" ]; } && [ -z "${OWNED_BEFORE[$path]:-}" ] || return 0
     die "$path is there already, and not from an installation of this kind: move it away first"
 }

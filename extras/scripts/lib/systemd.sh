@@ -63,7 +63,7 @@ make_account() {
     ! has_account "$1" || return 0
     step "create the user and group $1"
     [ "$DRY_RUN" = 0 ] || return 0
-    note account "$1"
+    getent passwd "$1" >/dev/null || getent group "$1" >/dev/null || note account "$1"
     if command -v systemd-sysusers >/dev/null; then
         must systemd-sysusers "$ROOT$2"
     else

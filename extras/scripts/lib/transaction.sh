@@ -67,7 +67,7 @@ begin() {
     done
     for path in "${missing[@]}"; do
         must mkdir -m 0755 -- "$ROOT$path"
-        CREATED_DIRECTORIES[$path]=1
+        CREATED_DIRECTORIES["$path"]=1
     done
     must mkdir -m 0700 -- "$ROOT$PREFIX/.transaction"
     TRANSACTION=$PREFIX/.transaction
@@ -123,6 +123,7 @@ undo() {
                 ;;
             remove) rm -f -- "$ROOT$first" || failed=1 ;;
             rmdir) directories+=("$first") ;;
+            clear) find "$ROOT$first" -mindepth 1 -delete || failed=1 ;;
             units) units=1 ;;
             enabled) ctl disable --quiet "$first" || failed=1 ;;
             account) remove_account "$first" || failed=1 ;;
@@ -136,7 +137,7 @@ undo() {
         rm -rf -- "$ROOT${TRANSACTION:?}"
     fi
     for first in "${directories[@]}"; do
-        rmdir -- "$ROOT$first" 2>/dev/null
+        rmdir -- "$ROOT$first" 2>/dev/null || true
     done
     [ "$units" = 0 ] || ctl daemon-reload
     for first in "${ran[@]}"; do
