@@ -92,10 +92,6 @@ pub(crate) fn marks(found: &EndToEnd) -> Vec<Mark> {
     if let Some(watched) = &found.watched {
         let percent = 100.0 * watched.crowded_to_quiet.median;
         marks.push(Mark::at_most("p99 beside 1,000 HTTP connections, of that without", "%", 120.0, percent));
-        if let Some(ratio) = watched.seen_cpu_to_unseen {
-            let percent = 100.0 * ratio.median;
-            marks.push(Mark::at_most("manager's CPU time a task while metrics are fetched", "%", 102.0, percent));
-        }
     }
     marks
 }

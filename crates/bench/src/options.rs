@@ -50,7 +50,7 @@ enum Part {
     Memory,
     /// The rate behind a million finished tasks, and a start with a million queued
     History,
-    /// A thousand HTTP connections beside the tasks, and metrics that are fetched every second
+    /// A thousand HTTP connections beside the tasks
     Watched,
     /// The journal alone, against bare writes
     Store,

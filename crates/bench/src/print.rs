@@ -58,13 +58,10 @@ pub(crate) fn print(machine: &Machine, found: &EndToEnd) {
     }
     if let Some(watched) = &found.watched {
         println!(
-            "\nOne task after the other, p99: {} µs; beside {} idle and slow HTTP connections: {} µs. Many at a time: {} tasks/s; \
-             while the metrics are fetched every second: {} tasks/s.",
+            "\nOne task after the other, p99: {} µs; beside {} idle and slow HTTP connections: {} µs.",
             with_spread(watched.quiet_p99, 0),
             watched.connections,
             with_spread(watched.crowded_p99, 0),
-            with_spread(watched.unseen_per_second, 0),
-            with_spread(watched.seen_per_second, 0),
         );
     }
 }

@@ -124,7 +124,7 @@ pub(crate) struct History {
     pub(crate) start_seconds: Spread,
 }
 
-/// What it costs to be watched, in microseconds and tasks a second.
+/// What it costs to be watched, in microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Watched {
     /// Idle and slow HTTP connections.
@@ -135,12 +135,6 @@ pub(crate) struct Watched {
     pub(crate) crowded_p99: Spread,
     /// In the same round.
     pub(crate) crowded_to_quiet: Spread,
-    /// Many in flight, while nobody looks.
-    pub(crate) unseen_per_second: Spread,
-    /// The same while the metrics are fetched every second.
-    pub(crate) seen_per_second: Spread,
-    /// The manager's CPU time a task, of that while nobody looks in the same round, where it can be told.
-    pub(crate) seen_cpu_to_unseen: Option<Spread>,
 }
 
 /// What is wanted.

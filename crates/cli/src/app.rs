@@ -1,9 +1,10 @@
 //! From the command line to an exit code.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use task_messenger_daemon::generate::generate;
 
 use crate::{
     arguments::{Cli, Command},
@@ -84,5 +85,9 @@ async fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Token(arguments) => commands::token::run(arguments, session).await,
         Command::Demo(arguments) => commands::demo::run(arguments).await,
         Command::Local(arguments) => commands::local::run(arguments, session).await,
+        Command::Generate { what } => {
+            std::io::stdout().write_all(&generate(Cli::command(), *what)?)?;
+            Ok(0)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use task_messenger_daemon::generate::Generated;
 
 use crate::{
     commands::{
@@ -81,4 +82,11 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Run a manager and workers on this machine
     Local(local::Arguments),
+    /// Print what packages carry beside this program
+    #[command(hide = true)]
+    Generate {
+        /// What it is
+        #[arg(value_enum)]
+        what: Generated,
+    },
 }

@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod keys;
 mod layers;
+mod options;
 mod origin;
 mod places;
 mod print;
@@ -40,7 +41,8 @@ use serde_json::Value;
 pub use allowed::Allowed;
 pub use changes::{changes, is_reloadable};
 pub use error::{ConfigError, Problem, Report};
-pub use layers::{check, load};
+pub use layers::{check, load, load_what_fits};
+pub use options::ConfigOptions;
 pub use origin::{Origin, Origins};
 pub use print::{PrintFormat, print};
 pub use reference::{INTRODUCTION, reference, sample};
@@ -100,8 +102,6 @@ pub struct Sources {
     pub default_file: Option<PathBuf>,
     /// Variables, those with [`PREFIX`] count.
     pub environment: Vec<(String, String)>,
-    /// Variables with the prefix that mean something else to this program.
-    pub other_variables: Vec<String>,
     /// Flags, the last wins.
     pub flags: Vec<Override>,
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::account::is_root;
+
 /// There is no home directory to put anything below.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("there is no home directory (HOME is not set): name the directory")]
@@ -21,6 +23,27 @@ pub fn state(component: &str) -> Result<PathBuf, NoHome> {
 pub fn config() -> Result<PathBuf, NoHome> {
     let base = base("XDG_CONFIG_HOME", ".config")?;
     Ok(if cfg!(windows) { base.join("config") } else { base })
+}
+
+/// Where the services' configuration and credentials lie: `/etc/task-messenger`; on Windows as [`config`].
+pub fn system_config() -> Option<PathBuf> {
+    if cfg!(windows) { config().ok() } else { Some("/etc/task-messenger".into()) }
+}
+
+/// The configuration file of a component (`manager`, `worker`, `worker-gpu`) that is read when nothing names another: root's is
+/// the service's if there is one, anybody else's their own.
+pub fn config_file(component: &str) -> Option<PathBuf> {
+    let name = format!("config-{component}.json");
+    let of_service = system_config().map(|directory| directory.join(&name)).filter(|file| is_root() && file.exists());
+    of_service.or_else(|| Some(config().ok()?.join(name)))
+}
+
+/// The configuration file of one of several workers of a machine (`worker-gpu`): the service's if there is one, also for others
+/// than root, else a person's own.
+pub fn instance_file(component: &str) -> Option<PathBuf> {
+    let name = format!("config-{component}.json");
+    let of_service = system_config().map(|directory| directory.join(&name)).filter(|file| file.exists());
+    of_service.or_else(|| Some(config().ok()?.join(name)))
 }
 
 /// Where a person's own credentials lie: as [`config`], but on Windows in the person's profile

@@ -130,6 +130,23 @@ impl State {
     }
 }
 
+/// How many threads wait for the disk, or for a log that is not taken, just now.
+static WAITING: AtomicU64 = AtomicU64::new(0);
+
+/// Does something that may have to wait for the disk, on a thread that must turn: meanwhile nothing that is watched counts as
+/// dead, because a restart would not make the disk faster.
+pub fn waiting_for_disk<T>(work: impl FnOnce() -> T) -> T {
+    struct Waits;
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            WAITING.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    WAITING.fetch_add(1, Ordering::Relaxed);
+    let _waits = Waits;
+    work()
+}
+
 /// Shows that a loop turns.
 #[derive(Clone, Debug, Default)]
 pub struct Pulse(Arc<AtomicU64>);
@@ -162,7 +179,11 @@ impl Health {
     pub fn pulse(&self, name: &'static str) -> Pulse {
         let pulse = Pulse::default();
         let beats = pulse.clone();
-        self.watch(name, move || Beat { beats: beats.0.load(Ordering::Relaxed), ..Beat::default() });
+        self.watch(name, move || Beat {
+            beats: beats.0.load(Ordering::Relaxed),
+            excused: WAITING.load(Ordering::Relaxed) > 0,
+            ended: false,
+        });
         pulse
     }
 

@@ -1,8 +1,10 @@
 //! What both daemons of TaskMessenger share: configuration, logging, directories, the local socket, signals, stopping.
 
+pub mod account;
 pub mod config;
 pub mod directories;
 pub mod exit;
+pub mod generate;
 pub mod health;
 pub mod hooks;
 pub mod http;

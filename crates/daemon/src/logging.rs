@@ -46,7 +46,7 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, each with all before it; per module with commas:
-    /// `info,rustls=debug`.
+    /// `info,task_messenger_manager=debug`.
     pub level: String,
     /// How log lines are written.
     pub format: LogFormat,

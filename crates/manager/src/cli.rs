@@ -11,13 +11,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
 use task_messenger_daemon::{
-    config::{ConfigDuration, ConfigError, Override, PrintFormat, Sources, load, print, redact},
-    directories::NoHome,
+    account::become_owner_of,
+    config::{ConfigDuration, ConfigError, ConfigOptions, Override, Sources, load, load_what_fits, redact},
+    directories::{self, NoHome},
     exit,
+    generate::{Generated, generate},
     http::HttpError,
     logging::LoggingError,
     say::say,
@@ -54,26 +56,16 @@ line, a store that is newer or damaged).";
 struct Cli {
     #[command(flatten)]
     common: Common,
-    /// Check the configuration and end
-    #[arg(long, global = true)]
-    check_config: bool,
-    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
-    #[arg(
-        long,
-        global = true,
-        value_name = "text|json",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "text"
-    )]
-    print_config: Option<PrintFormat>,
+    #[command(flatten)]
+    of_config: ConfigOptions,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the user's config-manager.json if there is one]
+    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the service's (for root) or the user's
+    /// config-manager.json if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the manager keeps everything
@@ -97,6 +89,12 @@ enum Command {
     /// Look into the store of a manager that is stopped: check it, count what it holds, export it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Print what packages carry beside this program
+    #[command(hide = true)]
+    Generate {
+        #[arg(value_enum)]
+        what: Generated,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -196,16 +194,24 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    let sources = sources(&cli);
-    let loaded = load::<Config>(&sources)?;
     let mut out = std::io::stdout().lock();
-    if let Some(format) = cli.print_config {
-        return Ok(writeln!(out, "{}", print(&loaded, format)?)?);
+    if let Some(Command::Generate { what }) = cli.command {
+        return Ok(out.write_all(&generate(Cli::command(), what)?)?);
     }
-    if cli.check_config {
-        return Ok(writeln!(out, "the configuration is valid")?);
+    let sources = sources(&cli);
+    if matches!(cli.command, Some(Command::Reload)) && !cli.of_config.is_asked() {
+        // Whether the new configuration can be used is the manager's to say: in its log and in /readyz too.
+        return reload(&load_what_fits(&sources)?, &mut out);
+    }
+    let loaded = load::<Config>(&sources)?;
+    if let Some(answer) = cli.of_config.answer(&loaded)? {
+        return Ok(writeln!(out, "{answer}")?);
     }
     let config = loaded.config;
+    if cli.command.is_some() {
+        become_owner_of(&config.state_directory()?, loaded.file.as_deref())
+            .context("root can't become the state directory's owner")?;
+    }
     match cli.command {
         Some(Command::Run { .. }) => {
             let logging = Rc::new(config.log.init("task-messenger-manager").context("logging can't be set up")?);
@@ -214,16 +220,15 @@ fn execute(cli: Cli) -> Result<()> {
             run(&config, sources, &logging, shutdown).inspect_err(|error| logging.failed(error.as_ref()))
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
-        Some(Command::Reload) => reload(&config, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
-        None => Err(NothingToDo.into()),
+        Some(Command::Generate { .. } | Command::Reload) | None => Err(NothingToDo.into()),
     }
 }
 
 /// Where the configuration comes from.
 fn sources(cli: &Cli) -> Sources {
     let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
-    sources.default_file = Config::default_file();
+    sources.default_file = directories::config_file("manager");
     if let Some(directory) = &cli.common.state_dir {
         sources.flags.push(flag("--state-dir", "state_directory", json!(directory)));
     }

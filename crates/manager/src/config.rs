@@ -1,10 +1,6 @@
 //! The manager's configuration.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::owner::Bounds;
 use schemars::JsonSchema;
@@ -50,7 +46,7 @@ pub struct Config {
     /// An operator's certificate. By default the manager makes its own, which tokens carry the fingerprint of.
     pub certificate: Option<Certificate>,
     /// For how long jobs that are over are kept, with their results; `null`: for ever. At a reload it changes from one
-    /// duration to another; to and from `null` and `"none"` it changes at a restart.
+    /// duration to another; or `null` to another; to and from `"none"` it changes at a restart.
     #[schemars(transform = Allowed::times(Duration::from_secs(1), DAY * 36_525))]
     pub retain: Option<Retain>,
     /// Leases: each is one hand-out of a task to a worker.
@@ -286,11 +282,6 @@ impl Config {
             Some(directory) => Ok(directory.clone()),
             None => directories::state("manager"),
         }
-    }
-
-    /// The file that is read when no other is named.
-    pub fn default_file() -> Option<PathBuf> {
-        directories::config().ok().map(|directory| directory.join(Path::new("config-manager.json")))
     }
 
     /// For how long jobs that are over are kept; `None`: for ever, or until their client has them.

@@ -136,7 +136,7 @@ impl Observation {
         sample.counter("requests_refused", help, self.turned_away);
         sample.gauge(
             "oldest_queued_seconds",
-            "For how long the queued task that came first has waited; 0: none is queued.",
+            "How long ago the queued task that came first was submitted; 0: none is queued.",
             oldest,
         );
         let help = "How long tasks were queued before they were first handed out.";

@@ -269,9 +269,13 @@ impl Owner {
             let _ = session.outgoing.try_send(Outgoing::Close { reason: Reason::Restarting, text });
         }
         self.sessions.clear();
-        self.past.archiving.finish().await;
-        self.shrinking.finish(&self.front, &self.engine).await;
-        self.journal.stop().map(drop).map_err(OwnerError::Journal)
+        let Self { past, shrinking, front, engine, watching, journal, .. } = self;
+        let finishing = async {
+            past.archiving.finish().await;
+            shrinking.finish(&front, &engine).await;
+        };
+        watching.while_stopping(finishing).await;
+        journal.stop().map(drop).map_err(OwnerError::Journal)
     }
 
     fn turn(&mut self) -> Result<(), OwnerError> {

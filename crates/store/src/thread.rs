@@ -59,7 +59,7 @@ pub struct Heartbeat {
     pub beats: u64,
     /// Whether it waits for the disk.
     pub waits_for_disk: bool,
-    /// Whether it has ended.
+    /// Whether it has ended without being asked to.
     pub ended: bool,
 }
 
@@ -148,8 +148,10 @@ impl JournalThread {
         let writing = {
             let pulse = pulse.clone();
             thread::Builder::new().name("journal".to_owned()).spawn(move || {
-                let _ended = EndGuard(pulse.clone());
-                write(writer, &requests, &hint, &pulse, &*on_done)
+                let mut guard = EndGuard { pulse: pulse.clone(), closed: false };
+                let written = write(writer, &requests, &hint, &pulse, &*on_done);
+                guard.closed = written.is_ok();
+                written
             })?
         };
         Ok(Self { commits: Some(commits), pulse, writing: Some(writing), allocating: Some(allocating) })
@@ -201,12 +203,17 @@ impl Drop for JournalThread {
     }
 }
 
-struct EndGuard(Arc<Pulse>);
+/// Shows the thread's end, also by a panic.
+struct EndGuard {
+    pulse: Arc<Pulse>,
+    /// Whether it was asked to end and did so.
+    closed: bool,
+}
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        self.0.waits_for_disk.store(false, Ordering::Relaxed);
-        self.0.ended.store(true, Ordering::Relaxed);
+        self.pulse.waits_for_disk.store(false, Ordering::Relaxed);
+        self.pulse.ended.store(!self.closed, Ordering::Relaxed);
     }
 }
 

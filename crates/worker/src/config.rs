@@ -167,17 +167,12 @@ impl Default for OutboxConfig {
 }
 
 impl WorkerConfig {
-    /// The file that is read when nothing names another, if it is there.
-    pub fn default_file() -> Option<PathBuf> {
-        Some(directories::config().ok()?.join("config-worker.json"))
-    }
-
     /// What it is called when it joins.
     pub fn joining_name(&self) -> String {
         if self.name.is_empty() { host_name() } else { self.name.clone() }
     }
 
-    /// The credential's file.
+    /// The credential's file, which `join` writes.
     pub fn credential_path(&self) -> PathBuf {
         self.credential_file.clone().unwrap_or_else(|| self.state_directory.join("worker.credential"))
     }

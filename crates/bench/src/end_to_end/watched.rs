@@ -1,5 +1,5 @@
-//! What it costs to be watched: tasks while a thousand HTTP connections do nothing or as little as they can, and the rate
-//! while the metrics are fetched every second.
+//! What it costs to be watched: tasks while a thousand HTTP connections do nothing or as little as they can. (What metrics
+//! cost is too little for a rate to show; `metrics-profile` shows it.)
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,10 +9,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, interval, sleep},
+    time::{Instant, sleep},
 };
 
-use super::{IN_FLIGHT, Options, rounds::stream};
+use super::Options;
 use crate::{client::ClientProcess, fleet::Fleet, plan::Load, record::Watched, statistics::Spread};
 
 const WORKERS: usize = 4;
@@ -24,13 +24,9 @@ const CONNECTIONS: usize = 1_000;
 /// How often a slow one sends a byte.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How often the metrics are fetched.
-const SCRAPE: Duration = Duration::from_secs(1);
-
 pub(super) async fn run(options: &Options) -> Result<Watched> {
     let fleet = Fleet::start(&options.directory.join("watched"), Durability::Strict, None, WORKERS).await?;
     let (mut quiet, mut crowded, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut unseen, mut seen, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     let mut tasks = 0;
     for round in 1..=options.rounds {
         eprintln!("watched: round {round} of {}", options.rounds);
@@ -43,26 +39,6 @@ pub(super) async fn run(options: &Options) -> Result<Watched> {
         quiet.push(first);
         crowded.push(second);
         ratios.push(second / first);
-
-        // In turns, because the archive of what was run before takes its time too.
-        let mut found = [None, None];
-        for turn in 0..2 {
-            let watched = (round + turn) % 2 == 1;
-            let scraping = watched.then(|| tokio::spawn(scrape(fleet.http())));
-            let streamed = stream(&fleet, WORKERS, IN_FLIGHT, options.window).await?;
-            if let Some(scraping) = scraping {
-                ensure!(!scraping.is_finished(), "fetching the metrics failed: {:?}", scraping.await);
-                scraping.abort();
-            }
-            tasks += streamed.tasks;
-            found[usize::from(watched)] = Some(streamed);
-        }
-        let [Some(without), Some(with)] = found else { continue };
-        unseen.push(without.tasks_per_second);
-        seen.push(with.tasks_per_second);
-        if let (Some(without), Some(with)) = (without.cpu.manager, with.cpu.manager) {
-            shares.push(with / without);
-        }
     }
     fleet.stop().await?.check(tasks)?;
     let spread = |found: Vec<f64>| Spread::of(found).context("there was no round");
@@ -71,9 +47,6 @@ pub(super) async fn run(options: &Options) -> Result<Watched> {
         quiet_p99: spread(quiet)?,
         crowded_p99: spread(crowded)?,
         crowded_to_quiet: spread(ratios)?,
-        unseen_per_second: spread(unseen)?,
-        seen_per_second: spread(seen)?,
-        seen_cpu_to_unseen: Spread::of(shares),
     })
 }
 
@@ -152,16 +125,4 @@ async fn slow(address: SocketAddr) -> Result<()> {
         sleep(PAUSE).await;
     }
     Ok(())
-}
-
-async fn scrape(address: SocketAddr) -> Result<()> {
-    let mut turn = interval(SCRAPE);
-    loop {
-        turn.tick().await;
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        ensure!(answer.starts_with("HTTP/1.1 200 "), "the metrics were not told: {answer}");
-    }
 }

@@ -70,7 +70,7 @@ impl Engine {
             tasks,
             jobs: if caller.admin { self.state.jobs.len() } else { self.state.jobs.iter().filter(mine).count() } as u64,
             workers_connected: connected().count() as u32,
-            workers_enrolled: self.state.access.next_worker().0,
+            workers_enrolled: self.state.access.workers().filter(|(_, worker)| worker.removed.is_none()).count() as u32,
             slots: connected().map(|presence| u64::from(presence.slots)).sum(),
             slots_used: connected().map(|presence| u64::from(presence.used.min(presence.slots))).sum(),
             open_bytes: self.state.open_bytes,

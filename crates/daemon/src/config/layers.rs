@@ -18,6 +18,20 @@ use super::{
 
 /// Loads a configuration, or says everything that is wrong with it. It can be called again: all sources are read anew.
 pub fn load<T: Configuration>(sources: &Sources) -> Result<Loaded<T>, ConfigError> {
+    let (layers, file) = gather::<T>(sources)?;
+    layers.finish(file)
+}
+
+/// What fits of a configuration that [`load`] refuses as a whole: to find a daemon by it that runs.
+///
+/// # Errors
+/// Nothing can be read of it.
+pub fn load_what_fits<T: Configuration>(sources: &Sources) -> Result<T, ConfigError> {
+    let (mut layers, _) = gather::<T>(sources)?;
+    layers.fit_together::<T>().ok_or(ConfigError::Wrong { reports: layers.reports })
+}
+
+fn gather<T: Configuration>(sources: &Sources) -> Result<(Layers, Option<PathBuf>), ConfigError> {
     let defaults = serde_json::to_value(T::default()).map_err(ConfigError::Unwritable)?;
     let merged = defaults.clone();
     let mut layers =
@@ -28,7 +42,7 @@ pub fn load<T: Configuration>(sources: &Sources) -> Result<Loaded<T>, ConfigErro
     variables.sort();
     for (name, text) in variables {
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
-        if OTHER_VARIABLES.contains(&name.as_str()) || sources.other_variables.contains(name) {
+        if OTHER_VARIABLES.contains(&name.as_str()) {
             continue;
         }
         let trail: Trail = key.split("__").map(str::to_lowercase).collect();
@@ -38,7 +52,7 @@ pub fn load<T: Configuration>(sources: &Sources) -> Result<Loaded<T>, ConfigErro
     for flag in &sources.flags {
         layers.add::<T>(&Source::Flag(&flag.flag), &trail_of(&flag.path), flag.value.clone());
     }
-    layers.finish(file)
+    Ok((layers, file))
 }
 
 /// What is wrong with a configuration that a program has put together.

@@ -36,6 +36,9 @@ pub enum HttpError {
     /// The certificate can't be used.
     #[error("the certificate for HTTP (`http.tls`) can't be used")]
     Certificate(#[from] TlsError),
+    /// `"own"` is wanted of a daemon that has no certificate.
+    #[error("there is no certificate of this daemon's own for HTTP (`http.tls`)")]
+    NoOwnCertificate,
     /// The thread can't be started.
     #[error("the thread for HTTP can't be started")]
     Thread(#[source] io::Error),
@@ -44,7 +47,7 @@ pub enum HttpError {
 impl HttpError {
     /// Whether the same start can never succeed.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Certificate(_))
+        matches!(self, Self::Certificate(_) | Self::NoOwnCertificate)
     }
 }
 
@@ -77,8 +80,8 @@ impl Bound {
     pub fn serve(self, own: Option<&Identity>, health: Health, metrics: Metrics) -> Result<(), HttpError> {
         let Self { listener, config } = self;
         let tls = match (&config.tls, own) {
-            // A daemon without one refuses a configuration that wants it.
-            (None, _) | (Some(HttpTls::Own), None) => None,
+            (None, _) => None,
+            (Some(HttpTls::Own), None) => return Err(HttpError::NoOwnCertificate),
             (Some(HttpTls::Files(files)), _) => Some(Identity::load(&files.chain, &files.key)?.server_config()?),
             (Some(HttpTls::Own), Some(own)) => Some(own.server_config()?),
         };

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A request's body has at most so many bytes.
-const BODY_BYTES: usize = 64 << 10;
+const BODY_BYTES: u64 = 64 << 10;
 
 /// All metrics as they are now, or why they can't be told.
 pub type Gathering = Pin<Box<dyn Future<Output = Result<Sample, String>> + Send>>;
@@ -47,10 +47,20 @@ pub(super) fn router(health: Health, metrics: Metrics, hosts: &Arc<[String]>, ti
         .route("/readyz", get(|State(shared): State<Shared>| async move { answer(&shared.health.ready()) }))
         .route("/metrics", get(gather))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here: / shows what there is\n") })
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn(limit_body))
         .layer(middleware::from_fn_with_state(hosts.clone(), host::check))
         .layer(middleware::from_fn_with_state(timeout, in_time))
         .with_state(Shared { health, metrics })
+}
+
+/// Nothing here reads a body; one of a length that is not told ends its connection with the answer.
+async fn limit_body(request: Request, next: Next) -> Response {
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY_BYTES) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n").into_response();
+    }
+    next.run(request).await
 }
 
 fn answer(report: &Report) -> Response {

@@ -25,7 +25,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use self::{names::Names, open::OpenFile};
 use super::{LogFormat, Rotation, RotationMode};
-use crate::say::say;
+use crate::{health::waiting_for_disk, say::say};
 
 /// How often it is looked whether the file is still there, and opening it is tried again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -127,6 +127,10 @@ impl LogFile {
     }
 
     fn write(&mut self, line: &[u8]) {
+        waiting_for_disk(|| self.write_now(line));
+    }
+
+    fn write_now(&mut self, line: &[u8]) {
         let now = (self.clock)();
         self.look(now);
         if self.rotation.mode == RotationMode::Internal && self.is_full(line.len(), now) {

@@ -6,7 +6,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{part:?} is not a log level: `off`, `error`, `warn`, `info`, `debug` or `trace`, and per module as in \
-     `info,rustls=debug`"
+     `info,task_messenger_manager=debug`"
 )]
 pub struct NotALevel {
     part: String,

@@ -118,6 +118,27 @@ fn a_worker_that_has_not_joined_says_how_and_is_not_to_be_started_again() {
 }
 
 #[test]
+fn a_credential_that_the_service_manager_hands_over_is_used_and_none_in_it_is_none() {
+    let site = Site::start();
+    site.log_in();
+    let mut worker = site.joined_worker("one", json!({"credential_file": site.path("not-there")}));
+    let handed = site.path("handed");
+    std::fs::create_dir(&handed).unwrap();
+    let credential = handed.join("worker.credential");
+    worker.set_variable("CREDENTIALS_DIRECTORY", handed.to_str().unwrap());
+
+    std::fs::rename(site.path("not-there"), site.path("joined")).unwrap();
+    std::fs::write(&credential, "none\n").unwrap();
+    worker.start();
+    assert_eq!(worker.wait().code(), Some(78));
+    assert!(worker.log().contains("has not joined"), "{}", worker.log());
+
+    std::fs::rename(site.path("joined"), &credential).unwrap();
+    worker.start();
+    site.run(&["submit", "--wait", "--", "true"]).ended_with(0);
+}
+
+#[test]
 fn joining_waits_for_the_manager_when_it_is_told_to_and_happens_by_itself_with_a_token_file() {
     let mut site = Site::start();
     let token = site.token("worker");

@@ -79,6 +79,9 @@ pub(crate) struct Rates {
     pub(crate) ended: f64,
 }
 
+/// How much longer a stop may take each time that it says that it goes on.
+const EXTENSION: Duration = Duration::from_secs(15);
+
 impl Watching {
     pub(crate) fn new(health: Health, service: Service, working: Condition, counters: Arc<Counters>) -> Self {
         Self {
@@ -92,6 +95,20 @@ impl Watching {
             dispatch: task_messenger_core::meter::Histogram::default(),
             beat: None,
             past: VecDeque::new(),
+        }
+    }
+
+    /// Waits for the last of a stop, which a large snapshot makes long, and has the service manager wait as well.
+    pub(super) async fn while_stopping(&self, finishing: impl Future<Output = ()>) {
+        let mut finishing = std::pin::pin!(finishing);
+        self.service.status("stopping: the last snapshot is written".to_owned());
+        loop {
+            self.pulse.beat();
+            self.service.extend(EXTENSION);
+            tokio::select! {
+                () = &mut finishing => return,
+                () = tokio::time::sleep(BEAT) => {}
+            }
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn inspect(disk: &dyn Disk) -> Result<Inspected, OpenError> {
 }
 
 /// The segments that are there, in order.
-fn find_segments(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
+pub(super) fn find_segments(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     let files = disk.list(segments::DIRECTORY);
     let files = files.map_err(|source| io_error("list", segments::DIRECTORY.to_owned(), source))?;
     let mut numbers: Vec<u64> = files.iter().filter_map(|file| segments::parse(file)).collect();

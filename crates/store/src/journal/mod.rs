@@ -22,6 +22,7 @@ mod allocator;
 mod cache;
 mod check;
 mod extent;
+mod formats;
 mod front;
 mod inspection;
 mod offline;
@@ -43,6 +44,7 @@ pub(crate) use extent::EXTENT_FILE;
 
 pub use allocator::{AllocateError, Allocation, Allocator};
 pub use extent::ExtentError;
+pub use formats::check_formats;
 pub use front::Front;
 pub use offline::{Overview, ValueReadError, ValueReader};
 pub use open_error::OpenError;

@@ -18,7 +18,7 @@ use task_messenger_protocol::{
     token::Token,
 };
 
-use super::{Failure, Join, runtime};
+use super::{Failure, Join, place::Place, runtime};
 use crate::{
     config::WorkerConfig,
     enrolment::{Enrolment, EnrolmentError},
@@ -28,7 +28,7 @@ use crate::{
 const LONGEST_INPUT: u64 = 64 << 10;
 
 /// Joins, and writes the worker's own credential.
-pub(super) fn join(config: &WorkerConfig, join: &Join) -> Result<(), Failure> {
+pub(super) fn join(config: &WorkerConfig, place: &Place, join: &Join) -> Result<(), Failure> {
     let path = config.credential_path();
     match WorkerCredential::load(&path) {
         Err(error) if error.is_missing() => (),
@@ -44,7 +44,10 @@ pub(super) fn join(config: &WorkerConfig, join: &Join) -> Result<(), Failure> {
         Err(error) => return Err(unusable(error)),
     }
     let token = parse(&read(join.source.as_deref())?)?;
-    prepare(config)?;
+    // Of a service the state directory is made by the service manager, for the service's user.
+    if path.starts_with(&config.state_directory) {
+        prepare(config)?;
+    }
     // Once the manager has enrolled it, the worker must be able to keep what it got.
     private_file::check_place(&path)?;
     let enrolment = Enrolment::new(token, &config.managers, &config.joining_name())?;
@@ -63,7 +66,7 @@ pub(super) fn join(config: &WorkerConfig, join: &Join) -> Result<(), Failure> {
         config.joining_name(),
         path.display()
     ));
-    tell("start it with: task-messenger-worker run");
+    tell(format_args!("start it with: {}", place.starting()));
     Ok(())
 }
 

@@ -1,24 +1,31 @@
 //! The worker's command line.
 
 mod join;
+mod place;
 mod run;
 
-use std::{borrow::Cow, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::Context;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use task_messenger_daemon::{
-    config::{ConfigError, Override, PrintFormat, Sources, load, print, redact},
-    exit,
+    account::become_owner_of,
+    config::{ConfigError, ConfigOptions, Override, Sources, load, redact},
+    directories, exit,
+    generate::{Generated, generate},
     say::{say, tell},
 };
 
+use self::place::Place;
+pub(crate) use self::run::set_level;
 use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
 
 const EXAMPLES: &str = "\
 Examples:
   task-messenger-worker join          (asks for the token)
   task-messenger-worker join @token.txt --wait
+  sudo task-messenger-worker join --instance gpu @token.txt
   task-messenger-worker run --slots 8
 
 Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
@@ -29,28 +36,21 @@ line, not joined, revoked). Of join also: 64 wrong command line or token, 69 the
 struct Cli {
     #[command(flatten)]
     common: Common,
-    /// Check the configuration and end
-    #[arg(long, global = true)]
-    check_config: bool,
-    /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
-    #[arg(
-        long,
-        global = true,
-        value_name = "text|json",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "text"
-    )]
-    print_config: Option<PrintFormat>,
+    #[command(flatten)]
+    of_config: ConfigOptions,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the user's config-worker.json if there is one]
+    /// The configuration file [default: `TASK_MESSENGER_CONFIG`, else the service's (for root) or the user's
+    /// config-worker.json if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Which of several workers of this machine is meant: its configuration is config-worker-NAME.json
+    #[arg(long, global = true, value_name = "NAME", value_parser = place::instance, conflicts_with = "config")]
+    instance: Option<String>,
     /// Where the worker keeps everything
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -66,6 +66,12 @@ enum Command {
     },
     /// Join a manager with a join token
     Join(Join),
+    /// Print what packages carry beside this program
+    #[command(hide = true)]
+    Generate {
+        #[arg(value_enum)]
+        what: Generated,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -149,21 +155,26 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
 }
 
 fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
+    if let Some(Command::Generate { what }) = cli.command {
+        std::io::stdout().write_all(&generate(Cli::command(), what)?)?;
+        return Ok(exit::SUCCESS);
+    }
     let sources = sources(&cli);
     let loaded = load::<WorkerConfig>(&sources)?;
-    if let Some(format) = cli.print_config {
-        tell(print(&loaded, format)?);
+    if let Some(answer) = cli.of_config.answer(&loaded)? {
+        tell(answer);
         return Ok(exit::SUCCESS);
     }
-    if cli.check_config {
-        tell("the configuration is valid");
-        return Ok(exit::SUCCESS);
-    }
+    let place = Place::of(loaded.file.as_deref());
     let config = loaded.config;
     match cli.command {
-        Some(Command::Run { .. }) => run::run(&config, sources, skills),
-        Some(Command::Join(join)) => join::join(&config, &join).map(|()| exit::SUCCESS),
-        None => {
+        Some(Command::Run { .. }) => {
+            become_owner_of(&config.state_directory, loaded.file.as_deref())
+                .context("root can't become the state directory's owner")?;
+            run::run(&config, sources, &place, skills)
+        }
+        Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
+        Some(Command::Generate { .. }) | None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
         }
@@ -172,8 +183,9 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
 
 /// Where the configuration comes from.
 fn sources(cli: &Cli) -> Sources {
-    let mut sources = Sources { file: cli.common.config.clone(), ..Sources::of_process() };
-    sources.default_file = WorkerConfig::default_file();
+    let instance = cli.common.instance.as_ref().and_then(|name| directories::instance_file(&format!("worker-{name}")));
+    let mut sources = Sources { file: cli.common.config.clone().or(instance), ..Sources::of_process() };
+    sources.default_file = directories::config_file("worker");
     let mut set = |flag: &str, path: &str, value: Value| {
         sources.flags.push(Override { flag: flag.to_owned(), path: path.to_owned(), value });
     };

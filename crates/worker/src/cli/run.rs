@@ -18,7 +18,11 @@ use task_messenger_daemon::{
 };
 use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
 
-use super::{Failure, join, runtime};
+use super::{
+    Failure, join,
+    place::{Place, handed_credential},
+    runtime,
+};
 use crate::{
     config::WorkerConfig,
     enrolment::SOFTWARE,
@@ -30,7 +34,12 @@ use crate::{
 };
 
 /// Runs until a stop is asked for; the exit code.
-pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry) -> Result<u8, Failure> {
+pub(super) fn run(
+    config: &WorkerConfig,
+    sources: Sources,
+    place: &Place,
+    skills: SkillRegistry,
+) -> Result<u8, Failure> {
     let logging = match config.log.init("task-messenger-worker") {
         Ok(logging) => {
             keep_panics_private();
@@ -44,7 +53,7 @@ pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry
     };
     let reopen = logging.as_ref().map(|logging| logging.reopener());
     on_reopen(move || reopen.iter().for_each(|reopen| reopen())).context("signals can't be listened to")?;
-    work(config, sources, logging.clone(), skills).inspect_err(|failure| {
+    work(config, sources, place, logging.clone(), skills).inspect_err(|failure| {
         if let Some(logging) = &logging {
             logging.failed(failure.error.as_ref());
         }
@@ -54,6 +63,7 @@ pub(super) fn run(config: &WorkerConfig, sources: Sources, skills: SkillRegistry
 fn work(
     config: &WorkerConfig,
     sources: Sources,
+    place: &Place,
     logging: Option<Rc<Logging>>,
     skills: SkillRegistry,
 ) -> Result<u8, Failure> {
@@ -67,23 +77,41 @@ fn work(
             .and_then(|bound| bound.serve(None, watch.health.clone(), watch.metrics()))
             .map_err(|error| Failure::new(if error.is_final() { exit::CONFIGURATION } else { exit::FAILURE }, error))?;
     }
-    let reloader = Reloader::new(sources, config.clone(), &watch.health);
+    let mut reloader = Reloader::new(sources, config.clone(), &watch.health);
+    let mut config = config.clone();
     runtime()?.block_on(async {
-        let hangups = Hangups::listen().context("signals can't be listened to")?;
-        // With or without a manager: no outage of something remote is a failed start.
-        watch.service.ready();
-        let credential = tokio::select! {
-            credential = credential(config, &watch) => credential?,
-            _ = shutdown.requested() => return Ok(exit::SUCCESS),
+        let mut hangups = Hangups::listen().context("signals can't be listened to")?;
+        let credential = loop {
+            tokio::select! {
+                credential = credential(&config, place, &watch) => break credential?,
+                _ = shutdown.requested() => return Ok(exit::SUCCESS),
+                () = hangups.next() => {
+                    watch.service.reloading();
+                    if let Ok(reloaded) = reloader.reload() {
+                        set_level(logging.as_deref(), &reloaded.config);
+                        config = reloaded.config;
+                    }
+                }
+            }
         };
         let identity = Identity { store: credential.store, worker: credential.worker };
         tracing::info!(worker = identity.worker, slots = config.slots, "{SOFTWARE} runs");
         let addresses = Addresses::new(credential.addresses.clone(), &config.managers);
         watch.reload_by(Reloading { reloader, hangups, logging, addresses: addresses.clone() });
-        let worker = Worker::new(config, identity, connector(addresses, credential), skills, shutdown, watch)
+        let service = watch.service.clone();
+        let worker = Worker::new(&config, identity, connector(addresses, credential), skills, shutdown, watch)
             .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
+        // With or without a manager: no outage of something remote is a failed start.
+        service.ready();
         Ok(worker.run().await)
     })
+}
+
+/// Logs as a configuration says that was loaded anew.
+pub(crate) fn set_level(logging: Option<&Logging>, config: &WorkerConfig) {
+    if let Some(Err(error)) = logging.map(|logging| logging.set_level(&config.log.level)) {
+        tracing::error!(%error, "the log level can't be changed");
+    }
 }
 
 /// One worker a state directory: held as long as the file is open.
@@ -105,8 +133,8 @@ fn lock(config: &WorkerConfig) -> Result<File, Failure> {
 }
 
 /// The worker's credential; enrols if there is none and the configuration says how.
-async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCredential, Failure> {
-    let path = config.credential_path();
+async fn credential(config: &WorkerConfig, place: &Place, watch: &Watch) -> Result<WorkerCredential, Failure> {
+    let path = handed_credential().unwrap_or_else(|| config.credential_path());
     match WorkerCredential::load(&path) {
         Ok(credential) => return Ok(credential),
         Err(error) if error.is_missing() => (),
@@ -115,13 +143,15 @@ async fn credential(config: &WorkerConfig, watch: &Watch) -> Result<WorkerCreden
     let Some(file) = &config.join_token_file else {
         let text = format!(
             "this worker has not joined (there is no {}): make a token on the manager's machine with `task-messenger-manager \
-             token create --role worker`, and give it to `task-messenger-worker join`",
-            path.display()
+             token create --role worker`, and give it to `{}`",
+            path.display(),
+            place.joining()
         );
         return Err(Failure::new(exit::CONFIGURATION, anyhow!(text)));
     };
     let enrolment = join::from_configuration(config, file)?;
     private_file::check_place(&path)?;
+    watch.service.ready();
     let credential = enrolment
         .insist(|error| {
             watch.service.status(format!("waiting to join: {error}"));

@@ -17,7 +17,7 @@ mod watching;
 
 use std::{io, sync::Arc, time::Duration};
 
-use task_messenger_daemon::shutdown::Shutdown;
+use task_messenger_daemon::{health::waiting_for_disk, shutdown::Shutdown};
 use task_messenger_protocol::secret::random_bytes;
 use tokio::{
     sync::mpsc,
@@ -183,7 +183,7 @@ impl Worker {
                 Some(ended) = self.ended.recv() => self.on_command_ended(ended),
                 () = self.pool.ready() => self.on_skills_ended(),
                 () = sleep_until(wake) => (),
-                () = hung_up(&mut self.reloading) => self.reload(),
+                () = hung_up(&mut self.reloading), if self.stop.is_none() => self.reload(),
                 Some(asking) = self.watching.asked.recv() => {
                     // Whoever asked may have gone.
                     _ = asking.send(self.sample());
@@ -242,7 +242,7 @@ impl Worker {
     }
 
     fn save_outbox(&mut self) {
-        let saved = self.outbox.save();
+        let saved = waiting_for_disk(|| self.outbox.save());
         self.on_outbox_file(saved);
     }
 

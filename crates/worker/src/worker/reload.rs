@@ -8,7 +8,7 @@ use task_messenger_daemon::{
 };
 
 use super::{Worker, link::Addresses};
-use crate::config::WorkerConfig;
+use crate::{cli::set_level, config::WorkerConfig};
 
 /// What it takes to load the configuration anew.
 pub(crate) struct Reloading {
@@ -33,11 +33,7 @@ impl Worker {
         self.watching.service.reloading();
         if let Ok(reloaded) = reloading.reloader.reload() {
             reloading.addresses.set(&reloaded.config.managers);
-            if let Some(logging) = &reloading.logging
-                && let Err(error) = logging.set_level(&reloaded.config.log.level)
-            {
-                tracing::error!(%error, "the log level can't be changed");
-            }
+            set_level(reloading.logging.as_deref(), &reloaded.config);
             self.take_configuration(&reloaded.config);
         }
         self.watching.service.ready();

@@ -1,5 +1,6 @@
 //! Against a manager made for it, over memory.
 
+mod absence;
 mod cancelling;
 mod claims;
 mod harness;

@@ -37,7 +37,12 @@ impl Names {
     /// Removes the oldest until so many are left.
     pub(super) fn remove_all_but(&self, keep: usize) -> io::Result<()> {
         let taken = self.taken()?;
-        taken.iter().take(taken.len().saturating_sub(keep)).try_for_each(|time| fs::remove_file(self.path(*time)))
+        let removals =
+            taken.iter().take(taken.len().saturating_sub(keep)).map(|time| fs::remove_file(self.path(*time)));
+        // One that can't be removed keeps no other from going.
+        let failures = removals.filter_map(Result::err).filter(|error| error.kind() != io::ErrorKind::NotFound);
+        let failures: Vec<io::Error> = failures.collect();
+        failures.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// The times of those that are there, in order.

@@ -10,7 +10,10 @@ use task_messenger_core::{
 };
 
 use super::{
-    super::{Allocation, Durability, ExtentError, Found, OpenError, Options, extent::EXTENT_FILE, open, segments},
+    super::{
+        Allocation, Durability, ExtentError, Found, OpenError, Options, check_formats, extent::EXTENT_FILE, open,
+        segments,
+    },
     model::Model,
     options, shared,
 };
@@ -219,6 +222,7 @@ fn a_segment_of_another_store_or_a_newer_program_or_another_length_is_refused() 
         disk.replace(&segments::name(segment), contents).unwrap();
         open_error(&disk)
     };
+    assert!(check_formats(&copy(&image, |_| true)).is_ok());
     // In the middle, as the last one, and behind it.
     for segment in [1, 3, last, last + 1] {
         let file = segments::name(segment);
@@ -229,6 +233,9 @@ fn a_segment_of_another_store_or_a_newer_program_or_another_length_is_refused() 
             let mut newer = whole.clone();
             newer[4] = 2;
             assert!(matches!(with(segment, &newer), OpenError::NewerSegment { file: name, found: 2 } if name == file));
+            let disk = copy(&image, |_| true);
+            disk.replace(&file, &newer).unwrap();
+            assert!(matches!(check_formats(&disk), Err(OpenError::NewerSegment { file: name, .. }) if name == file));
             let long = [&whole[..], &[0; BLOCK_UNIT]].concat();
             assert!(matches!(with(segment, &long), OpenError::SegmentLength { file: found, .. } if found == file));
         }

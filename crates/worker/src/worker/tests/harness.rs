@@ -39,6 +39,8 @@ pub(super) struct Place {
     pub(super) config: WorkerConfig,
     /// How much a link takes that nobody reads.
     pub(super) link_bytes: usize,
+    /// How long the worker may run.
+    pub(super) patience: Duration,
 }
 
 impl Place {
@@ -51,7 +53,7 @@ impl Place {
             kill_after: ConfigDuration(Duration::from_millis(200)),
             ..WorkerConfig::default()
         };
-        Self { directory, config, link_bytes: 1 << 20 }
+        Self { directory, config, link_bytes: 1 << 20, patience: 3 * DEADLINE }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -79,7 +81,7 @@ impl Place {
         let worker = Worker::new(&self.config, IDENTITY, connector, skills, shutdown, Watch::start().unwrap()).unwrap();
         let manager = Manager { arriving, silence: Duration::from_secs(30), message_bytes: 4 << 20 };
         let both = async { tokio::join!(worker.run(), test(manager, trigger)).0 };
-        timeout(3 * DEADLINE, both).await.expect("the worker ends")
+        timeout(self.patience, both).await.expect("the worker ends")
     }
 }
 
@@ -100,6 +102,11 @@ pub(super) struct Peer {
 }
 
 impl Manager {
+    /// The worker's next attempt to connect, which comes to nothing.
+    pub(super) async fn refuse(&mut self) {
+        drop(self.arriving.recv().await.unwrap());
+    }
+
     /// Lets the worker in and hears what it holds.
     pub(super) async fn accept(&mut self) -> Peer {
         // Longer than any wait between attempts.

@@ -9,6 +9,7 @@
 //! task is below the worker's own children; mostly that is one look at a short list. What skills start carries no mark and is
 //! not touched. Only a process that sets this very limit by itself, or has become another user's, gets away.
 
+mod cgroup;
 mod hunt;
 mod leftovers;
 mod table;
@@ -31,8 +32,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-pub(super) use self::hunt::Hunt;
+use self::cgroup::Cgroups;
 use self::table::{Children, Entry};
+pub(super) use self::{cgroup::TaskCgroup, hunt::Hunt};
 
 /// The lower half of a mark. A system of 32 bits shows no more than as many.
 const COUNT_BITS: u32 = usize::BITS / 2;
@@ -52,6 +54,8 @@ pub(super) struct Family {
     start: u64,
     /// Whether marks can be set and seen.
     marks: bool,
+    /// Where each task gets a group of its own, if the worker may make some.
+    cgroups: Option<Cgroups>,
     children: Children,
     state: Mutex<State>,
 }
@@ -81,7 +85,8 @@ impl Family {
             );
         }
         let state = State { count: 0, leaders: HashMap::new(), tidied: Instant::now() };
-        Ok(Self { start, marks, children: Children::open(), state: Mutex::new(state) })
+        let cgroups = if marks { Cgroups::take() } else { None };
+        Ok(Self { start, marks, cgroups, children: Children::open(), state: Mutex::new(state) })
     }
 
     /// Ends what an earlier start of the worker has left, if it was killed. No other worker uses the directory.
@@ -89,15 +94,20 @@ impl Family {
         leftovers::end(state_directory);
     }
 
-    /// Starts a program; it and its mark.
-    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<(Child, u64)> {
+    /// Starts a program; it, its mark, and its control group if it has one.
+    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<(Child, u64, Option<TaskCgroup>)> {
         // Held until the program is known: what carries a mark and is not known is killed.
         let mut state = self.lock();
         state.count += 1;
         let mark = self.start | (state.count & COUNT_MASK);
-        let child = marked(mark, || command.spawn()).unwrap_or_else(|_| command.spawn())?;
+        let cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.enclose(command, mark & COUNT_MASK));
+        let spawned = marked(mark, || command.spawn()).unwrap_or_else(|_| command.spawn());
+        if let (Err(_), Some(cgroup)) = (&spawned, &cgroup) {
+            cgroup.try_remove();
+        }
+        let child = spawned?;
         state.leaders.insert(child.id(), mark);
-        Ok((child, mark))
+        Ok((child, mark, cgroup))
     }
 
     /// Waits for a program's exit.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    super::family::{Family, Hunt},
+    super::family::{Family, Hunt, TaskCgroup},
     Pipes,
 };
 
@@ -37,6 +37,7 @@ pub(in super::super) struct Group {
     mark: u64,
     family: Arc<Family>,
     hunt: Hunt,
+    cgroup: Option<TaskCgroup>,
     exit: Exit,
     reaped: bool,
     over: bool,
@@ -54,12 +55,21 @@ enum Exit {
 impl Group {
     /// Starts a program as the leader of a group of its own.
     pub(in super::super) fn spawn(mut command: Command, family: &Arc<Family>) -> io::Result<(Self, Pipes)> {
-        let (leader, mark) = family.spawn(command.process_group(0))?;
+        let (leader, mark, cgroup) = family.spawn(command.process_group(0))?;
         let id = Pid::from_child(&leader);
         let family = Arc::clone(family);
         // From here on it is ended when something fails.
-        let mut group =
-            Self { leader, id, mark, family, hunt: Hunt::default(), exit: Exit::Noticed, reaped: false, over: false };
+        let mut group = Self {
+            leader,
+            id,
+            mark,
+            family,
+            hunt: Hunt::default(),
+            cgroup,
+            exit: Exit::Noticed,
+            reaped: false,
+            over: false,
+        };
         let pipes = Pipes {
             stdin: group.leader.stdin.take().map(ChildStdin::from_std).transpose()?,
             stdout: group.leader.stdout.take().map(ChildStdout::from_std).transpose()?,
@@ -115,8 +125,21 @@ impl Group {
         while let Some(pause) = ending.step() {
             sleep(pause).await;
         }
+        let deadline = Instant::now() + PATIENCE;
+        while !self.leave_cgroup(deadline) {
+            sleep(Duration::from_millis(1)).await;
+        }
         self.over = true;
         status
+    }
+
+    /// Ends what is left in the control group, and removes it; `false` if it has to be tried again.
+    fn leave_cgroup(&mut self, deadline: Instant) -> bool {
+        let Some(cgroup) = self.cgroup.take_if(|cgroup| cgroup.try_remove() || Instant::now() >= deadline) else {
+            return self.cgroup.is_none();
+        };
+        cgroup.check_gone();
+        true
     }
 }
 
@@ -134,6 +157,10 @@ impl Drop for Group {
         let mut ending = self.family.ending(self.mark, &mut self.hunt, SHORT_PATIENCE);
         while let Some(pause) = ending.step() {
             std::thread::sleep(pause);
+        }
+        let deadline = Instant::now() + SHORT_PATIENCE;
+        while !self.leave_cgroup(deadline) {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

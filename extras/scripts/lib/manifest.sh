@@ -1,0 +1,108 @@
+# shellcheck shell=bash
+# Manifests: for each installed service, the paths that belong to it, one a line, sorted; directories end in `/`. What stands
+# in several goes with the last of them.
+
+INSTALLED=()                # the keys of what is installed
+declare -A OWNED_BEFORE=()  # for each path the keys of those that it belongs to
+
+load_manifests() {
+    local file key path
+    INSTALLED=()
+    OWNED_BEFORE=()
+    for file in "$ROOT$MANIFESTS"/*; do
+        [ -f "$file" ] || continue
+        key=${file##*/}
+        [[ $key =~ ^(manager|worker|worker@[a-z0-9-]+)$ ]] || continue
+        INSTALLED+=("$key")
+        while IFS= read -r path; do
+            is_plain_path "${path%/}" || die "the manifest $file is damaged: '$path'"
+            OWNED_BEFORE[$path]+=" $key"
+        done <"$file"
+    done
+}
+
+is_installed() {
+    [ -f "$ROOT$MANIFESTS/$1" ]
+}
+
+# The installed services of a component, a line each.
+installed_of() {
+    local key
+    for key in "${INSTALLED[@]}"; do
+        [ "$(component_of "$key")" != "$1" ] || say "$key"
+    done
+}
+
+# write_manifest KEY SCRATCH, of all that is OWNED and isn't another key's own unit.
+write_manifest() {
+    local key=$1 scratch=$2 path directory
+    local -A paths=()
+    for path in "${!OWNED[@]}"; do
+        if [ "$key" != worker ] && [ "$path" = "$UNITS/$(unit_of worker)" ]; then
+            continue
+        fi
+        paths[$path]=1
+        directory=${path%/*}
+        while [ -n "$directory" ]; do
+            if [ -n "${CREATED_DIRECTORIES[$directory]:-}" ] || [ -n "${OWNED_BEFORE[$directory/]:-}" ]; then
+                paths[$directory/]=1
+            fi
+            directory=${directory%/*}
+        done
+    done
+    printf '%s\n' "${!paths[@]}" | LC_ALL=C sort >"$scratch"
+    # What it had and has no more. Others of the same component get their own new manifest.
+    for path in "${!OWNED_BEFORE[@]}"; do
+        if [[ $path != */ && " ${OWNED_BEFORE[$path]} " == *" $key "* ]] && [ -z "${OWNED[$path]:-}" ] &&
+            ! is_of_another_component "$path" "$key"; then
+            drop_file "$path"
+        fi
+    done
+    put_file "$scratch" "$MANIFESTS/$key" 0644 "$(root_or_user)"
+    unset 'OWNED[$MANIFESTS/$key]'
+}
+
+is_of_another_component() {
+    local key
+    for key in ${OWNED_BEFORE[$1]}; do
+        [ "$(component_of "$key")" = "$(component_of "$2")" ] || return 0
+    done
+    return 1
+}
+
+# Removes what belongs to a key and to nobody else, then what is empty of its directories. Can be repeated.
+remove_by_manifest() {
+    local key=$1 path paths=() index
+    mapfile -t paths <"$ROOT$MANIFESTS/$key"
+    for path in "${paths[@]}"; do
+        if [[ $path == */ || ${OWNED_BEFORE[$path]} != " $key" ]]; then
+            continue
+        fi
+        if [ -e "$ROOT$path" ] || [ -L "$ROOT$path" ]; then
+            step "remove $path"
+            [ "$DRY_RUN" = 1 ] || must rm -f -- "$ROOT$path"
+        fi
+    done
+    if [ "$DRY_RUN" = 0 ]; then
+        must rm -f -- "$ROOT$MANIFESTS/$key"
+        # Sorted: what lies deeper stands behind.
+        for ((index = ${#paths[@]} - 1; index >= 0; index--)); do
+            if [[ ${paths[index]} == */ ]]; then
+                rmdir -- "$ROOT${paths[index]}" 2>/dev/null || true
+            fi
+        done
+    fi
+    for path in "${!OWNED_BEFORE[@]}"; do
+        OWNED_BEFORE[$path]=$(without "$key" "${OWNED_BEFORE[$path]}")
+        [ -n "${OWNED_BEFORE[$path]}" ] || unset 'OWNED_BEFORE[$path]'
+    done
+}
+
+# without KEY LIST: the list (a space before each entry) without the key.
+without() {
+    local entry left=""
+    for entry in $2; do
+        [ "$entry" = "$1" ] || left+=" $entry"
+    done
+    printf '%s' "$left"
+}
