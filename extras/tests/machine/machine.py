@@ -50,9 +50,10 @@ class Machine:
         environment = dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1")
         command = ["setpriv", "--pdeathsig", "KILL", "systemd-nspawn", "--quiet", "--directory", self.root,
                    f"--machine=task-messenger-{os.getpid()}-{self.name}", "--hostname=machine", "--register=no",
-                   *self.groups.options(), "--private-network", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--boot"]
-        self.process = subprocess.Popen(self.groups.inside(command), env=environment, stdin=subprocess.DEVNULL, stdout=self.console,
-                                        stderr=subprocess.STDOUT, start_new_session=True)
+                   *self.groups.options(), "--private-network", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+                   "--console=pipe", "--boot"]
+        self.process = subprocess.Popen(self.groups.inside(command), env=environment, stdin=subprocess.DEVNULL,
+                                        stdout=self.console, stderr=subprocess.STDOUT, start_new_session=True)
         self.wait("its first process", self.find_leader, BOOT_SECONDS)
         self.wait("the end of its boot", self.has_booted, BOOT_SECONDS)
         state = self.run("systemctl is-system-running", check=False).text.strip()
