@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # The places where an installation from an archive keeps its manifests, one a line; nothing if there is none. It may have
 # another prefix, to which its control script's link leads.
 manifests_of_archive() {

@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # Enables a unit at the first installation; what an administrator disabled or masked since then stays so.
 enable_unless_disabled() {
     # Takes away only a mask that deb-systemd-helper itself set.

@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # Removes the directories that all components share, if nobody has anything in them.
 remove_empty_shared_directories() {
     local directory
