@@ -1,0 +1,122 @@
+"""The machine that the test runs on: what it must have, and what must be cleaned up on it, however the test ends."""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+CACHE = os.environ.get("TASK_MESSENGER_MACHINE_CACHE", "/var/cache/task-messenger-machine")
+TOOLS = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "nsenter": "util-linux", "setpriv": "util-linux"}
+MISSING = 77
+
+
+def refuse(*reasons):
+    """Ends with 77: nothing was tested, and that must not look like success."""
+    for reason in reasons:
+        print(f"SKIPPED: the machine test can't run: {reason}", file=sys.stderr, flush=True)
+    sys.exit(MISSING)
+
+
+def prepare():
+    """Checks rights and tools; installs tools where there is apt."""
+    if os.geteuid() != 0:
+        refuse("it boots machines, and needs root for that (sudo extras/tests/machine/run)")
+    if sys.platform != "linux":
+        refuse("it needs Linux")
+    missing = missing_tools()
+    if missing and shutil.which("apt-get"):
+        begin = time.monotonic()
+        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *sorted(set(missing.values()))]):
+            done = subprocess.run(["apt-get", *command], env=environment, check=False, text=True, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if done.returncode != 0:
+                print(done.stdout[-2000:], file=sys.stderr)
+                break
+        print(f"host tools: {time.monotonic() - begin:.1f} s", flush=True)
+        missing = missing_tools()
+    if missing:
+        refuse(*(f"there is no {tool} (package {package})" for tool, package in missing.items()))
+    os.makedirs(CACHE, mode=0o755, exist_ok=True)
+
+
+def missing_tools():
+    return {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+
+
+def mount(*arguments):
+    done = subprocess.run(["mount", *arguments], check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        refuse(f"mount {' '.join(arguments)}: {done.stdout.strip()}")
+
+
+def unmount_below(directory):
+    """Unmounts everything at and below a directory, deepest first."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        points = [line.split()[4].replace("\\040", " ") for line in file]
+    for point in sorted((p for p in points if p == directory or p.startswith(directory + "/")), key=len, reverse=True):
+        if subprocess.run(["umount", point], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+            subprocess.run(["umount", "--lazy", point], check=False)
+
+
+class Workplace:
+    """A directory for one run of the test, removed at its end; what killed runs have left is removed too."""
+
+    def __init__(self):
+        own_mounts()
+        self.runs = os.path.join(CACHE, "runs")
+        os.makedirs(self.runs, exist_ok=True)
+        self.remove_dead()
+        self.path = os.path.join(self.runs, str(os.getpid()))
+        os.mkdir(self.path)
+        self.lock = self.locked(self.path)
+
+    @staticmethod
+    def locked(directory):
+        """An open lock of a run's directory; None while another has it."""
+        lock = open(os.path.join(directory, "lock"), "w", encoding="utf-8")  # pylint: disable=consider-using-with
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            return None
+        return lock
+
+    def remove_dead(self):
+        for name in os.listdir(self.runs):
+            directory = os.path.join(self.runs, name)
+            lock = self.locked(directory)
+            if lock:
+                remove(directory)
+                lock.close()
+
+    def remove(self):
+        remove(self.path)
+        self.lock.close()
+
+
+def own_mounts():
+    """A mount namespace for this test alone: whatever happens, its mounts end with its processes."""
+    clone_newns = 0x20000
+    if ctypes.CDLL(None, use_errno=True).unshare(clone_newns) != 0:
+        refuse(f"no mount namespace can be made ({os.strerror(ctypes.get_errno())})")
+    mount("--make-rprivate", "/")
+
+
+def remove(directory):
+    unmount_below(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def end_on_signals():
+    """A signal ends the test as an exception does, so that everything is cleaned up."""
+    def leave(number, _frame):
+        for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, leave)

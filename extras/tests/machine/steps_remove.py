@@ -1,0 +1,35 @@
+"""Removing: one component, all of it; nothing is left."""
+
+from files import differences, listing
+from fleet import MANAGER, SECOND, WORKER, want
+
+
+def purge_of_the_workers_leaves_the_manager(fleet, purge):
+    machine, main = fleet.machine, fleet.main(MANAGER)
+    purge()
+    want(machine.is_active(MANAGER) and fleet.main(MANAGER) == main, "the manager does not run as before")
+    want(fleet.client("status --json", check=False).code == 0, "the manager does not answer")
+    for unit in (WORKER, SECOND):
+        want(not machine.is_active(unit), f"{unit} is active")
+    left = machine.run("find / -xdev -name '*task-messenger-worker*' -not -path '/root/*' -not -path '/proc/*'; "
+                       "find /etc/task-messenger /var/lib/task-messenger /var/log/task-messenger -name 'worker*' -o -name '*worker*.json'; "
+                       "getent passwd task-messenger-worker", check=False).text
+    want(not left.strip(), f"left:\n{left}")
+
+
+def nothing_is_left(machine, before):
+    """The files are as before the install, nobody's files are there, and nothing has the name."""
+    machine.run("rm -rf /root/test /run/logrotate-of-the-test; systemctl daemon-reload")
+    changed = differences(before, listing(machine.root))
+    want(not changed, "\n".join(changed))
+    nobodys = machine.run("find / /run /tmp -xdev \\( -nouser -o -nogroup \\) -print").text
+    want(not nobodys.strip(), f"nobody's:\n{nobodys}")
+    named = machine.run("find / /run /dev/shm /tmp -xdev -name '*task-messenger*'; systemctl list-unit-files --no-pager --no-legend "
+                        "'*task-messenger*'; systemctl list-units --all --no-pager --no-legend '*task-messenger*'; "
+                        "getent passwd group | grep task-messenger; ps -eo args= | grep -v grep | grep task-messenger", check=False).text
+    want(not named.strip(), f"left:\n{named}")
+
+
+def stays_without_purge(machine, kept):
+    for path in kept:
+        want(machine.run(["test", "-e", path], check=False).code == 0, f"{path} is gone")
