@@ -24,7 +24,7 @@ make_root() {
         ln -s nothing "$ROOT/stubs/$tool"
     done
     # As for an administrator, whose own variables must not get to the programs.
-    export TASKMESSENGER_TEST_ROOT=$ROOT TASKMESSENGER_TEST_READY_SECONDS=1 HOME=/home/tester TERM=dumb
+    export TASKMESSENGER_TEST_ROOT=$ROOT TASKMESSENGER_TEST_READY_SECONDS=4 HOME=/home/tester TERM=dumb
     export PATH=$ROOT/stubs:/usr/bin:/bin
     unset XDG_RUNTIME_DIR
 }

@@ -181,7 +181,8 @@ setup() {
     echo "$output"
     [ "$status" = 0 ]
     [ -x "$ROOT/opt/task-messenger/bin/task-messenger-worker" ]
-    grep -q described "$ROOT/usr/local/share/man/man8/task-messenger-worker.8"
+    grep -q described "$ROOT/opt/task-messenger/share/man/man8/task-messenger-worker.8"
+    [ "$(readlink "$ROOT/usr/local/share/man/man8/task-messenger-worker.8")" = /opt/task-messenger/share/man/man8/task-messenger-worker.8 ]
     run "$checkout/extras/scripts/install_service_linux.sh" worker
     [[ $output == *"nothing was changed"* ]]
 }

@@ -76,6 +76,7 @@ setup() {
 @test "another architecture" {
     echo riscv64 >"$ROOT/control/machine"
     refused "the architecture is wrong" "$install" worker
+    rm "$ROOT/control/machine"
     echo '#!/bin/sh' >"$ARCHIVE/bin/task-messenger-worker"
     seal "$ARCHIVE"
     refused "is no program for Linux" "$install" worker

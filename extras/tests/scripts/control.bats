@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# The control script: exit codes, the screen, refusals.
+
+load helper
+
+setup_file() {
+    build_programs
+}
+
+setup() {
+    make_root
+    install_manager >/dev/null
+    control=$ROOT/opt/task-messenger/scripts/service_control.sh
+    manager=task-messenger-manager.service
+}
+
+property() {
+    mkdir -p "$ROOT/control/units"
+    printf '%s' "$3" >"$ROOT/control/units/$1.$2"
+}
+
+@test "command lines that make no sense" {
+    misused "what is to be done" "$control"
+    misused "'dance' is not known" "$control" dance
+    misused "one at a time" "$control" start stop
+    misused "one service at a time" "$control" start manager worker
+    misused "is no name of a worker" "$control" status worker@A_b
+    misused "are for logs" "$control" status -f
+    misused "--since wants a time" "$control" logs --since
+}
+
+@test "status: 0 running, 3 stopped, 4 not installed, of several the worst" {
+    run "$control" status manager
+    echo "$output"
+    [ "$status" = 3 ]
+    run "$control" status worker
+    [ "$status" = 4 ]
+    run "$control" status worker@a
+    [ "$status" = 4 ]
+    "$ROOT/stubs/systemctl" start $manager
+    run "$control" status
+    echo "$output"
+    [ "$status" = 0 ]
+    install_worker --instance a
+    run "$control" status all
+    echo "$output"
+    [ "$status" = 3 ]
+    [[ $output == *"worker@a"* ]]
+}
+
+@test "status shows one screen without colour where there is no terminal" {
+    "$ROOT/stubs/systemctl" start $manager
+    property $manager StatusText "12 workers, 3,401 queued, 87 running"
+    property $manager NRestarts 2
+    run "$control" status manager
+    echo "$output"
+    [[ $output == *"manager  running"* ]]
+    [[ $output == *"12 workers, 3,401 queued, 87 running"* ]]
+    [[ $output == *0.1.0* && $output == *"it said why"* ]]
+    [[ $output != *$'\033'* ]]
+    [ "${#lines[@]}" -le 12 ]
+}
+
+@test "colour on a terminal, unless NO_COLOR is set" {
+    export TERM=xterm
+    run script -qec "$control status manager" /dev/null
+    [[ $output == *$'\033'* ]]
+    NO_COLOR=1 run script -qec "$control status manager" /dev/null
+    [[ $output != *$'\033'* ]]
+}
+
+@test "start, stop, restart and reload do what they say, the manager first and last" {
+    install_worker >/dev/null
+    forget_calls
+    run "$control" start
+    echo "$output"
+    [ "$status" = 0 ]
+    run "$control" reload
+    [ "$status" = 0 ]
+    run "$control" stop all
+    [ "$status" = 0 ]
+    [ "$(calls | sed 's/task-messenger-//; s/.service//')" = "start manager
+start worker
+reload manager
+reload worker
+stop worker
+stop manager" ]
+    run "$control" reload manager
+    [ "$status" = 3 ]
+}
+
+@test "what fails says so, with the last lines" {
+    : >"$ROOT/control/fails-start"
+    run "$control" start manager
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"it said why"* ]]
+}
+
+@test "changing needs root, looking doesn't" {
+    echo 1000 >"$ROOT/control/uid"
+    run "$control" stop manager
+    [ "$status" = 1 ]
+    [[ $output == *"sudo"* ]]
+    run "$control" status manager
+    [ "$status" = 3 ]
+    run "$control" logs manager
+    [ "$status" = 0 ]
+}
+
+@test "logs come from the journal, and from a log file that is configured" {
+    run "$control" logs manager --since "1 hour ago"
+    [ "$status" = 0 ]
+    grep -q -- "--unit $manager --since 1 hour ago" "$ROOT/control/programs"
+    echo "2026-11-28T10:00:00Z a line of the file" >"$ROOT/var/log/manager.log"
+    echo "$ROOT/var/log/manager.log" >"$ROOT/control/log-file"
+    run "$control" logs manager
+    echo "$output"
+    [[ $output == *"a line of the file"* ]]
+}
+
+@test "it works through its link" {
+    mkdir -p "$BATS_TEST_TMPDIR/links"
+    ln -s "$control" "$BATS_TEST_TMPDIR/links/task-messenger-service"
+    run "$BATS_TEST_TMPDIR/links/task-messenger-service" --help
+    [ "$status" = 0 ]
+    [[ $output == *"task-messenger-service status"* ]]
+}

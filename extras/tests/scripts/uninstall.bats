@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# What the uninstaller removes, and what it keeps.
+
+load helper
+
+setup_file() {
+    build_programs
+}
+
+setup() {
+    make_root
+    scripts=$ROOT/opt/task-messenger/scripts
+}
+
+# Everything of the root, without times and without /run.
+bare() {
+    content | grep -v ' \./run'
+}
+
+@test "what was installed, and nothing else, is removed; what is kept is told" {
+    before=$(bare)
+    install_worker
+    echo secret >"$ROOT/etc/task-messenger/worker.credential"
+    "$ROOT/stubs/systemctl" start task-messenger-worker.service
+    run "$scripts/uninstall_service_linux.sh" worker
+    echo "$output"
+    [ "$status" = 0 ]
+    calls | grep -qx 'stop task-messenger-worker.service'
+    calls | grep -qx 'disable task-messenger-worker.service'
+    for path in /etc/task-messenger/config-worker.json /etc/task-messenger/worker.credential /var/lib/task-messenger/worker; do
+        [ -e "$ROOT$path" ]
+        [[ $output == *"$path"* ]]
+    done
+    grep -qx task-messenger-worker "$ROOT/control/passwd"
+    rm -r "$ROOT/etc/task-messenger" "$ROOT/var/lib/task-messenger" "$ROOT/var/log/task-messenger"
+    diff <(echo "$before") <(bare)
+}
+
+@test "a purge leaves nothing" {
+    before=$(bare)
+    install_worker
+    "$scripts/install_service_linux.sh" worker --instance a
+    install_manager
+    mkdir -p "$ROOT/etc/systemd/system/task-messenger-worker.service.d" "$ROOT/run/task-messenger/worker"
+    echo >"$ROOT/etc/systemd/system/task-messenger-worker.service.d/mine.conf"
+    echo >"$ROOT/etc/systemd/system/task-messenger-worker.service.bak"
+    echo >"$ROOT/etc/task-messenger/config-manager.json.new"
+    run "$scripts/uninstall_service_linux.sh" all --purge --yes
+    echo "$output"
+    [ "$status" = 0 ]
+    diff <(echo "$before") <(bare)
+    [ ! -s "$ROOT/control/passwd" ] && [ ! -s "$ROOT/control/group" ]
+    [ ! -e "$ROOT/run/task-messenger" ]
+}
+
+@test "a purge of one component leaves the other as it is" {
+    install_manager
+    before=$(bare)
+    install_worker
+    run "$scripts/uninstall_service_linux.sh" worker --purge --yes
+    echo "$output"
+    [ "$status" = 0 ]
+    diff <(echo "$before") <(bare)
+    grep -qx task-messenger "$ROOT/control/passwd"
+    run ! grep -x task-messenger-worker "$ROOT/control/passwd"
+}
+
+@test "one worker goes, the others and their user stay" {
+    install_worker
+    "$scripts/install_service_linux.sh" worker --instance a
+    "$scripts/uninstall_service_linux.sh" worker --purge --yes
+    [ ! -e "$ROOT/etc/systemd/system/task-messenger-worker.service" ]
+    [ -e "$ROOT/etc/systemd/system/task-messenger-worker@.service" ]
+    [ -e "$ROOT/etc/task-messenger/config-worker-a.json" ]
+    [ -x "$ROOT/opt/task-messenger/bin/task-messenger-worker" ]
+    grep -qx task-messenger-worker "$ROOT/control/passwd"
+    "$scripts/uninstall_service_linux.sh" worker --instance a --purge --yes
+    [ ! -e "$ROOT/opt/task-messenger" ]
+    [ ! -s "$ROOT/control/passwd" ]
+}
+
+@test "what an earlier removal kept can be purged later" {
+    before=$(bare)
+    install_worker
+    "$scripts/uninstall_service_linux.sh" all
+    run "$ARCHIVE/scripts/uninstall_service_linux.sh" all --purge --yes
+    echo "$output"
+    [ "$status" = 0 ]
+    diff <(echo "$before") <(bare)
+    [ ! -s "$ROOT/control/passwd" ]
+}
+
+@test "a dry run changes nothing" {
+    install_worker
+    forget_calls
+    before=$(picture)
+    run "$scripts/uninstall_service_linux.sh" all --purge --dry-run
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"would remove /etc/task-messenger"* && $output == *"would remove /opt/task-messenger/bin/task-messenger-worker"* ]]
+    diff <(echo "$before") <(picture)
+    [ ! -s "$ROOT/control/calls" ]
+}
+
+@test "a removal that failed goes on when it is run again" {
+    install_worker
+    "$ROOT/stubs/systemctl" start task-messenger-worker.service
+    : >"$ROOT/control/fails-stop"
+    run "$scripts/uninstall_service_linux.sh" worker
+    [ "$status" = 1 ]
+    [ -x "$ROOT/opt/task-messenger/bin/task-messenger-worker" ]
+    rm "$ROOT/control/fails-stop"
+    "$scripts/uninstall_service_linux.sh" worker
+    [ ! -e "$ROOT/opt/task-messenger" ]
+}
+
+@test "a state directory elsewhere is left, and told" {
+    install_manager
+    mkdir "$ROOT/srv"
+    sed -i 's|/var/lib/task-messenger/manager|/srv|' "$ROOT/etc/task-messenger/config-manager.json"
+    run "$scripts/uninstall_service_linux.sh" manager --purge --yes
+    [ "$status" = 0 ]
+    [[ $output == *"left as it is: /srv"* ]]
+    [ -d "$ROOT/srv" ]
+}
+
+@test "what is not installed is no error" {
+    make_archive worker 0.1.0
+    run "$ARCHIVE/scripts/uninstall_service_linux.sh" worker
+    [ "$status" = 0 ]
+    [[ $output == *"is not installed"* ]]
+}
+
+@test "another prefix is found" {
+    make_archive manager 0.1.0
+    before=$(bare)
+    "$ARCHIVE/scripts/install_service_linux.sh" manager --prefix /opt/deep/elsewhere
+    "$ARCHIVE/scripts/uninstall_service_linux.sh" all --purge --yes
+    diff <(echo "$before") <(bare)
+}
