@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Write as _};
 
-use crate::say::say;
+use crate::{logging::journal, say::say};
 
 /// A clean stop.
 pub const SUCCESS: u8 = 0;
@@ -24,9 +24,15 @@ pub const INTERRUPTED: u8 = 130;
 /// Ended by a second request to terminate (128 + SIGTERM).
 pub const TERMINATED: u8 = 143;
 
-/// Prints an error with all its causes, once, to standard error.
+/// Prints an error with all its causes, once, to standard error; to the journal with the priority of an error on each line,
+/// as sd-daemon(3) has it.
 pub fn report(error: &(dyn Error + 'static)) {
-    say(format_args!("error: {}", chain(error)));
+    let text = format!("error: {}", chain(error));
+    if journal::is_here() {
+        text.lines().for_each(|line| say(format_args!("<3>{line}")));
+    } else {
+        say(text);
+    }
 }
 
 /// An error and its causes in one text, separated by colons.

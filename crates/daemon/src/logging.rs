@@ -9,7 +9,7 @@
 //! ever blocks or ends the process because a line can't be written.
 
 mod file;
-mod journal;
+pub(crate) mod journal;
 mod level;
 mod repeats;
 mod rotation;

@@ -105,9 +105,10 @@ readiness() {
 
 # Without the right to read the journal there is none to be seen.
 last_error() {
-    local option=--unit
-    [ "$MODE" = system ] || option=--user-unit
-    journalctl --quiet --no-pager --output short-iso --priority err --lines 1 "$option" "$1" 2>/dev/null |
+    # What it said itself, not what systemd says of it, which stands above.
+    local field=_SYSTEMD_UNIT
+    [ "$MODE" = system ] || field=_SYSTEMD_USER_UNIT
+    journalctl --quiet --no-pager --output short-iso --priority err --lines 1 "$field=$1" 2>/dev/null |
         sed -e 's/^\([^ ]*\) [^ ]* [^ ]*: /\1 /' | cut -c 1-300 || true
 }
 

@@ -20,7 +20,7 @@ use super::Output;
 
 /// Whether this process writes to the journal.
 #[cfg(target_os = "linux")]
-pub(super) fn is_here() -> bool {
+pub(crate) fn is_here() -> bool {
     // Device and inode of the one of them that is, says systemd.exec(5).
     let Some(named) = std::env::var_os("JOURNAL_STREAM") else { return false };
     let is_named = |stream: rustix::io::Result<rustix::fs::Stat>| {
@@ -31,7 +31,7 @@ pub(super) fn is_here() -> bool {
 
 /// Whether this process writes to the journal: there is none here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn is_here() -> bool {
+pub(crate) fn is_here() -> bool {
     false
 }
 
