@@ -30,7 +30,7 @@ check_store() {
     state=${state%\"}
     [ -d "$ROOT${state:-$(state_of manager)}" ] || return 0
     [ -n "$(ls -A -- "$ROOT${state:-$(state_of manager)}")" ] || return 0
-    output=$(run_program "$CHECKER" --config "$ROOT$1" store check --format-only 2>&1) || status=$?
+    output=$(run_program "$CHECKER" --config "$ROOT$1" store check --formats 2>&1) || status=$?
     case $status in
         0) ;;
         78) die "version $(version_of "$CHECKER") can't open the store that is there (a newer version wrote it, or it is damaged), so nothing was changed: $output" ;;

@@ -112,8 +112,9 @@ class Fleet:
         """Waits until the services run and the workers are connected."""
         units = units or UNITS
         self.machine.wait(f"{units} to be active", lambda: self.all_active(units), seconds)
-        workers = len([unit for unit in units if unit != MANAGER])
-        self.machine.wait(f"{workers} workers to be connected", lambda: self.connected() == workers, seconds)
+        workers = [unit for unit in units if unit != MANAGER]
+        self.machine.wait(f"{workers} to be connected", lambda: self.connected() >= len(workers) and all(
+            self.said(unit).startswith("connected") for unit in workers), seconds)
 
     def restart(self, *units):
         self.machine.run(["systemctl", "restart", *units])

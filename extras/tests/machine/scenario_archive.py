@@ -87,6 +87,7 @@ def hardening_steps(step, fleet, programs):
     step("services see and write little", lambda: hardening.services_see_little(fleet, programs))
     step("a task has a control group of its own", lambda: hardening.task_has_its_own_group(fleet))
     step("nothing outlives its task", lambda: hardening.nothing_outlives_its_task(fleet))
+    step("what has ended is reaped", lambda: hardening.what_has_ended_is_reaped(fleet))
     step("out of memory ends one task", lambda: hardening.out_of_memory_ends_one_task(fleet))
 
 

@@ -1,7 +1,7 @@
 """What the services may and may not, as tasks see it: the table of commands that work, and all that is out of reach."""
 
 from fleet import MANAGER, SECOND, WORKER, want
-from report import Skip
+from report import Failure, Skip
 
 PROGRAM = '#include <stdio.h>\nint main(void) { puts("compiled"); return 0; }\n'
 
@@ -110,13 +110,24 @@ os.wait()
 
 def nothing_outlives_its_task(fleet):
     """Neither in another session, nor without a parent, nor hidden from its own user."""
-    program = HIDES.replace('os.execv("/bin/sleep", ["hidden-by-the-test", "1000"])', "time.sleep(1000)")
-    for text in (HIDES, program):
+    for text in (HIDES, HIDES.replace('os.execv("/bin/sleep", ["hidden-by-the-test", "1000"])', "time.sleep(1000)")):
         fleet.task(["python3", "-c", text])
     fleet.task("setsid sleep 1000 >/dev/null 2>&1 & exit 0")
-    machine = fleet.machine
-    line = "ps -u task-messenger-worker -o args= | grep -v '^.*task-messenger-worker run'"
-    machine.wait("tasks' processes to be gone", lambda: not machine.run(line, check=False).text.strip(), 15)
+    await_no_process(fleet.machine, "$1 !~ /^Z/", "tasks' processes to be gone")
+
+
+def what_has_ended_is_reaped(fleet):
+    """The step before has left processes that had hidden."""
+    await_no_process(fleet.machine, "1", "tasks' processes that have ended to be reaped")
+
+
+def await_no_process(machine, which, what):
+    processes = "ps -u task-messenger-worker -o stat=,args="
+    line = f"{processes} | awk '{which} && !/task-messenger-worker run$/'"
+    try:
+        machine.wait(what, lambda: not machine.run(line).text.strip(), 15)
+    except Failure as failure:
+        raise Failure(f"{failure}\n{machine.run(processes).text}") from failure
 
 
 def out_of_memory_ends_one_task(fleet):

@@ -98,7 +98,7 @@ def end_to_end(fleet):
                           stdin="".join(f"{number}\n" for number in range(40)))
     for name in ("worker", "worker-two"):
         want_text(output, f"/var/lib/task-messenger/{name}/scratch/")
-    lines = output.text.splitlines()
+    lines = [line for line in output.text.splitlines() if line.startswith("/")]
     want(len(lines) == 40, f"{len(lines)} lines:\n{output.text}")
 
 
@@ -113,8 +113,9 @@ def gates(machine, units):
         scores.append(done.text.split(":")[1].split()[0])
     done = machine.run(f"systemd-analyze verify --man=no {' '.join(units)} task-messenger.target")
     want(not done.text.strip(), done.text)
-    want("task-messenger" not in machine.run("journalctl -q -p warning _PID=1 --no-pager", check=False).text,
-         "systemd warned:\n" + machine.run("journalctl -q -p warning _PID=1 --no-pager | grep task-messenger").text)
+    # What systemd says of units as it reads them has a unit file's name and line in it.
+    warned = machine.run("journalctl -q -p warning _PID=1 -o cat --no-pager | grep -E 'task-messenger.*:[0-9]+:'", check=False).text
+    want(not warned.strip(), warned)
     return "scores " + ", ".join(scores)
 
 

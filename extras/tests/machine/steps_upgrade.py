@@ -66,10 +66,11 @@ def one_that_never_gets_ready(fleet, archives):
     top = archives.variant("manager", "never-ready", change)
     # The service's user runs it.
     machine.run(f"chmod 755 {OWN}/real-manager; chmod 711 /root {OWN}")
-    before = machine.run(f"sha256sum {archives.programs}/*").text
+    before, main = machine.run(f"sha256sum {archives.programs}/*").text, fleet.main(MANAGER)
     done = archives.install("manager", top=top, check=False)
     machine.run("chmod 700 /root")
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
+    want(fleet.main(MANAGER) != main, f"the new version was not even tried\n{done.text}")
     want(machine.run(f"sha256sum {archives.programs}/*").text == before, f"the programs are not the old ones\n{done.text}")
     fleet.ready()
     fleet.task("true")

@@ -31,6 +31,8 @@ def install_for_alice(fleet, archives):
                  "sed -i '0,/{/s//{ \"http\": null,/' .config/task-messenger/config-worker.json")
     machine.user("alice", f"systemctl --user start {UNIT}")
     runs_tasks(fleet)
+    machine.run("systemctl start task-messenger-worker.service task-messenger-worker@two.service")
+    fleet.ready()
 
 
 def runs_tasks(fleet):

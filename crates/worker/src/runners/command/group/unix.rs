@@ -121,13 +121,14 @@ impl Group {
         self.kill();
         self.reaped = true;
         let status = self.family.reap(&mut self.leader);
-        let mut ending = self.family.ending(self.mark, &mut self.hunt, PATIENCE);
-        while let Some(pause) = ending.step() {
-            sleep(pause).await;
-        }
+        // First, because what hides from its own user is seen by its mark only when it has ended.
         let deadline = Instant::now() + PATIENCE;
         while !self.leave_cgroup(deadline) {
             sleep(Duration::from_millis(1)).await;
+        }
+        let mut ending = self.family.ending(self.mark, &mut self.hunt, PATIENCE);
+        while let Some(pause) = ending.step() {
+            sleep(pause).await;
         }
         self.over = true;
         status
@@ -154,13 +155,13 @@ impl Drop for Group {
             self.reaped = !matches!(self.family.try_reap(&mut self.leader), Ok(None));
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut ending = self.family.ending(self.mark, &mut self.hunt, SHORT_PATIENCE);
-        while let Some(pause) = ending.step() {
-            std::thread::sleep(pause);
-        }
         let deadline = Instant::now() + SHORT_PATIENCE;
         while !self.leave_cgroup(deadline) {
             std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut ending = self.family.ending(self.mark, &mut self.hunt, SHORT_PATIENCE);
+        while let Some(pause) = ending.step() {
+            std::thread::sleep(pause);
         }
     }
 }
