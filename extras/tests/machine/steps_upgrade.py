@@ -1,7 +1,7 @@
 """Another version: what is kept, what is restarted, and the way back."""
 
 from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want, want_text
-from installed import touch_program
+from installed import Packages, touch_program
 
 # It checks configurations and stores as the real one does, but never gets ready.
 NEVER_READY = f"""#!/bin/sh
@@ -95,6 +95,19 @@ def damaged(fleet, archives):
     touch_program(fleet.machine.place(f"{top}/bin/task-messenger"))
     done = archives.install("manager", top=top, check=False)
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
+
+
+def packages_are_refused(fleet, dist):
+    """The package's programs would not be those that run."""
+    packages = Packages(fleet.machine, dist)
+    mains = {unit: fleet.main(unit) for unit in UNITS}
+    for name in packages.files:
+        done = packages.install(name, check=False)
+        want(done.code != 0, f"{name} was installed\n{done.text}")
+        want_text(done, "archive")
+    left = fleet.machine.run("dpkg-query -W -f '${Package} ${Status}\\n' 'task-messenger*'", check=False).text
+    want(" installed" not in left, left)
+    want({unit: fleet.main(unit) for unit in UNITS} == mains, "a service was restarted")
 
 
 def control(fleet):
