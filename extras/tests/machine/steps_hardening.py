@@ -47,7 +47,8 @@ OUT_OF_REACH = [
     ("make a set-user-id file", "cp /bin/true t && chmod u+s t"),
 ]
 NOT_WRITABLE = ["/", "/boot", "/etc", "/etc/task-messenger", "/home", "/mnt", "/opt", "/root", "/srv", "/usr",
-                "/usr/bin", "/var", "/var/lib", "/var/lib/task-messenger", "/var/log", "/var/log/task-messenger", "/run", "/run/task-messenger"]
+                "/usr/bin", "/var", "/var/lib", "/var/lib/task-messenger", "/var/log", "/var/log/task-messenger",
+                "/run", "/run/task-messenger"]
 
 
 def works(fleet, line, says):
