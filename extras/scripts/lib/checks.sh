@@ -59,7 +59,7 @@ check_prefix() {
     done
     [ -n "$ROOT" ] || [ "$MODE" = user ] || check_directory /
     parent=$ROOT$path
-    while [ ! -e "$parent" ]; do
+    while [ -n "$parent" ] && [ ! -e "$parent" ]; do
         parent=${parent%/*}
     done
     if command -v findmnt >/dev/null && [[ ,$(findmnt -n -o OPTIONS -T "${parent:-/}"), == *,noexec,* ]]; then

@@ -1,0 +1,120 @@
+# A root of its own for each test, with an unpacked archive beside it and stand-ins for all that acts on the machine.
+
+bats_require_minimum_version 1.5.0
+
+REPOSITORY=$(cd "$BATS_TEST_DIRNAME/../../.." && pwd)
+
+# Once a file: programs of two versions.
+build_programs() {
+    local version
+    for version in 0.1.0 0.2.0; do
+        cc -O1 "-DVERSION=\"$version\"" -o "$BATS_FILE_TMPDIR/program-$version" "$BATS_TEST_DIRNAME/stand_in.c"
+    done
+}
+
+make_root() {
+    local tool
+    ROOT=$(realpath "$BATS_TEST_TMPDIR")/root
+    mkdir -p "$ROOT"/{control,run/systemd/system,etc/systemd/system,usr/local/bin,opt,var/lib,var/log,home/tester,run/user/1000}
+    chmod 755 "$ROOT" "$ROOT/opt"
+    : >"$ROOT/.task-messenger-test-root"
+    : >"$ROOT/control/calls"
+    cp -r "$BATS_TEST_DIRNAME/stubs" "$ROOT/stubs"
+    for tool in systemd-tmpfiles useradd groupadd groupdel restorecon; do
+        ln -s nothing "$ROOT/stubs/$tool"
+    done
+    # As for an administrator, whose own variables must not get to the programs.
+    export TASKMESSENGER_TEST_ROOT=$ROOT TASKMESSENGER_TEST_READY_SECONDS=1 HOME=/home/tester TERM=dumb
+    export PATH=$ROOT/stubs:/usr/bin:/bin
+    unset XDG_RUNTIME_DIR
+}
+
+# make_archive COMPONENT VERSION: sets ARCHIVE to what the archive unpacks to.
+make_archive() {
+    local component=$1 version=$2 owner kind mode source path file
+    ARCHIVE=$(realpath "$BATS_TEST_TMPDIR")/task-messenger-$component-v$version
+    while read -r owner _ kind mode source path _; do
+        [[ ($owner = "$component" || $owner = both) && $path != - ]] || continue
+        mkdir -p "$ARCHIVE/$(dirname "$path.")"
+        case $kind in
+            program) install -m "$mode" "$BATS_FILE_TMPDIR/program-$version" "$ARCHIVE/$path" ;;
+            generated) echo "of ${source%%:*}" >"$ARCHIVE/$path" ;;
+            *)
+                for file in "$REPOSITORY"/$source; do
+                    # Not every document has to be there to test this.
+                    [ ! -f "$file" ] || install -m "$mode" "$file" "$ARCHIVE/$path"
+                done
+                ;;
+        esac
+    done < <(grep -v '^#' "$REPOSITORY/extras/distribution/contents" | grep .)
+    seal "$ARCHIVE"
+}
+
+# Writes CONTENTS.
+seal() (
+    cd "$1" || exit
+    find . -type f ! -name CONTENTS -printf '%P\n' | LC_ALL=C sort | while read -r file; do
+        echo "$(sha256sum <"$file" | cut -d ' ' -f 1)  $(stat -c 0%a "$file")  $file"
+    done >CONTENTS
+)
+
+# What is installed, but for what belongs to the test and for the place of the lock: also times, which show that something was written anew.
+picture() {
+    (cd "$ROOT" && find . \( -path ./control -o -path ./stubs -o -path ./run \) -prune -o -printf '%p %y %m %l %T@\n' | LC_ALL=C sort)
+}
+
+# The same without times, and with what is in the files.
+content() {
+    (cd "$ROOT" && find . \( -path ./control -o -path ./stubs \) -prune -o -printf '%p %y %m %l\n' | LC_ALL=C sort
+    find . \( -path ./control -o -path ./stubs \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+}
+
+calls() {
+    cat "$ROOT/control/calls"
+}
+
+forget_calls() {
+    : >"$ROOT/control/calls"
+}
+
+is_active() {
+    [ "$(cat "$ROOT/control/units/$1.ActiveState")" = active ]
+}
+
+install_manager() {
+    make_archive manager "${1:-0.1.0}"
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+}
+
+install_worker() {
+    make_archive worker 0.1.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker "$@"
+}
+
+# refused TEXT COMMAND...: it fails with this in what it says, and leaves everything as it was.
+refused() {
+    local text=$1 before
+    shift
+    before=$(picture)
+    run "$@"
+    echo "$output"
+    [ "$status" = 1 ] && [[ $output == *"$text"* ]] && [ "$before" = "$(picture)" ]
+}
+
+# misused TEXT COMMAND...: the same, for a command line that makes no sense.
+misused() {
+    local text=$1
+    shift
+    run "$@"
+    echo "$output"
+    [ "$status" = 64 ] && [[ $output == *"$text"* ]]
+}
+
+# wait_until COMMAND...
+wait_until() {
+    local deadline=$((SECONDS + 20))
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || return 1
+        read -rt 0.05 <> <(:) || true
+    done
+}

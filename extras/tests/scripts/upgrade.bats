@@ -1,0 +1,197 @@
+#!/usr/bin/env bats
+# Upgrades: what is checked, kept, restarted, and taken back.
+
+load helper
+
+setup_file() {
+    build_programs
+}
+
+setup() {
+    make_root
+    manager=task-messenger-manager.service
+}
+
+installed_version() {
+    "$ROOT/opt/task-messenger/bin/task-messenger-manager" --version
+}
+
+@test "an upgrade restarts what runs" {
+    install_manager
+    "$ROOT/stubs/systemctl" start $manager
+    forget_calls
+    run install_manager 0.2.0
+    echo "$output"
+    [ "$status" = 0 ]
+    [ "$(installed_version)" = "task-messenger-manager 0.2.0" ]
+    [ "$(calls | grep -v daemon-reload)" = "stop $manager
+start $manager" ]
+    grep -q '0.2.0 .*--check-config' "$ROOT/control/programs"
+}
+
+@test "an upgrade starts nothing that didn't run" {
+    install_manager
+    forget_calls
+    install_manager 0.2.0
+    [ ! -s "$ROOT/control/calls" ]
+}
+
+@test "all workers of the machine are upgraded and restarted together" {
+    install_worker
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance b
+    "$ROOT/stubs/systemctl" start task-messenger-worker@a.service
+    "$ROOT/stubs/systemctl" start task-messenger-worker.service
+    forget_calls
+    : >"$ROOT/control/programs"
+    make_archive worker 0.2.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance b
+    calls | grep -qx 'start task-messenger-worker@a.service'
+    calls | grep -qx 'start task-messenger-worker.service'
+    run ! grep worker@b "$ROOT/control/calls"
+    for name in worker worker-a worker-b; do
+        grep -q "0.2.0 --config .*/config-$name.json --check-config" "$ROOT/control/programs"
+    done
+}
+
+@test "what is not READY goes back to the old version" {
+    install_manager
+    "$ROOT/stubs/systemctl" start $manager
+    before=$(content)
+    for state in failed activating; do
+        echo -n "$state" >"$ROOT/control/never-ready-0.2.0"
+        run install_manager 0.2.0
+        echo "$output"
+        [ "$status" = 1 ]
+        [[ $output == *"was not READY"* && $output == *"it said why"* ]]
+        diff <(echo "$before") <(content)
+        [ "$(installed_version)" = "task-messenger-manager 0.1.0" ]
+        is_active $manager
+    done
+}
+
+@test "a configuration that the new version does not take stops the upgrade" {
+    install_manager
+    echo 'listen: there is no such key' >"$ROOT/control/refuses-configuration-0.2.0"
+    make_archive manager 0.2.0
+    refused "there is no such key" "$ARCHIVE/scripts/install_service_linux.sh" manager
+}
+
+@test "a downgrade over a newer store is refused" {
+    install_manager 0.2.0
+    : >"$ROOT/var/lib/task-messenger/manager/journal"
+    echo 'the store has format 2' >"$ROOT/control/refuses-store-0.1.0"
+    make_archive manager 0.1.0
+    refused "the store has format 2" "$ARCHIVE/scripts/install_service_linux.sh" manager
+    [ "$(installed_version)" = "task-messenger-manager 0.2.0" ]
+}
+
+@test "a default that has changed lies beside the kept configuration, with the difference shown" {
+    install_manager
+    file=$ROOT/etc/task-messenger/config-manager.json
+    echo '// mine' >>"$file"
+    before=$(cat "$file")
+    make_archive manager 0.2.0
+    sed -i 's|^{|{\n  // A new thing.\n  "durability": "strict",|' "$ARCHIVE/etc/task-messenger/config-manager.json"
+    seal "$ARCHIVE"
+    run "$ARCHIVE/scripts/install_service_linux.sh" manager
+    echo "$output"
+    [ "$status" = 0 ]
+    [ "$(cat "$file")" = "$before" ]
+    grep -q durability "$file.new"
+    [[ $output == *'+  "durability": "strict",'* && $output == *'-// mine'* ]]
+    rm "$file.new"
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+    [ ! -e "$file.new" ]
+}
+
+@test "a default that has not changed says nothing, also after a removal" {
+    install_worker --slots 4
+    echo '// mine' >>"$ROOT/etc/task-messenger/config-worker.json"
+    "$ROOT/opt/task-messenger/scripts/uninstall_service_linux.sh" worker
+    make_archive worker 0.2.0
+    run "$ARCHIVE/scripts/install_service_linux.sh" worker
+    echo "$output"
+    [ "$status" = 0 ]
+    [ ! -e "$ROOT/etc/task-messenger/config-worker.json.new" ]
+    grep -q mine "$ROOT/etc/task-messenger/config-worker.json"
+}
+
+@test "what a version no longer has is removed" {
+    install_manager
+    make_archive manager 0.2.0
+    rm "$ARCHIVE/share/doc/MONITORING.md"
+    seal "$ARCHIVE"
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+    [ ! -e "$ROOT/opt/task-messenger/share/doc/MONITORING.md" ]
+    # But not what the other component has.
+    install_worker
+    make_archive manager 0.1.0
+    rm "$ARCHIVE/share/doc/CONFIGURATION.md"
+    seal "$ARCHIVE"
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+    [ -e "$ROOT/opt/task-messenger/share/doc/CONFIGURATION.md" ]
+}
+
+@test "a unit that was edited stays, and is kept beside when it has to be replaced" {
+    install_manager
+    unit=$ROOT/etc/systemd/system/$manager
+    echo '# mine' >>"$unit"
+    run "$ARCHIVE/scripts/install_service_linux.sh" manager
+    echo "$output"
+    [[ $output == *"was edited, and stays so"* && $output == *"nothing was changed"* ]]
+    grep -q mine "$unit"
+    make_archive manager 0.2.0
+    echo '# new' >>"$ARCHIVE/share/systemd/$manager"
+    seal "$ARCHIVE"
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+    grep -q mine "$unit.bak"
+    grep -q new "$unit"
+    run ! grep mine "$unit"
+}
+
+# Begins an upgrade that hangs where the new version should become READY.
+hang() {
+    install_manager
+    "$ROOT/stubs/systemctl" start $manager
+    before=$(content)
+    echo -n activating >"$ROOT/control/never-ready-0.2.0"
+    make_archive manager 0.2.0
+    TASKMESSENGER_TEST_READY_SECONDS=60 setsid "$ARCHIVE/scripts/install_service_linux.sh" manager 3>&- >"$BATS_TEST_TMPDIR/said" 2>&1 &
+    installer=$!
+    wait_until grep -q "restart $manager" "$BATS_TEST_TMPDIR/said"
+}
+
+@test "an interrupted upgrade is undone" {
+    for signal in INT TERM HUP; do
+        make_root
+        hang
+        # A command in the background ignores SIGINT, and a script can't change that.
+        [ "$signal" != INT ] || signal=TERM
+        kill -"$signal" "$installer"
+        status=0
+        wait "$installer" || status=$?
+        cat "$BATS_TEST_TMPDIR/said"
+        [ "$status" -gt 128 ]
+        diff <(echo "$before") <(content)
+        is_active $manager
+        [ ! -e "$ROOT/run/task-messenger-install.lock" ]
+        rm -rf "$ROOT"
+    done
+}
+
+@test "what was killed in the middle is undone by the next run" {
+    hang
+    kill -KILL "$installer"
+    wait "$installer" || true
+    [ "$(installed_version)" = "task-messenger-manager 0.2.0" ]
+    make_archive manager 0.1.0
+    run "$ARCHIVE/scripts/install_service_linux.sh" manager --dry-run
+    [ "$status" = 1 ]
+    run "$ARCHIVE/scripts/install_service_linux.sh" manager
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"an earlier run was interrupted"* && $output == *"nothing was changed"* ]]
+    diff <(echo "$before") <(content)
+    is_active $manager
+}
