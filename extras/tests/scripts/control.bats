@@ -37,7 +37,7 @@ property() {
     [ "$status" = 4 ]
     run "$control" status worker@a
     [ "$status" = 4 ]
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     run "$control" status
     echo "$output"
     [ "$status" = 0 ]
@@ -49,9 +49,9 @@ property() {
 }
 
 @test "status shows one screen without colour where there is no terminal" {
-    "$ROOT/stubs/systemctl" start $manager
-    property $manager StatusText "12 workers, 3,401 queued, 87 running"
-    property $manager NRestarts 2
+    "$ROOT/stubs/systemctl" start "$manager"
+    property "$manager" StatusText "12 workers, 3,401 queued, 87 running"
+    property "$manager" NRestarts 2
     run "$control" status manager
     echo "$output"
     [[ $output == *"manager  running"* ]]
