@@ -141,7 +141,7 @@ status() {
 }
 
 logs() {
-    local options=(--no-pager --quiet) key file files=() following=()
+    local options=(--no-pager --quiet) key file files=() following=() begin
     for key in "${KEYS[@]}"; do
         if [ "$MODE" = user ]; then
             options+=(--user-unit "$(unit_of "$key")")
@@ -168,9 +168,22 @@ logs() {
     fi
     journalctl "${options[@]}"
     for file in "${files[@]}"; do
-        say "--- $file (its newest lines, whatever --since says)"
-        tail -n 100 -- "$file" || warn "$file can't be read: try sudo"
+        say "--- $file"
+        if [ -n "$SINCE" ] && begin=$(date -u -d "$SINCE" +%Y-%m-%dT%H:%M:%S 2>/dev/null); then
+            since "$begin" "$file"
+        else
+            tail -n 100 -- "$file"
+        fi || warn "$file can't be read: try sudo"
     done
+}
+
+# The lines of a log file from a time on, in UTC; what has no time of its own belongs to the line before.
+since() {
+    awk -v begin="$1" '
+        match($0, /[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]/) {
+            shown = substr($0, RSTART, RLENGTH) >= begin
+        }
+        shown' "$2"
 }
 
 main() {

@@ -126,17 +126,19 @@ remove() {
     fi
 }
 
-# What belongs to no service alone.
-remove_rest() {
-    [ "${#OWNED_BEFORE[@]}" = 0 ] && [ "$DRY_RUN" = 0 ] || return 0
-    if [ "$MODE" = user ] && [ -f "$ROOT$PREFIX/.lingering" ]; then
-        step "end lingering, which the installation began"
-        loginctl --no-ask-password disable-linger || true
-        rm -f -- "$ROOT$PREFIX/.lingering"
-    fi
-    [ -d "$ROOT$PREFIX" ] || return 0
-    rmdir -- "$ROOT$MANIFESTS" 2>/dev/null || true
-    rmdir -p -- "$ROOT$PREFIX" 2>/dev/null || true
+# Lingering is the user's, not a service's: it ends with the last of them, if the installation began it. The note of that
+# lies in the prefix, so it goes first.
+end_lingering() {
+    local key left=0
+    [ -f "$ROOT$PREFIX/.lingering" ] || return 0
+    for key in "${INSTALLED[@]}"; do
+        [[ " ${KEYS[*]} " == *" $key "* ]] || left=1
+    done
+    [ "$left" = 0 ] || return 0
+    step "end lingering, which the installation began"
+    [ "$DRY_RUN" = 0 ] || return 0
+    loginctl --no-ask-password disable-linger || true
+    rm -f -- "$ROOT$PREFIX/.lingering"
 }
 
 main() {
@@ -146,6 +148,7 @@ main() {
     if [ "$PURGE" = 1 ]; then
         confirm "This removes ${WHAT}${INSTANCE:+ $INSTANCE} with configuration, credentials, state and logs; it can't be taken back."
     fi
+    end_lingering
     for key in "${KEYS[@]}"; do
         if is_installed "$key"; then
             remove "$key"
@@ -153,7 +156,6 @@ main() {
             say "$(unit_of "$key") is not installed."
         fi
     done
-    remove_rest
     if [ "$PURGE" = 1 ]; then
         purge
     fi

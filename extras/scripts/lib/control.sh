@@ -23,9 +23,11 @@ installed_keys() {
     done
 }
 
-# paint COLOUR TEXT
+# paint COLOUR TEXT. What it prints is mostly caught in a variable first, so whether there is a terminal is asked once.
+PAINTS=0
+! wants_colour || PAINTS=1
 paint() {
-    if wants_colour; then
+    if [ "$PAINTS" = 1 ]; then
         printf '\033[%sm%s\033[0m' "$1" "$2"
     else
         printf '%s' "$2"
@@ -71,7 +73,7 @@ show() {
     field restarts "$restarts$([ "$restarts" = 0 ] || printf ' since it was started by hand')"
     field version "$(version_of_program "$program")$(is_replaced "$unit" && printf ' (the program was replaced: restart it)')"
     field at-boot "$(ctl is-enabled "$unit" 2>/dev/null || true)"
-    field ready "$([ "$status" != 0 ] || readiness "$key" "$program")"
+    [ "$status" != 0 ] || show_what_it_answers "$key" "$program"
     field last-error "$(last_error "$unit")"
     return "$status"
 }
@@ -87,20 +89,72 @@ is_replaced() {
     [ "${pid:-0}" != 0 ] && [[ $(readlink -- "/proc/$pid/exe" 2>/dev/null) == *' (deleted)' ]]
 }
 
-# What /readyz says, where the configuration can be read and has it on the machine itself.
-readiness() {
-    local address answer
-    command -v curl >/dev/null || return 0
-    address=$(setting "$2" "$(configuration_of "$1")" http.listen | tr -d '"')
-    [[ $address =~ ^(127\.0\.0\.1|\[::1\]):[0-9]+$ ]] || return 0
-    answer=$(curl --silent --max-time 3 "http://$address/readyz" 2>/dev/null) || {
-        printf 'unknown: nothing answers on %s' "$address"
-        return 0
-    }
+# What the daemon itself says over HTTP, where it listens on this machine. That needs no token.
+show_what_it_answers() {
+    local key=$1 address answer metrics
+    address=$(http_of "$key" "$2")
+    [ -n "$address" ] || return 0
+    if ! answer=$(http_get "$address" /readyz) || [ -z "$answer" ]; then
+        field ready "unknown: nothing answers on $address"
+        return
+    fi
     case $answer in
-        '{"ok":true'*) printf 'yes' ;;
-        *) printf 'no: http://%s/readyz says why' "$address" ;;
+        '{"ok":true'*) field ready yes ;;
+        *) field ready "$(paint '31;1' no): $(troubles <<<"$answer")" ;;
     esac
+    metrics=$(http_get "$address" /metrics) || return 0
+    if [ "$key" = manager ]; then
+        field queue "$(figure tasks '{state="queued"}') queued, $(figure tasks '{state="running"}') running, $(figure tasks '{state="failed"}') failed for good"
+        field workers "$(figure sessions '{role="worker"}') connected, $(figure workers_enrolled) enrolled"
+        field slots "$(figure slots_used) of $(figure slots) used"
+    else
+        field connected "$([ "$(figure worker_connected)" = 1 ] && printf yes || printf no)"
+        field slots "$(figure worker_slots_used) of $(figure worker_slots) used"
+        field outbox "$(figure worker_outbox_tasks) outcomes that the manager has not taken"
+    fi
+}
+
+# figure NAME [LABELS]: a whole number of the metrics.
+figure() {
+    awk -v name="task_messenger_$1${2:-}" '$1 == name { printf "%d", $2; found = 1; exit } END { if (!found) printf "?" }' <<<"$metrics"
+}
+
+# Where a service answers HTTP, if that is on this machine's own address.
+http_of() {
+    local address file
+    file=$(configuration_of "$1")
+    if [ -r "$ROOT$file" ]; then
+        address=$(setting "$2" "$ROOT$file" http.listen | tr -d '"')
+    else
+        # Whoever may not read the configuration can still ask where it is by default.
+        case $1 in
+            manager) address=127.0.0.1:7480 ;;
+            worker) address=127.0.0.1:7481 ;;
+            *) address="" ;;
+        esac
+    fi
+    [[ ! $address =~ ^(127\.0\.0\.1|\[::1\]):[0-9]+$ ]] || printf '%s' "$address"
+}
+
+# http_get ADDRESS:PORT PATH: the answer's body, whatever its status.
+http_get() {
+    local host=${1%:*}
+    if command -v curl >/dev/null; then
+        curl --silent --max-time 3 "http://$1$2" 2>/dev/null
+        return
+    fi
+    host=${host#[}
+    # shellcheck disable=SC2016 # it is the inner shell that expands them
+    timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 && cat <&3' \
+        "${host%]}" "${1##*:}" "$2" 2>/dev/null | tr -d '\r' | sed '1,/^$/d'
+}
+
+# What is required and not so, from what /readyz says.
+troubles() {
+    local found
+    found=$(grep -oE '"ok":false,"required":true,"since":"[^"]*","detail":"[^"]*"' | sed -E 's/.*"detail":"([^"]*)"/\1/' |
+        paste -s -d ';')
+    printf '%s' "${found:-/readyz says why}"
 }
 
 # Without the right to read the journal there is none to be seen.
@@ -117,6 +171,6 @@ log_file_of() {
     local program file
     program=$(program_of "$(unit_of "$1")")
     [ -n "$program" ] || return 0
-    file=$(setting "$program" "$(configuration_of "$1")" log.file | tr -d '"')
+    file=$(setting "$program" "$ROOT$(configuration_of "$1")" log.file | tr -d '"')
     [[ $file != /* ]] || printf '%s' "$file"
 }

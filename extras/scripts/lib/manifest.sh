@@ -85,7 +85,8 @@ remove_by_manifest() {
     done
     if [ "$DRY_RUN" = 0 ]; then
         must rm -f -- "$ROOT$MANIFESTS/$key"
-        # Sorted: what lies deeper stands behind.
+        rmdir -- "$ROOT$MANIFESTS" 2>/dev/null || true
+        # Sorted: what lies deeper stands behind. Directories that were there before are in no manifest.
         for ((index = ${#paths[@]} - 1; index >= 0; index--)); do
             if [[ ${paths[index]} == */ ]]; then
                 rmdir -- "$ROOT${paths[index]}" 2>/dev/null || true

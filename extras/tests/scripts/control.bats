@@ -14,6 +14,10 @@ setup() {
     manager=task-messenger-manager.service
 }
 
+teardown() {
+    [ -z "${server:-}" ] || kill "$server"
+}
+
 property() {
     mkdir -p "$ROOT/control/units"
     printf '%s' "$3" >"$ROOT/control/units/$1.$2"
@@ -69,6 +73,32 @@ property() {
     [[ $output != *$'\033'* ]]
 }
 
+# Without curl, bash asks; a PATH of links hides it.
+hide_curl() {
+    local file
+    mkdir "$ROOT/tools"
+    for file in /usr/bin/* /bin/*; do
+        [[ ${file##*/} = curl ]] || ln -sf "$file" "$ROOT/tools/"
+    done
+    PATH=$ROOT/stubs:$ROOT/tools
+}
+
+@test "status shows what the daemon answers over HTTP, with and without curl" {
+    python3 "$BATS_TEST_DIRNAME/answers.py" "$ROOT/control/http" 3>&- 2>/dev/null &
+    server=$!
+    wait_until test -s "$ROOT/control/http"
+    "$ROOT/stubs/systemctl" start $manager
+    for way in with without; do
+        [ $way = with ] || hide_curl
+        run "$control" status manager
+        echo "$output"
+        [ "$status" = 0 ]
+        [[ $output == *"no: 1 MiB free"* && $output != *"it works"* ]]
+        [[ $output == *"3401 queued, 87 running"* ]]
+        [[ $output == *"87 of 96 used"* && $output == *"12 connected"* ]]
+    done
+}
+
 @test "start, stop, restart and reload do what they say, the manager first and last" {
     install_worker >/dev/null
     forget_calls
@@ -117,6 +147,9 @@ stop manager" ]
     run "$control" logs manager
     echo "$output"
     [[ $output == *"a line of the file"* ]]
+    echo "2026-11-28T12:00:00Z a later line" >>"$ROOT/var/log/manager.log"
+    run "$control" logs manager --since "2026-11-28 11:00 UTC"
+    [[ $output == *"a later line"* && $output != *"a line of the file"* ]]
 }
 
 @test "it works through its link" {
