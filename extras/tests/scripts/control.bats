@@ -87,7 +87,7 @@ hide_curl() {
     python3 "$BATS_TEST_DIRNAME/answers.py" "$ROOT/control/http" 3>&- 2>/dev/null &
     server=$!
     wait_until test -s "$ROOT/control/http"
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     for way in with without; do
         [ $way = with ] || hide_curl
         run "$control" status manager
