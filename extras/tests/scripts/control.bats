@@ -41,7 +41,7 @@ property() {
     [ "$status" = 4 ]
     run "$control" status worker@a
     [ "$status" = 4 ]
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     run "$control" status
     echo "$output"
     [ "$status" = 0 ]
@@ -53,9 +53,9 @@ property() {
 }
 
 @test "status shows one screen without colour where there is no terminal" {
-    "$ROOT/stubs/systemctl" start $manager
-    property $manager StatusText "12 workers, 3,401 queued, 87 running"
-    property $manager NRestarts 2
+    "$ROOT/stubs/systemctl" start "$manager"
+    property "$manager" StatusText "12 workers, 3,401 queued, 87 running"
+    property "$manager" NRestarts 2
     run "$control" status manager
     echo "$output"
     [[ $output == *"manager  running"* ]]
@@ -87,7 +87,7 @@ hide_curl() {
     python3 "$BATS_TEST_DIRNAME/answers.py" "$ROOT/control/http" 3>&- 2>/dev/null &
     server=$!
     wait_until test -s "$ROOT/control/http"
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     for way in with without; do
         [ $way = with ] || hide_curl
         run "$control" status manager

@@ -18,7 +18,7 @@ installed_version() {
 
 @test "an upgrade restarts what runs" {
     install_manager
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     forget_calls
     run install_manager 0.2.0
     echo "$output"
@@ -56,7 +56,7 @@ start $manager" ]
 
 @test "what is not READY goes back to the old version" {
     install_manager
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     before=$(content)
     for state in failed activating; do
         echo -n "$state" >"$ROOT/control/never-ready-0.2.0"
@@ -66,7 +66,7 @@ start $manager" ]
         [[ $output == *"was not READY"* && $output == *"it said why"* ]]
         diff <(echo "$before") <(content)
         [ "$(installed_version)" = "task-messenger-manager 0.1.0" ]
-        is_active $manager
+        is_active "$manager"
     done
 }
 
@@ -153,7 +153,7 @@ start $manager" ]
 # Begins an upgrade that hangs where the new version should become READY.
 hang() {
     install_manager
-    "$ROOT/stubs/systemctl" start $manager
+    "$ROOT/stubs/systemctl" start "$manager"
     before=$(content)
     echo -n activating >"$ROOT/control/never-ready-0.2.0"
     make_archive manager 0.2.0
@@ -171,7 +171,7 @@ interrupt() {
     cat "$BATS_TEST_TMPDIR/said"
     [ "$status" -gt 128 ]
     diff <(echo "$before") <(content)
-    is_active $manager
+    is_active "$manager"
     [ ! -e "$ROOT/run/task-messenger-install.lock" ]
 }
 
@@ -196,5 +196,5 @@ interrupt() {
     [ "$status" = 0 ]
     [[ $output == *"an earlier run was interrupted"* && $output == *"nothing was changed"* ]]
     diff <(echo "$before") <(content)
-    is_active $manager
+    is_active "$manager"
 }
