@@ -74,6 +74,12 @@ class Workplace:
         self.path = os.path.join(self.runs, str(os.getpid()))
         os.mkdir(self.path)
         self.lock = self.locked(self.path)
+        self.disk = os.path.join(self.path, "disk")
+        os.mkdir(self.disk)
+        # Where this machine's own disk is an overlay, as in most containers, no overlay can write to it.
+        kind = subprocess.run(["stat", "-f", "-c", "%T", self.disk], check=True, text=True, stdout=subprocess.PIPE).stdout
+        if kind.strip() == "overlayfs":
+            mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", self.disk)
 
     @staticmethod
     def locked(directory):

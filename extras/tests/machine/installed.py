@@ -65,7 +65,7 @@ class Packages:
     """The Debian packages."""
 
     programs = "/usr/bin"
-    drop_ins = "/usr/share/task-messenger/systemd/drop-ins"
+    drop_ins = "/usr/share/task-messenger/drop-ins"
 
     def __init__(self, machine, dist):
         self.machine = machine

@@ -30,7 +30,7 @@ class Machine:
         self.name = name
         self.process = None
         self.leader = None
-        self.directory = os.path.join(workplace.path, name)
+        self.directory = os.path.join(workplace.disk, name)
         self.root = os.path.join(self.directory, "root")
         for part in ("upper", "work", "root"):
             os.makedirs(os.path.join(self.directory, part))

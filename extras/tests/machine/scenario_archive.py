@@ -57,6 +57,7 @@ def run_archive(machine, report, dist):
     living_steps(step, fleet, archives.drop_ins)
     step("control script", lambda: upgrade.control(fleet))
     step("a damaged archive is refused", lambda: upgrade.damaged(fleet, archives))
+    step("packages over an archive are refused", lambda: upgrade.packages_are_refused(fleet, dist))
     step("upgrade of the manager", lambda: upgrade.newer_manager(fleet, archives))
     step("upgrade of the workers", lambda: upgrade.newer_worker(fleet, archives))
     step("upgrade that refuses the configuration", lambda: upgrade.one_that_refuses_the_configuration(fleet, archives))
@@ -95,8 +96,9 @@ def living_steps(step, fleet, drop_ins):
     step("the manager is killed", lambda: living.killed(fleet, MANAGER))
     step("a worker is killed", lambda: living.killed(fleet, WORKER))
     step("frozen services", lambda: living.frozen(fleet, [MANAGER, SECOND]))
-    step("reload of a broken manager's configuration", lambda: living.reload_of_a_broken_configuration(fleet, MANAGER, "manager"))
-    step("reload of a broken worker's configuration", lambda: living.reload_of_a_broken_configuration(fleet, SECOND, "worker-two"))
+    for unit, name in ((MANAGER, "manager"), (SECOND, "worker-two")):
+        step(f"reload of a broken config-{name}.json",
+             lambda unit=unit, name=name: living.reload_of_a_broken_configuration(fleet, unit, name))
     step("logrotate under load", lambda: living.rotated_under_load(fleet))
     step("a stop drains", lambda: living.stop_drains(fleet))
     step("manager unreachable for a minute", lambda: living.manager_unreachable(fleet))

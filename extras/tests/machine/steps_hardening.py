@@ -12,8 +12,8 @@ WORKS = [
     ("node", "node -e 'console.log([20, 22].reduce((a, b) => a + b))'", "42"),
     ("java", "java -version 2>&1", "Runtime Environment"),
     ("gcc", f"printf '%s' '{PROGRAM}' >a.c && gcc -O1 -o a a.c && ./a", "compiled"),
-    ("git", "git init -q r && cd r && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first && git log --format=%s",
-     "first"),
+    ("git", "git init -q r && cd r && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first && "
+            "git log --format=%s", "first"),
     ("tar", "mkdir d && echo inside >d/f && tar -czf d.tgz d && rm -r d && tar -xzf d.tgz && cat d/f", "inside"),
     ("curl", "curl -sS http://127.0.0.1:7480/healthz -o out -w 'code %{http_code}'", "code 200"),
     ("taskset", "taskset -c 0 nproc", "1"),
@@ -46,8 +46,9 @@ OUT_OF_REACH = [
     ("write a setting of the kernel", "echo 1 >/proc/sys/kernel/sysrq"),
     ("make a set-user-id file", "cp /bin/true t && chmod u+s t"),
 ]
-NOT_WRITABLE = ["/", "/boot", "/etc", "/etc/task-messenger", "/home", "/mnt", "/opt", "/root", "/srv", "/usr", "/usr/bin", "/var", "/var/lib",
-                "/var/lib/task-messenger", "/var/log", "/var/log/task-messenger", "/run", "/run/task-messenger"]
+NOT_WRITABLE = ["/", "/boot", "/etc", "/etc/task-messenger", "/home", "/mnt", "/opt", "/root", "/srv", "/usr",
+                "/usr/bin", "/var", "/var/lib", "/var/lib/task-messenger", "/var/log", "/var/log/task-messenger",
+                "/run", "/run/task-messenger"]
 
 
 def works(fleet, line, says):
@@ -142,5 +143,5 @@ def out_of_memory_ends_one_task(fleet):
     want(done.code != 0, "a task had more memory than the limit")
     fleet.await_state(beside, "succeeded")
     want(fleet.main(WORKER) == main, "the worker was ended too")
-    machine.run(f"systemctl revert {WORKER}; systemctl set-property --runtime {WORKER} MemoryMax=infinity; systemctl start {SECOND}")
+    machine.run(f"systemctl set-property --runtime {WORKER} MemoryMax=infinity MemorySwapMax=infinity; systemctl start {SECOND}")
     fleet.ready()

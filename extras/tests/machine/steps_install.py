@@ -114,7 +114,8 @@ def gates(machine, units):
     done = machine.run(f"systemd-analyze verify --man=no {' '.join(units)} task-messenger.target")
     want(not done.text.strip(), done.text)
     # What systemd says of units as it reads them has a unit file's name and line in it.
-    warned = machine.run("journalctl -q -p warning _PID=1 -o cat --no-pager | grep -E 'task-messenger.*:[0-9]+:'", check=False).text
+    line = "journalctl -q -p warning _PID=1 -o cat --no-pager | grep -E 'task-messenger.*:[0-9]+:'"
+    warned = machine.run(line, check=False).text
     want(not warned.strip(), warned)
     return "scores " + ", ".join(scores)
 

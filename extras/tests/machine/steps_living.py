@@ -101,8 +101,7 @@ def all_lines_are_there(directory, tasks):
     told = {"submitted": [], "finished": []}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
-        opened = gzip.open(path, "rt") if name.endswith(".gz") else open(path, encoding="utf-8")  # pylint: disable=consider-using-with
-        with opened as file:
+        with gzip.open(path, "rt") if name.endswith(".gz") else open(path, encoding="utf-8") as file:
             for line in file:
                 want(line.startswith("{") and line.endswith("}\n"), f"a line is not whole: {line}")
                 message, task = re.search(r'"message":"([^"]*)"', line), re.search(r'"task":"([0-9.]+)"', line)

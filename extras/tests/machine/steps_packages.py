@@ -1,6 +1,7 @@
 """What is particular to the Debian packages."""
 
 import steps_install as install
+import steps_remove as remove
 from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want
 from installed import Archives
 
@@ -19,7 +20,8 @@ def again(fleet, packages):
     machine = fleet.machine
     settings = machine.run("cat /etc/task-messenger/*.json; ls -lR /etc/task-messenger").text
     packages.install(*packages.files)
-    want(machine.run("cat /etc/task-messenger/*.json; ls -lR /etc/task-messenger").text == settings, "/etc/task-messenger is another")
+    now = machine.run("cat /etc/task-messenger/*.json; ls -lR /etc/task-messenger").text
+    want(now == settings, f"/etc/task-messenger is another:\n{now}")
     fleet.ready()
 
 
@@ -59,8 +61,8 @@ def removed_and_again(fleet, packages):
     users = machine.run("getent passwd task-messenger task-messenger-worker").text
     packages.remove("remove", *packages.files)
     want(machine.run("getent passwd task-messenger task-messenger-worker").text == users, "the users are gone")
-    for path in ("/etc/task-messenger/config-manager.json", "/etc/task-messenger/worker.credential", "/var/lib/task-messenger/manager"):
-        want(machine.run(["test", "-e", path], check=False).code == 0, f"{path} is gone")
+    remove.stays_without_purge(machine, ["/etc/task-messenger/config-manager.json", "/etc/task-messenger/worker.credential",
+                                         "/var/lib/task-messenger/manager"])
     for unit in UNITS:
         want(not machine.is_active(unit), f"{unit} is active")
     packages.install(*packages.files)

@@ -11,8 +11,8 @@ def purge_of_the_workers_leaves_the_manager(fleet, purge):
     want(fleet.client("status --json", check=False).code == 0, "the manager does not answer")
     for unit in (WORKER, SECOND):
         want(not machine.is_active(unit), f"{unit} is active")
-    left = machine.run("find / -xdev -name '*task-messenger-worker*' -not -path '/root/*' -not -path '/proc/*'; "
-                       "find /etc/task-messenger /var/lib/task-messenger /var/log/task-messenger -name 'worker*' -o -name '*worker*.json'; "
+    left = machine.run("find / -xdev -name '*task-messenger-worker*' -not -path '/root/*' -not -path '/var/lib/dpkg/*'; "
+                       "find /etc/task-messenger /var/lib/task-messenger /var/log/task-messenger -name '*worker*'; "
                        "getent passwd task-messenger-worker", check=False).text
     want(not left.strip(), f"left:\n{left}")
 
@@ -24,9 +24,11 @@ def nothing_is_left(machine, before):
     want(not changed, "\n".join(changed))
     nobodys = machine.run("find / /run /tmp -xdev \\( -nouser -o -nogroup \\) -print").text
     want(not nobodys.strip(), f"nobody's:\n{nobodys}")
-    named = machine.run("find / /run /dev/shm /tmp -xdev -name '*task-messenger*'; systemctl list-unit-files --no-pager --no-legend "
-                        "'*task-messenger*'; systemctl list-units --all --no-pager --no-legend '*task-messenger*'; "
-                        "getent passwd group | grep task-messenger; ps -eo args= | grep -v grep | grep task-messenger", check=False).text
+    named = machine.run("find / /run /dev/shm /tmp -xdev -name '*task-messenger*'; "
+                        "systemctl list-unit-files --no-pager --no-legend '*task-messenger*'; "
+                        "systemctl list-units --all --no-pager --no-legend '*task-messenger*'; "
+                        "(getent passwd; getent group) | grep task-messenger; "
+                        "ps -eo args= | grep -v grep | grep task-messenger", check=False).text
     want(not named.strip(), f"left:\n{named}")
 
 

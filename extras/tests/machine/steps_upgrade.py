@@ -1,14 +1,20 @@
 """Another version: what is kept, what is restarted, and the way back."""
 
 from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want, want_text
-from installed import touch_program
+from installed import Packages, touch_program
 
 # It checks configurations and stores as the real one does, but never gets ready.
-NEVER_READY = f"""#!/bin/sh
-for word; do
-    [ "$word" != run ] || exec sleep 1000
-done
-exec {OWN}/real-manager "$@"
+NEVER_READY = """
+#include <string.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    for (int i = 1; i < count; i++)
+        if (strcmp(words[i], "run") == 0)
+            for (;;)
+                pause();
+    words[0] = "/opt/real-manager";
+    return execv(words[0], words);
+}
 """
 
 
@@ -59,16 +65,15 @@ def one_that_never_gets_ready(fleet, archives):
 
     def change(place):
         program = f"{place}/bin/task-messenger-manager"
-        machine.copy(program, f"{OWN}/real-manager")
-        with open(program, "w", encoding="utf-8") as file:
-            file.write(NEVER_READY)
+        # Outside of /root, since the service's user runs it.
+        machine.copy(program, "/opt/real-manager")
+        machine.write(f"{OWN}/never.c", NEVER_READY)
+        machine.run(f"gcc -o {program[len(machine.root):]} {OWN}/never.c")
 
     top = archives.variant("manager", "never-ready", change)
-    # The service's user runs it.
-    machine.run(f"chmod 755 {OWN}/real-manager; chmod 711 /root {OWN}")
     before, main = machine.run(f"sha256sum {archives.programs}/*").text, fleet.main(MANAGER)
     done = archives.install("manager", top=top, check=False)
-    machine.run("chmod 700 /root")
+    machine.run("rm /opt/real-manager")
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
     want(fleet.main(MANAGER) != main, f"the new version was not even tried\n{done.text}")
     want(machine.run(f"sha256sum {archives.programs}/*").text == before, f"the programs are not the old ones\n{done.text}")
@@ -95,6 +100,19 @@ def damaged(fleet, archives):
     touch_program(fleet.machine.place(f"{top}/bin/task-messenger"))
     done = archives.install("manager", top=top, check=False)
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
+
+
+def packages_are_refused(fleet, dist):
+    """The package's programs would not be those that run."""
+    packages = Packages(fleet.machine, dist)
+    mains = {unit: fleet.main(unit) for unit in UNITS}
+    for name in packages.files:
+        done = packages.install(name, check=False)
+        want(done.code != 0, f"{name} was installed\n{done.text}")
+        want_text(done, "archive")
+    left = fleet.machine.run("dpkg-query -W -f '${Package} ${Status}\\n' 'task-messenger*'", check=False).text
+    want(" installed" not in left, left)
+    want({unit: fleet.main(unit) for unit in UNITS} == mains, "a service was restarted")
 
 
 def control(fleet):

@@ -50,7 +50,8 @@ def runs_tasks(fleet):
 def is_back_without_login(fleet):
     machine = fleet.machine
     machine.wait("alice's service manager", lambda: alice_is_there(machine), 30)
-    machine.wait("her worker", lambda: machine.user("alice", f"systemctl --user is-active {UNIT}", check=False).text.strip() == "active")
+    line = f"systemctl --user is-active {UNIT}"
+    machine.wait("her worker", lambda: machine.user("alice", line, check=False).text.strip() == "active")
     runs_tasks(fleet)
     machine.run("systemctl start task-messenger-worker.service task-messenger-worker@two.service")
 
