@@ -22,7 +22,8 @@ pub fn become_owner_of(directory: &Path, configuration: Option<&Path>) -> io::Re
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let mut again = std::process::Command::new(std::env::current_exe()?);
+    // Not by its path, which may lie where only root gets: an archive that was unpacked in root's home.
+    let mut again = std::process::Command::new("/proc/self/exe");
     if let Some(file) = configuration {
         again.env(FILE_VARIABLE, std::path::absolute(file)?);
     }
