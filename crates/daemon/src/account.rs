@@ -22,7 +22,7 @@ pub fn become_owner_of(directory: &Path, configuration: Option<&Path>) -> io::Re
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    // Not by its path: that user may not be able to go there, when the program lies unpacked in somebody's home.
+    // Not by its path, which may lie where only root gets: an archive that was unpacked in root's home.
     let mut again = std::process::Command::new("/proc/self/exe");
     if let Some(file) = configuration {
         again.env(FILE_VARIABLE, std::path::absolute(file)?);

@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # status and output are bats'
 # A root of its own for each test, with an unpacked archive beside it and stand-ins for all that acts on the machine.
 
 bats_require_minimum_version 1.5.0
@@ -53,6 +55,8 @@ make_archive() {
 # Writes CONTENTS.
 seal() (
     cd "$1" || exit
+    rm -f CONTENTS
+    # shellcheck disable=SC2094 # it does not list itself
     find . -type f ! -name CONTENTS -printf '%P\n' | LC_ALL=C sort | while read -r file; do
         echo "$(sha256sum <"$file" | cut -d ' ' -f 1)  $(stat -c 0%a "$file")  $file"
     done >CONTENTS

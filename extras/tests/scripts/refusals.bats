@@ -123,7 +123,7 @@ setup() {
         refused "is refused" "$install" worker --prefix "$prefix"
     done
     refused "a directory of its own" "$install" worker --prefix /usr
-    # shellcheck disable=SC2016
+    # shellcheck disable=SC2016 # it is to be taken as it is
     for prefix in relative '/opt/a b' /opt/../tmp /opt//x '/opt/$(x)'; do
         refused "wants an absolute path" "$install" worker --prefix "$prefix"
     done

@@ -7,6 +7,7 @@
 //! but that: marks find a task's processes as well.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     os::unix::process::CommandExt,
@@ -30,6 +31,9 @@ pub(super) struct Cgroups {
 #[derive(Debug)]
 pub(in super::super) struct TaskCgroup {
     directory: PathBuf,
+    /// What had to be ended with it. What hides from its own user can't be seen in /proc (`ProtectProc=`), also when it has
+    /// ended; it is known only from here.
+    ended: BTreeSet<u32>,
 }
 
 impl Cgroups {
@@ -76,7 +80,7 @@ impl Cgroups {
     /// Has a program begin in a new group: all that it starts is in there as well.
     #[expect(unsafe_code, reason = "there is no other way to do something between fork and exec")]
     pub(super) fn enclose(&self, command: &mut Command, count: u64) -> Option<TaskCgroup> {
-        let group = TaskCgroup { directory: self.root.join(format!("task-{count}")) };
+        let mut group = TaskCgroup { directory: self.root.join(format!("task-{count}")), ended: BTreeSet::new() };
         let made = fs::create_dir(&group.directory)
             .and_then(|()| fs::OpenOptions::new().write(true).open(group.directory.join("cgroup.procs")));
         match made {
@@ -104,16 +108,23 @@ impl Cgroups {
 
 impl TaskCgroup {
     /// Removes the group, if nothing lives in it any more; otherwise ends what does, and `false`.
-    pub(in super::super) fn try_remove(&self) -> bool {
+    pub(in super::super) fn try_remove(&mut self) -> bool {
         match fs::remove_dir(&self.directory) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::NotFound => true,
             Err(_) => {
+                let living = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
+                self.ended.extend(living.lines().filter_map(|id| id.parse::<u32>().ok()));
                 // Since Linux 5.14; before, marks have to do.
                 _ = fs::write(self.directory.join("cgroup.kill"), "1");
                 false
             }
         }
+    }
+
+    /// What had to be ended with it.
+    pub(super) fn ended(&self) -> impl Iterator<Item = u32> {
+        self.ended.iter().copied()
     }
 
     /// Says so if it could not be removed in time.

@@ -153,7 +153,8 @@ mod tests {
             process.wait().unwrap();
         }
         // What is adopted here has another parent in life.
-        let ending = |family: &Family| family.adopted(&family.lock()).iter().for_each(super::super::reap);
+        let ending =
+            |family: &Family| family.adopted(&family.lock()).iter().for_each(|entry| _ = super::super::reap(entry.id));
         waits_for(|| {
             ending(&killed);
             killed.members().is_empty()

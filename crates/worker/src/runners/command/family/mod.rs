@@ -100,10 +100,10 @@ impl Family {
         let mut state = self.lock();
         state.count += 1;
         let mark = self.start | (state.count & COUNT_MASK);
-        let cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.enclose(command, mark & COUNT_MASK));
+        let mut cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.enclose(command, mark & COUNT_MASK));
         let spawned = marked(mark, || command.spawn()).unwrap_or_else(|_| command.spawn());
-        if let (Err(_), Some(cgroup)) = (&spawned, &cgroup) {
-            cgroup.try_remove();
+        if spawned.is_err() {
+            cgroup.take().map(|mut cgroup| cgroup.try_remove());
         }
         let child = spawned?;
         state.leaders.insert(child.id(), mark);
@@ -126,6 +126,12 @@ impl Family {
             state.leaders.remove(&leader.id());
         }
         status
+    }
+
+    /// Reaps what was ended with a task's control group and has come to this process; whether all of it has ended.
+    pub(super) fn reap_ended(&self, cgroup: &TaskCgroup) -> bool {
+        let state = self.lock();
+        cgroup.ended().filter(|id| !state.leaders.contains_key(id)).filter(|id| !reap(*id)).count() == 0
     }
 
     /// Whether something of a task still runs whose program has ended.
@@ -161,7 +167,7 @@ impl Family {
         for entry in self.adopted(&state) {
             let Some(mark) = table::mark(entry.id).filter(|mark| mark & !COUNT_MASK == self.start) else { continue };
             if entry.ended {
-                reap(&entry);
+                _ = reap(entry.id);
             } else if !state.leaders.values().any(|leader| *leader == mark) {
                 // It is known to be unwilling, and was told of.
                 _ = entry.signal(Signal::KILL);
@@ -208,7 +214,7 @@ impl Ending<'_> {
         for entry in self.family.adopted(&state) {
             if self.hunt.has_claimed(&entry) || table::mark(entry.id) == Some(self.mark) {
                 if entry.ended {
-                    reap(&entry);
+                    _ = reap(entry.id);
                 } else {
                     goes_on |= !self.hunt.is_beyond(&entry);
                 }
@@ -247,11 +253,11 @@ fn is_adopted(entry: &Entry) -> bool {
     entry.parent == number(getpid()) && entry.group != number(getpgrp())
 }
 
-/// Reaps a child of this process that has ended.
-fn reap(entry: &Entry) {
-    if let Some(id) = Pid::from_raw(entry.id.cast_signed()) {
-        _ = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-    }
+/// Reaps a process if it is a child of this one that has ended; `false` if it is one that has not.
+fn reap(id: u32) -> bool {
+    let child = Pid::from_raw(id.cast_signed());
+    let waited = child.map(|id| waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG));
+    !matches!(waited, Some(Ok(None)))
 }
 
 /// Does something while this process itself carries a mark, so that whatever it starts has it from its first moment.

@@ -136,10 +136,13 @@ impl Group {
 
     /// Ends what is left in the control group, and removes it; `false` if it has to be tried again.
     fn leave_cgroup(&mut self, deadline: Instant) -> bool {
-        let Some(cgroup) = self.cgroup.take_if(|cgroup| cgroup.try_remove() || Instant::now() >= deadline) else {
-            return self.cgroup.is_none();
-        };
+        let Some(cgroup) = &mut self.cgroup else { return true };
+        let gone = cgroup.try_remove() && self.family.reap_ended(cgroup);
+        if !gone && Instant::now() < deadline {
+            return false;
+        }
         cgroup.check_gone();
+        self.cgroup = None;
         true
     }
 }
