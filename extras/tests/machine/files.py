@@ -14,6 +14,10 @@ ALLOWED = [
     r"/(var/)?tmp/systemd-private-[^/]*(/tmp)?",
     # loginctl makes it when it is first asked to let a user linger.
     r"/var/lib/systemd/linger",
+    # A user's part of the system's log: journald begins it when that user's first service says something.
+    r"/var/log/journal/[0-9a-f]{32}/[^/]*\.journal",
+    # A home's standard directories, which are no program's own; empty ones stay.
+    r"/home/alice/\.(config|local|local/state)",
 ]
 
 
