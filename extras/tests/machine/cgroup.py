@@ -1,15 +1,19 @@
 """Control groups for a machine of the test: two machines in the same groups would take each other's services for their own."""
 
 import contextlib
+import glob
 import os
 import shutil
 import time
+
+PREFIX = "task-messenger-machine"
 
 
 class Groups:
     """Groups of one machine's own, where no systemd of this host makes them."""
 
-    def __init__(self, name):
+    def __init__(self, machine):
+        name = f"{PREFIX}-{os.getpid()}-{machine}"
         self.paths = []
         if os.path.isdir("/run/systemd/system") and shutil.which("systemctl"):
             # systemd-nspawn asks the host's systemd for a scope.
@@ -32,9 +36,16 @@ class Groups:
 
     def remove(self):
         for path in self.paths:
-            deadline = time.monotonic() + 5
-            while not remove_tree(path) and time.monotonic() < deadline:
-                time.sleep(0.05)
+            remove(path)
+
+
+def remove_of(run):
+    """Ends and removes what a run of the test, by its process's number, has left when it was killed."""
+    for mount, own in hierarchies():
+        for path in glob.glob(os.path.join(mount + own.rstrip("/"), f"{PREFIX}-{run}-*")):
+            with contextlib.suppress(OSError), open(os.path.join(path, "cgroup.kill"), "w", encoding="utf-8") as file:
+                file.write("1")
+            remove(path)
 
 
 def hierarchies():
@@ -62,6 +73,12 @@ def allow_controllers(group):
     for controller in offered:
         with contextlib.suppress(OSError), open(os.path.join(group, "cgroup.subtree_control"), "w", encoding="utf-8") as file:
             file.write(f"+{controller}")
+
+
+def remove(path):
+    deadline = time.monotonic() + 5
+    while not remove_tree(path) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def remove_tree(path):

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import cgroup
+
 CACHE = os.environ.get("TASK_MESSENGER_MACHINE_CACHE", "/var/cache/task-messenger-machine")
 TOOLS = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "nsenter": "util-linux", "setpriv": "util-linux"}
 MISSING = 77
@@ -97,6 +99,7 @@ class Workplace:
             directory = os.path.join(self.runs, name)
             lock = self.locked(directory)
             if lock:
+                cgroup.remove_of(name)
                 remove(directory)
                 lock.close()
 

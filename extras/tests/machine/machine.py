@@ -30,12 +30,13 @@ class Machine:
         self.name = name
         self.process = None
         self.leader = None
+        self.started = []
         self.directory = os.path.join(workplace.disk, name)
         self.root = os.path.join(self.directory, "root")
         for part in ("upper", "work", "root"):
             os.makedirs(os.path.join(self.directory, part))
         self.console = open(os.path.join(self.directory, "console"), "wb")  # pylint: disable=consider-using-with
-        self.groups = Groups(f"task-messenger-machine-{os.getpid()}-{name}")
+        self.groups = Groups(name)
         layers = f"lowerdir={base},upperdir={self.directory}/upper,workdir={self.directory}/work"
         host.mount("-t", "overlay", "overlay", "-o", layers, self.root)
 
@@ -48,7 +49,7 @@ class Machine:
         if not os.path.ismount("/run/systemd/nspawn"):
             host.mount("-t", "tmpfs", "tmpfs", "/run/systemd/nspawn")
         environment = dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1")
-        command = ["setpriv", "--pdeathsig", "KILL", "systemd-nspawn", "--quiet", "--directory", self.root,
+        command = ["setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet", "--directory", self.root,
                    f"--machine=task-messenger-{os.getpid()}-{self.name}", "--hostname=machine", "--register=no",
                    *self.groups.options(), "--private-network", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
                    "--console=pipe", "--boot"]
@@ -83,27 +84,38 @@ class Machine:
         return down
 
     def await_end(self):
-        try:
-            self.process.wait(180)
-        except subprocess.TimeoutExpired as late:
-            raise Failure(f"the machine is not down after 180 s\n{self.console_text()}") from late
+        if not self.has_ended(180):
+            raise Failure(f"the machine is not down after 180 s\n{self.console_text()}")
 
     def end(self):
         """Ends it, gently if that is quick."""
+        for started in self.started:
+            started.kill()
+            started.wait()
         if self.process and self.process.poll() is None:
-            if self.leader:
-                try:
-                    os.kill(self.leader, signal.SIGRTMIN + 4)
-                except ProcessLookupError:
-                    pass
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            if not (self.signal(signal.SIGRTMIN + 4) and self.has_ended(15)):
+                # With the first process of a namespace all others end; that of systemd-nspawn does not do as much.
+                self.signal(signal.SIGKILL)
+                if not self.has_ended(15):
+                    self.process.kill()
+                    self.process.wait()
         self.console.close()
         host.remove(self.directory)
         self.groups.remove()
+
+    def signal(self, number):
+        """Sends a signal to the first process, if there is one."""
+        if self.leader is None or not is_first(self.leader):
+            return False
+        os.kill(self.leader, number)
+        return True
+
+    def has_ended(self, seconds):
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     # Commands
 
@@ -128,8 +140,9 @@ class Machine:
     def start(self, command, output):
         """Starts a command beside the test; its output goes to a file of the workplace."""
         with open(os.path.join(self.directory, output), "wb") as file:
-            return subprocess.Popen(self.enter(command), cwd="/", stdin=subprocess.DEVNULL, stdout=file,
-                                    stderr=subprocess.STDOUT)
+            self.started.append(subprocess.Popen(self.enter(command), cwd="/", stdin=subprocess.DEVNULL, stdout=file,
+                                                 stderr=subprocess.STDOUT))
+        return self.started[-1]
 
     def output(self, name):
         with open(os.path.join(self.directory, name), encoding="utf-8", errors="replace") as file:
