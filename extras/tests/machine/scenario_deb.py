@@ -50,4 +50,4 @@ def run_deb(machine, report, dist):
     step("purge of the worker leaves the manager", lambda: remove.purge_of_the_workers_leaves_the_manager(
         fleet, lambda: packages.remove("purge", "task-messenger-worker")))
     step("purge of all leaves nothing", lambda: [
-        packages.remove("purge", "task-messenger-manager", "task-messenger"), remove.nothing_is_left(machine, before)])
+        packages.remove("purge", *reversed(packages.files)), remove.nothing_is_left(machine, before)])
