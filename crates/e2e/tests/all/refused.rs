@@ -82,6 +82,14 @@ async fn filled() -> Site {
     // The next one is made ahead.
     let fifth = site.path("manager/store").join(segment(5));
     wait_until("there are five segments", || fifth.exists());
+    // A snapshot may just have been taken of all there was.
+    let store = site.path("manager/store");
+    wait_until("there is a snapshot", || {
+        fs::read_dir(store.join("snapshots")).is_ok_and(|mut all| all.next().is_some())
+    });
+    while !has_blocks_behind_snapshot(&store) {
+        client.submit_one(&template, b"z", LoneOptions::default()).await.unwrap();
+    }
     site.kill_manager();
     site
 }
@@ -93,6 +101,12 @@ fn snapshot(store: &Path) -> (String, u32, usize) {
     let header = fs::read(store.join(&newest)).unwrap();
     let number = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap());
     (newest, number(40).try_into().unwrap(), number(48).try_into().unwrap())
+}
+
+fn has_blocks_behind_snapshot(store: &Path) -> bool {
+    let (_, number, offset) = snapshot(store);
+    let journal = fs::read(store.join(segment(number))).unwrap();
+    journal.get(offset..offset + 4).is_some_and(|start| start != [0; 4])
 }
 
 /// Starts a manager that can't, and sees that it says these words and changes nothing.
@@ -173,7 +187,7 @@ async fn a_damaged_foreign_newer_or_incomplete_store_is_refused_with_78_and_noth
     }
     site.start_manager();
     let counts = site.client().await.status().await.unwrap().tasks.unwrap();
-    assert_eq!(counts.queued, 44);
+    assert!(counts.queued >= 44, "{}", counts.queued);
     assert!(!store.join("journal/making.new").exists() && !store.join("values/7.new").exists());
 }
 
