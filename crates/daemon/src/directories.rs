@@ -33,17 +33,21 @@ pub fn system_config() -> Option<PathBuf> {
 /// The configuration file of a component (`manager`, `worker`, `worker-gpu`) that is read when nothing names another: root's is
 /// the service's if there is one, anybody else's their own.
 pub fn config_file(component: &str) -> Option<PathBuf> {
-    let name = format!("config-{component}.json");
-    let of_service = system_config().map(|directory| directory.join(&name)).filter(|file| is_root() && file.exists());
-    of_service.or_else(|| Some(config().ok()?.join(name)))
+    file_of_service(component).filter(|_| is_root()).or_else(|| own_file(component))
 }
 
 /// The configuration file of one of several workers of a machine (`worker-gpu`): the service's if there is one, also for others
 /// than root, else a person's own.
 pub fn instance_file(component: &str) -> Option<PathBuf> {
-    let name = format!("config-{component}.json");
-    let of_service = system_config().map(|directory| directory.join(&name)).filter(|file| file.exists());
-    of_service.or_else(|| Some(config().ok()?.join(name)))
+    file_of_service(component).or_else(|| own_file(component))
+}
+
+fn file_of_service(component: &str) -> Option<PathBuf> {
+    system_config().map(|directory| directory.join(format!("config-{component}.json"))).filter(|file| file.exists())
+}
+
+fn own_file(component: &str) -> Option<PathBuf> {
+    Some(config().ok()?.join(format!("config-{component}.json")))
 }
 
 /// Where a person's own credentials lie: as [`config`], but on Windows in the person's profile

@@ -46,7 +46,7 @@ pub struct Config {
     /// An operator's certificate. By default the manager makes its own, which tokens carry the fingerprint of.
     pub certificate: Option<Certificate>,
     /// For how long jobs that are over are kept, with their results; `null`: for ever. At a reload it changes from one
-    /// duration to another; or `null` to another; to and from `"none"` it changes at a restart.
+    /// duration, or `null`, to another; to and from `"none"` it changes at a restart.
     #[schemars(transform = Allowed::times(Duration::from_secs(1), DAY * 36_525))]
     pub retain: Option<Retain>,
     /// Leases: each is one hand-out of a task to a worker.
