@@ -166,12 +166,8 @@ pack() {
     all_wanted_entries >"$WORK/wanted"
     # Before minutes of building.
     refuse_what_is_missing <"$WORK/wanted"
-    if [ -n "$BIN_DIR" ]; then
-        BUILT=$BIN_DIR
-    else
-        build_programs
-    fi
-    take_programs "$BUILT"
+    [ -n "$BIN_DIR" ] || build_programs
+    take_programs "${BIN_DIR:-$(build_directory)/release}"
     generate_files <"$WORK/wanted"
     mkdir -p "$OUT"
     for component in "${PACKED[@]}"; do

@@ -11,27 +11,36 @@ cargo_home() {
     printf '%s' "${CARGO_HOME:-$HOME/.cargo}"
 }
 
-# Builds all programs, always all, because features of common dependencies come from all of them. Sets BUILT.
-build_programs() {
-    local target=${CARGO_TARGET_DIR:-$CHECKOUT/target}/distribution sysroot commit flags="" cflags="" map
+# Prints the directory that cargo builds in.
+build_directory() {
+    printf '%s' "${CARGO_TARGET_DIR:-$CHECKOUT/target}/distribution"
+}
+
+# Exports what a build without any path of the builder needs: not in messages of panics (the compiler's flag), not in what C
+# files name.
+build_environment() {
+    local target sysroot commit flags="" cflags="" map
+    target=$(build_directory)
     sysroot=$(cd "$CHECKOUT" && rustc --print sysroot) || die "there is no Rust compiler, or it doesn't answer"
     commit=$(cd "$CHECKOUT" && rustc -vV | sed -n 's/^commit-hash: //p')
-    # No path of the builder in a binary: not in messages of panics (the compiler's flag), not in what C files name. Of two
-    # that fit, the compiler takes the last. The standard library has the name that it has without its source installed.
+    # Of two that fit, the compiler takes the last. The standard library has the name that it has without its source installed.
     local maps=("$sysroot=/usr/src/rust" "$sysroot/lib/rustlib/src/rust=/rustc/$commit" "$(cargo_home)=/usr/src/cargo"
         "$CHECKOUT=/usr/src/task-messenger" "$target=/usr/src/task-messenger/target")
     for map in "${maps[@]}"; do
         flags+=${flags:+$'\x1f'}--remap-path-prefix=$map
         cflags+="${cflags:+ }-ffile-prefix-map=$map"
     done
-    # Debug information would be stripped; not making it saves half of the time. Flags of the caller's environment or
-    # configuration would make other programs.
-    (cd "$CHECKOUT" && unset RUSTFLAGS && CARGO_TARGET_DIR=$target CARGO_ENCODED_RUSTFLAGS=$flags CFLAGS=$cflags \
-        CARGO_PROFILE_RELEASE_DEBUG=none CARGO_INCREMENTAL=0 cargo build --release --locked \
-        -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker) ||
-        die "the programs could not be built"
-    # shellcheck disable=SC2034 # for the caller
-    BUILT=$target/release
+    # Flags of the caller's environment would make other programs. Debug information would be stripped; not making it saves
+    # half of the time.
+    unset RUSTFLAGS
+    export CARGO_TARGET_DIR=$target CARGO_ENCODED_RUSTFLAGS=$flags CFLAGS=$cflags
+    export CARGO_PROFILE_RELEASE_DEBUG=none CARGO_INCREMENTAL=0
+}
+
+# Builds all programs, always all, because features of common dependencies come from all of them.
+build_programs() {
+    (build_environment && cd "$CHECKOUT" && cargo build --release --locked \
+        -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker) || die "the programs could not be built"
 }
 
 # take_programs DIR: copies what is delivered of them to PROGRAMS, and refuses what must not be delivered.
