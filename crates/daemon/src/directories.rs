@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use task_messenger_protocol::private_file;
+
 use crate::account::is_root;
 
 /// There is no home directory to put anything below.
@@ -37,9 +39,13 @@ pub fn config_file(component: &str) -> Option<PathBuf> {
 }
 
 /// The configuration file of one of several workers of a machine (`worker-gpu`): the service's if there is one, also for others
-/// than root, else a person's own.
-pub fn instance_file(component: &str) -> Option<PathBuf> {
-    file_of_service(component).or_else(|| own_file(component))
+/// than root, else a person's own. Root has no other than the service's.
+pub fn instance_file(component: &str) -> Result<PathBuf, NoHome> {
+    if let Some(file) = file_of_service(component) {
+        return Ok(file);
+    }
+    let directory = system_config().filter(|_| is_root());
+    Ok(directory.map_or_else(config, Ok)?.join(format!("config-{component}.json")))
 }
 
 fn file_of_service(component: &str) -> Option<PathBuf> {
@@ -76,16 +82,18 @@ fn absolute(path: Option<std::ffi::OsString>) -> Option<PathBuf> {
     path.map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Makes a directory, and what is missing above it, for its owner alone (mode 0700; on Windows with the access of the
-/// directory above). One that exists stays as it is. What was made is there after a power cut too.
+/// Makes a directory, and what is missing above it, for its owner alone (mode 0700; on Windows for the user, administrators and
+/// the system). One that exists stays as it is. What was made is there after a power cut too.
 pub fn create_private(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|directory| !directory.exists()).collect();
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)?;
+    for directory in missing.iter().rev().filter(|directory| !directory.as_os_str().is_empty()) {
+        private_file::create_directory(directory)
+            .or_else(|error| if directory.is_dir() { Ok(()) } else { Err(error) })?;
+    }
     if missing.is_empty() {
+        if !path.is_dir() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         // Whoever made it may have been killed before its name was durable. If it can't be made so now, because the
         // directory above is somebody else's, say, then it was not this program that made it.
         let _ = sync_name(path);

@@ -15,6 +15,8 @@ pub mod secret;
 pub mod template;
 pub mod tls;
 pub mod token;
+#[cfg(any(windows, test))]
+pub mod windows_access;
 
 pub use envelope::Envelope;
 pub use task_messenger_core::{digest, ids, values};

@@ -26,29 +26,31 @@ pub enum PrivateFileError {
     },
     /// Others could have read the secret in it.
     #[error(
-        "{path} can be read by others (mode {mode:04o}): make it private with `chmod 600 {path}`, and replace its secret \
-         if others use this machine",
+        "{path} can be read by others ({whom}): make it private with `{cure}`, and replace its secret if others use this machine",
         path = .path.display()
     )]
     Exposed {
         /// The file.
         path: PathBuf,
-        /// Its permissions.
-        mode: u32,
+        /// Its permissions, or who can read it.
+        whom: String,
+        /// What makes it private.
+        cure: String,
     },
 }
 
-/// Writes a whole file that only its owner may read (mode 0600; on Windows what the directory says), replacing an older
-/// one at once: after a crash there is either the old file or the new one.
+/// Writes a whole file that only its owner may read (mode 0600; on Windows the user, administrators, the system, and the
+/// service that the directory is for), replacing an older one at once: after a crash there is either the old file or the new one.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     let attempt = || {
         let directory = directory_of(path);
         // `tempfile` creates with mode 0600.
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+        system::close(&file, directory)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
-        sync_directory(directory)
+        system::sync_directory(directory)
     };
     attempt().map_err(|source| PrivateFileError::Write { path: path.to_owned(), source })
 }
@@ -68,55 +70,111 @@ fn directory_of(path: &Path) -> &Path {
 pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
     let attempt = || {
         let mut file = std::fs::File::open(path)?;
-        let exposed = exposed_mode(path, &file)?;
+        let exposed = system::exposed(path, &file)?;
         let mut content = Vec::new();
         io::Read::read_to_end(&mut file, &mut content)?;
         Ok((content, exposed))
     };
     match attempt() {
         Ok((content, None)) => Ok(content),
-        Ok((_, Some(mode))) => Err(PrivateFileError::Exposed { path: path.to_owned(), mode }),
+        Ok((_, Some((whom, cure)))) => Err(PrivateFileError::Exposed { path: path.to_owned(), whom, cure }),
         Err(source) => Err(PrivateFileError::Read { path: path.to_owned(), source }),
     }
 }
 
-#[cfg(unix)]
-fn exposed_mode(path: &Path, file: &std::fs::File) -> io::Result<Option<u32>> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    Ok((mode & forbidden(path, credentials.as_deref()) != 0).then_some(mode))
-}
-
-/// Which permissions a file must not have, given the directory in which systemd hands over credentials.
-#[cfg(unix)]
-fn forbidden(path: &Path, credentials: Option<&std::ffi::OsStr>) -> u32 {
-    let handed_over = credentials.is_some_and(|directory| !directory.is_empty() && path.starts_with(directory));
-    if handed_over { 0o007 } else { 0o077 }
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
-fn exposed_mode(_: &Path, _: &std::fs::File) -> io::Result<Option<u32>> {
-    Ok(None)
+/// Makes a directory that only its owner gets into (mode 0700; on Windows the user, administrators and the system, for all that
+/// is made in it too). The one above it must be there.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    system::create_directory(path)
 }
 
 #[cfg(unix)]
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    std::fs::File::open(directory)?.sync_all()
+mod system {
+    use std::{
+        fs::{DirBuilder, File},
+        io,
+        os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown},
+        path::Path,
+    };
+
+    use tempfile::NamedTempFile;
+
+    pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(path)
+    }
+
+    /// The file is private from its beginning. What root writes into somebody's private directory is for them.
+    pub(super) fn close(file: &NamedTempFile, directory: &Path) -> io::Result<()> {
+        let file = file.as_file();
+        let (written, above) = (file.metadata()?, std::fs::metadata(directory)?);
+        let private = above.permissions().mode() & 0o777 == 0o700;
+        if written.uid() == 0 && above.uid() != 0 && private {
+            fchown(file, Some(above.uid()), Some(above.gid()))?;
+        }
+        Ok(())
+    }
+
+    /// Who else may read it, and what changes that.
+    pub(super) fn exposed(path: &Path, file: &File) -> io::Result<Option<(String, String)>> {
+        let mode = file.metadata()?.permissions().mode() & 0o777;
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+        let is_exposed = mode & forbidden(path, credentials.as_deref()) != 0;
+        Ok(is_exposed.then(|| (format!("mode {mode:04o}"), format!("chmod 600 {}", path.display()))))
+    }
+
+    /// Which permissions a file must not have, given the directory in which systemd hands over credentials.
+    pub(super) fn forbidden(path: &Path, credentials: Option<&std::ffi::OsStr>) -> u32 {
+        let handed_over = credentials.is_some_and(|directory| !directory.is_empty() && path.starts_with(directory));
+        if handed_over { 0o007 } else { 0o077 }
+    }
+
+    pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
 }
 
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
+#[cfg(windows)]
+mod system {
+    use std::{fs::File, io, path::Path};
+
+    use tempfile::NamedTempFile;
+
+    use crate::windows_access::{
+        access, create_directory as create, private_directory, private_file, set_access, strangers, user,
+    };
+
+    pub(super) fn create_directory(path: &Path) -> io::Result<()> {
+        create(path, &private_directory(&user()?))
+    }
+
+    /// Lets in only whom the secret is for.
+    pub(super) fn close(file: &NamedTempFile, directory: &Path) -> io::Result<()> {
+        let file = file.path();
+        set_access(file, &private_file(&access(file)?, &access(directory)?, &user()?))
+    }
+
+    /// Who else may read it, and what changes that.
+    pub(super) fn exposed(path: &Path, _: &File) -> io::Result<Option<(String, String)>> {
+        let strangers = strangers(&access(path)?, &access(super::directory_of(path))?, &user()?);
+        let cure = || {
+            let removed: String = strangers.iter().map(|who| format!(" /remove:g *{who}")).collect();
+            format!("icacls \"{}\" /inheritance:d{removed}", path.display())
+        };
+        Ok((!strangers.is_empty()).then(|| (strangers.join(", "), cure())))
+    }
+
+    /// Windows has no such call: NTFS keeps its names consistent by its own journal.
+    #[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
+    pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::*;
+    use super::{system::forbidden, *};
 
     #[test]
     fn a_file_is_private_and_is_refused_when_it_is_not() {

@@ -8,9 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use process_wrap::tokio::{ChildWrapper, CommandWrap, JobObject, KillOnDrop};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, CreationFlags, JobObject, KillOnDrop};
+use windows::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, PROCESS_CREATION_FLAGS};
 
 use super::Pipes;
+
+const ALONE: PROCESS_CREATION_FLAGS = PROCESS_CREATION_FLAGS(CREATE_NEW_PROCESS_GROUP.0 | CREATE_NO_WINDOW.0);
 
 /// What all jobs of a worker share: nothing.
 #[derive(Debug)]
@@ -34,10 +37,11 @@ pub(in super::super) struct Group {
 }
 
 impl Group {
-    /// Starts a program in a job object of its own. `KillOnDrop` is what makes the job end with its last handle.
+    /// Starts a program in a job object of its own. `KillOnDrop` is what makes the job end with its last handle. It has a
+    /// console of its own, which nobody sees, and so a Ctrl-C for the worker, also NSSM's, doesn't reach it.
     pub(in super::super) fn spawn(command: Command, _family: &Arc<Family>) -> io::Result<(Self, Pipes)> {
         let mut command = CommandWrap::from(tokio::process::Command::from(command));
-        let mut leader = command.wrap(KillOnDrop).wrap(JobObject).spawn()?;
+        let mut leader = command.wrap(KillOnDrop).wrap(CreationFlags(ALONE)).wrap(JobObject).spawn()?;
         let pipes =
             Pipes { stdin: leader.stdin().take(), stdout: leader.stdout().take(), stderr: leader.stderr().take() };
         Ok((Self { leader, status: None }, pipes))

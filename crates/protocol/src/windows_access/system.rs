@@ -1,0 +1,185 @@
+//! Asking Windows for security descriptors, and telling it.
+#![expect(unsafe_code, reason = "the system's own functions")]
+
+use std::{ffi::OsStr, io, iter, os::windows::ffi::OsStrExt, path::Path};
+
+use windows::{
+    Win32::{
+        Foundation::{CloseHandle, HANDLE, HLOCAL, LocalFree, WIN32_ERROR},
+        Security::{
+            ACL,
+            Authorization::{
+                ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
+                ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW, SDDL_REVISION_1,
+                SE_FILE_OBJECT, SetNamedSecurityInfoW,
+            },
+            DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetTokenInformation, LookupAccountNameW,
+            OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
+            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, TOKEN_QUERY, TOKEN_USER, TokenUser,
+        },
+        Storage::FileSystem::CreateDirectoryW,
+        System::Threading::{GetCurrentProcess, OpenProcessToken},
+    },
+    core::{BOOL, PCWSTR, PWSTR},
+};
+
+/// The largest SID has 68 bytes (winnt.h, `SECURITY_MAX_SID_SIZE`); with the structure that points to it.
+const USER_BYTES: usize = 128;
+
+/// The access list of a file or directory.
+pub fn access(path: &Path) -> io::Result<String> {
+    ask(path, DACL_SECURITY_INFORMATION)
+}
+
+/// The owner of a file or directory, as a SID.
+pub fn owner(path: &Path) -> io::Result<String> {
+    let descriptor = ask(path, OWNER_SECURITY_INFORMATION)?;
+    let name = descriptor.trim_start_matches("O:").to_owned();
+    Ok(super::number_of(&name))
+}
+
+/// Gives a file or directory an access list, and nothing comes from the directory above any more. What lies in a directory gets
+/// what the list says for it.
+pub fn set_access(path: &Path, list: &str) -> io::Result<()> {
+    let name = wide(path.as_os_str());
+    let descriptor = Descriptor::parse(list)?;
+    let (mut present, mut by_default) = (BOOL::default(), BOOL::default());
+    let mut acl: *mut ACL = std::ptr::null_mut();
+    let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+    // SAFETY: `acl` points into `descriptor`, which lives until the end; `name` ends with a zero.
+    unsafe {
+        GetSecurityDescriptorDacl(descriptor.0, &raw mut present, &raw mut acl, &raw mut by_default)?;
+        check(SetNamedSecurityInfoW(PCWSTR(name.as_ptr()), SE_FILE_OBJECT, what, None, None, Some(acl), None))
+    }
+}
+
+/// Makes a directory that has an access list from its first moment.
+pub fn create_directory(path: &Path, list: &str) -> io::Result<()> {
+    let name = wide(path.as_os_str());
+    let descriptor = Descriptor::parse(list)?;
+    let attributes = SECURITY_ATTRIBUTES {
+        nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+        lpSecurityDescriptor: descriptor.0.0,
+        bInheritHandle: false.into(),
+    };
+    // SAFETY: both are valid until the call returns; `name` ends with a zero.
+    Ok(unsafe { CreateDirectoryW(PCWSTR(name.as_ptr()), Some(&raw const attributes)) }?)
+}
+
+/// The user of this process, as a SID.
+pub fn user() -> io::Result<String> {
+    let mut token = HANDLE::default();
+    // Aligned as the structure wants it.
+    let mut found = [0_u64; USER_BYTES / 8];
+    let mut length = 0;
+    // SAFETY: the buffer has the length that is told; what it holds then is a TOKEN_USER, whose SID lies in the same buffer.
+    unsafe {
+        OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token)?;
+        let asked =
+            GetTokenInformation(token, TokenUser, Some(found.as_mut_ptr().cast()), USER_BYTES as u32, &raw mut length);
+        let _ = CloseHandle(token);
+        asked?;
+        text_of((*found.as_ptr().cast::<TOKEN_USER>()).User.Sid)
+    }
+}
+
+/// An account by its name, as a SID.
+pub fn account(name: &str) -> io::Result<String> {
+    let name = wide(OsStr::new(name));
+    let (mut sid, mut sid_length) = ([0_u64; USER_BYTES / 8], USER_BYTES as u32);
+    let (mut domain, mut domain_length) = ([0_u16; 256], 256);
+    let mut kind = SID_NAME_USE::default();
+    let place = PSID(sid.as_mut_ptr().cast());
+    // SAFETY: the buffers have the lengths that are told; `name` ends with a zero.
+    unsafe {
+        LookupAccountNameW(
+            PCWSTR::null(),
+            PCWSTR(name.as_ptr()),
+            Some(place),
+            &raw mut sid_length,
+            Some(PWSTR(domain.as_mut_ptr())),
+            &raw mut domain_length,
+            &raw mut kind,
+        )?;
+        text_of(place)
+    }
+}
+
+fn ask(path: &Path, what: OBJECT_SECURITY_INFORMATION) -> io::Result<String> {
+    let name = wide(path.as_os_str());
+    let mut descriptor = PSECURITY_DESCRIPTOR::default();
+    // SAFETY: the descriptor is the caller's to free; `name` ends with a zero.
+    unsafe {
+        check(GetNamedSecurityInfoW(
+            PCWSTR(name.as_ptr()),
+            SE_FILE_OBJECT,
+            what,
+            None,
+            None,
+            None,
+            None,
+            &raw mut descriptor,
+        ))?;
+        let descriptor = Descriptor(descriptor);
+        let mut text = PWSTR::null();
+        ConvertSecurityDescriptorToStringSecurityDescriptorW(descriptor.0, SDDL_REVISION_1, what, &raw mut text, None)?;
+        take(text)
+    }
+}
+
+/// A descriptor that the system has allocated.
+struct Descriptor(PSECURITY_DESCRIPTOR);
+
+impl Descriptor {
+    fn parse(list: &str) -> io::Result<Self> {
+        let list = wide(OsStr::new(list));
+        let mut descriptor = PSECURITY_DESCRIPTOR::default();
+        // SAFETY: `list` ends with a zero, and the descriptor is this value's to free.
+        unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                PCWSTR(list.as_ptr()),
+                SDDL_REVISION_1,
+                &raw mut descriptor,
+                None,
+            )?;
+        }
+        Ok(Self(descriptor))
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with LocalAlloc, and nothing points to it any more.
+        unsafe { LocalFree(Some(HLOCAL(self.0.0))) };
+    }
+}
+
+/// # Safety
+/// It must be a SID.
+unsafe fn text_of(sid: PSID) -> io::Result<String> {
+    let mut text = PWSTR::null();
+    // SAFETY: the caller's; the text is allocated for this function.
+    unsafe {
+        ConvertSidToStringSidW(sid, &raw mut text)?;
+        take(text)
+    }
+}
+
+/// # Safety
+/// It must be a text that the system has allocated with `LocalAlloc`, and that nobody else frees.
+unsafe fn take(text: PWSTR) -> io::Result<String> {
+    // SAFETY: the caller's.
+    unsafe {
+        let taken = text.to_string();
+        LocalFree(Some(HLOCAL(text.0.cast())));
+        taken.map_err(io::Error::other)
+    }
+}
+
+fn wide(text: &OsStr) -> Vec<u16> {
+    text.encode_wide().chain(iter::once(0)).collect()
+}
+
+fn check(error: WIN32_ERROR) -> io::Result<()> {
+    if error.0 == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error.0.cast_signed())) }
+}
