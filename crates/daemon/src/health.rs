@@ -130,21 +130,43 @@ impl State {
     }
 }
 
-/// How many threads wait for the disk, or for a log that is not taken, just now.
-static WAITING: AtomicU64 = AtomicU64::new(0);
+/// Numbers what waits for the disk, or for a log that is not taken.
+static WAITS: AtomicU64 = AtomicU64::new(0);
 
-/// Does something that may have to wait for the disk, on a thread that must turn: meanwhile nothing that is watched counts as
-/// dead, because a restart would not make the disk faster.
+/// What each thread waits for just now; zero: nothing.
+static WAITING: Mutex<Vec<Arc<AtomicU64>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static WAITS_FOR: Arc<AtomicU64> = {
+        let own = Arc::<AtomicU64>::default();
+        let mut all = lock(&WAITING);
+        // Threads that have ended.
+        all.retain(|other| Arc::strong_count(other) > 1);
+        all.push(own.clone());
+        own
+    };
+}
+
+/// Does something that may have to wait for the disk, on a thread that must turn: while that lasts, nothing that is watched
+/// counts as dead, because a restart would not make the disk faster.
 pub fn waiting_for_disk<T>(work: impl FnOnce() -> T) -> T {
-    struct Waits;
+    struct Waits(Arc<AtomicU64>, u64);
     impl Drop for Waits {
         fn drop(&mut self) {
-            WAITING.fetch_sub(1, Ordering::Relaxed);
+            self.0.store(self.1, Ordering::Relaxed);
         }
     }
-    WAITING.fetch_add(1, Ordering::Relaxed);
-    let _waits = Waits;
+    // A thread that ends writes its last lines without.
+    let _waits = WAITS_FOR.try_with(|own| {
+        let number = WAITS.fetch_add(1, Ordering::Relaxed) + 1;
+        Waits(own.clone(), own.swap(number, Ordering::Relaxed))
+    });
     work()
+}
+
+/// Whether something still waits that has begun to before `since`, a number of [`WAITS`].
+fn waits_since(since: u64) -> bool {
+    lock(&WAITING).iter().any(|own| (1..=since).contains(&own.load(Ordering::Relaxed)))
 }
 
 /// Shows that a loop turns.
@@ -179,10 +201,11 @@ impl Health {
     pub fn pulse(&self, name: &'static str) -> Pulse {
         let pulse = Pulse::default();
         let beats = pulse.clone();
-        self.watch(name, move || Beat {
-            beats: beats.0.load(Ordering::Relaxed),
-            excused: WAITING.load(Ordering::Relaxed) > 0,
-            ended: false,
+        let looked = AtomicU64::new(0);
+        self.watch(name, move || {
+            // What waits at two looks in a row: a log that is written all the time excuses nothing.
+            let since = looked.swap(WAITS.load(Ordering::Relaxed), Ordering::Relaxed);
+            Beat { beats: beats.0.load(Ordering::Relaxed), excused: waits_since(since), ended: false }
         });
         pulse
     }

@@ -70,7 +70,7 @@ struct Common {
     config: Option<PathBuf>,
     /// Where the manager keeps everything
     #[arg(long, global = true, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    state_dir: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -71,7 +71,7 @@ impl StoreRefused {
 /// The archive can't be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("the archive of finished tasks can't be used: {}", chain(.0))]
-pub(crate) struct ArchiveRefused(ArchiveError);
+pub(crate) struct ArchiveRefused(pub(crate) ArchiveError);
 
 impl ArchiveRefused {
     /// Whether no restart will help.

@@ -54,6 +54,18 @@ pub const TRANSACTION_TASKS: u32 = 10_000;
 /// The most bytes of values that one transaction touches. A batch should stay below it.
 pub const TRANSACTION_BYTES: u64 = 64 << 20;
 
+/// Sees that the archive at `path` is of a format that this program knows. It may be in use; where there is none, there is
+/// nothing to refuse.
+///
+/// # Errors
+/// It is of a newer format, no archive, or can't be read.
+pub fn check_format(path: &Path) -> Result<(), ArchiveError> {
+    if std::fs::metadata(path).map_or(0, |found| found.len()) == 0 {
+        return Ok(());
+    }
+    open::open_reader(path).map(drop).map_err(|problem| ArchiveError::new(path, "open", problem))
+}
+
 /// The archive, open for writing. One at a time: the store's lock sees to that.
 #[derive(Debug)]
 pub struct Archive {

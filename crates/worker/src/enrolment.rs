@@ -77,6 +77,13 @@ impl Enrolment {
         Ok(Self { token, addresses, name: name.to_owned(), secret: Secret::random()? })
     }
 
+    /// The same worker, by a configuration that was loaded anew.
+    pub(crate) fn with(&mut self, managers: &[String], name: &str) -> &mut Self {
+        self.addresses = if managers.is_empty() { self.token.addresses.clone() } else { managers.to_vec() };
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// Tries once.
     pub(crate) async fn attempt(&self) -> Result<WorkerCredential, EnrolmentError> {
         let proof = token_proof(self.token.number, &self.token.secret);

@@ -28,6 +28,10 @@ pub fn load<T: Configuration>(sources: &Sources) -> Result<Loaded<T>, ConfigErro
 /// Nothing can be read of it.
 pub fn load_what_fits<T: Configuration>(sources: &Sources) -> Result<T, ConfigError> {
     let (mut layers, _) = gather::<T>(sources)?;
+    // Without these it would be another daemon's.
+    if layers.reports.iter().any(|report| matches!(report.problem.path.as_str(), "" | "." | "state_directory")) {
+        return Err(ConfigError::Wrong { reports: layers.reports });
+    }
     layers.fit_together::<T>().ok_or(ConfigError::Wrong { reports: layers.reports })
 }
 

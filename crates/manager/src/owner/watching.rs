@@ -79,6 +79,9 @@ pub(crate) struct Rates {
     pub(crate) ended: f64,
 }
 
+/// After so long a stop is left to the service manager.
+const LONGEST_STOP: Duration = Duration::from_mins(10);
+
 /// How much longer a stop may take each time that it says that it goes on.
 const EXTENSION: Duration = Duration::from_secs(15);
 
@@ -98,13 +101,21 @@ impl Watching {
         }
     }
 
-    /// Waits for the last of a stop, which a large snapshot makes long, and has the service manager wait as well.
+    /// Waits for the last of a stop, which a large snapshot makes long, and has the service manager wait as well, but not for
+    /// ever: all that was acknowledged is durable already.
     pub(super) async fn while_stopping(&self, finishing: impl Future<Output = ()>) {
         let mut finishing = std::pin::pin!(finishing);
         self.service.status("stopping: the last snapshot is written".to_owned());
+        let begin = tokio::time::Instant::now();
+        let mut told = false;
         loop {
-            self.pulse.beat();
-            self.service.extend(EXTENSION);
+            if begin.elapsed() < LONGEST_STOP {
+                self.pulse.beat();
+                self.service.extend(EXTENSION);
+            } else if !told {
+                told = true;
+                tracing::warn!("the stop does not come to an end: the service manager may end the manager now");
+            }
             tokio::select! {
                 () = &mut finishing => return,
                 () = tokio::time::sleep(BEAT) => {}

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use task_messenger_store::{
+    archive,
     check::{Checked, check},
     disk::FileDisk,
     journal::check_formats,
@@ -18,7 +19,10 @@ use super::{
     progress::{Progress, Unit},
     write_pairs,
 };
-use crate::{config::Config, state::StoreRefused};
+use crate::{
+    config::Config,
+    state::{ArchiveRefused, StoreRefused},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,7 +74,8 @@ fn formats(config: &Config, out: &mut impl Write) -> Result<()> {
     let directory = config.state_directory()?.join("store");
     if directory.exists() {
         let disk = FileDisk::new(&directory).with_context(|| format!("{} can't be used", directory.display()))?;
-        check_formats(&disk).map_err(|cause| StoreRefused { directory, cause })?;
+        check_formats(&disk).map_err(|cause| StoreRefused { directory: directory.clone(), cause })?;
+        archive::check_format(&directory.join(archive::ARCHIVE_FILE)).map_err(ArchiveRefused)?;
     }
     Ok(writeln!(out, "this program knows the store's formats")?)
 }

@@ -15,7 +15,7 @@ use crate::{
 /// there is nothing to refuse.
 ///
 /// # Errors
-/// What [`super::open`] would refuse as newer, and a file that can't be read.
+/// `store.json`, a segment or a snapshot is of a newer format, or can't be read. What lies inside of blocks is not looked at.
 pub fn check_formats(disk: &dyn Disk) -> Result<(), OpenError> {
     let identity = match disk.read(IDENTITY_FILE) {
         Ok(bytes) => Identity::read(&bytes).map_err(|source| OpenError::Identity { file: IDENTITY_FILE, source })?,

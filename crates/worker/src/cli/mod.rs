@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use task_messenger_daemon::{
     account::become_owner_of,
     config::{ConfigError, ConfigOptions, Override, Sources, load, redact},
-    directories, exit,
+    directories::{self, NoHome},
+    exit,
     generate::{Generated, generate},
     say::{say, tell},
 };
@@ -53,7 +54,7 @@ struct Common {
     instance: Option<String>,
     /// Where the worker keeps everything
     #[arg(long, global = true, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    state_dir: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,7 +160,7 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
         std::io::stdout().write_all(&generate(Cli::command(), what)?)?;
         return Ok(exit::SUCCESS);
     }
-    let sources = sources(&cli);
+    let sources = sources(&cli).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     let loaded = load::<WorkerConfig>(&sources)?;
     if let Some(answer) = cli.of_config.answer(&loaded)? {
         tell(answer);
@@ -182,8 +183,9 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
 }
 
 /// Where the configuration comes from.
-fn sources(cli: &Cli) -> Sources {
-    let instance = cli.common.instance.as_ref().and_then(|name| directories::instance_file(&format!("worker-{name}")));
+fn sources(cli: &Cli) -> Result<Sources, NoHome> {
+    let instance = cli.common.instance.as_ref().map(|name| directories::instance_file(&format!("worker-{name}")));
+    let instance = instance.transpose()?;
     let mut sources = Sources { file: cli.common.config.clone().or(instance), ..Sources::of_process() };
     sources.default_file = directories::config_file("worker");
     let mut set = |flag: &str, path: &str, value: Value| {
@@ -204,7 +206,7 @@ fn sources(cli: &Cli) -> Sources {
         }
         _ => (),
     }
-    sources
+    Ok(sources)
 }
 
 /// The runtime of everything here: one thread.

@@ -1,6 +1,9 @@
 //! Which worker of a machine this is, and what people type for it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use task_messenger_daemon::directories;
 
@@ -35,8 +38,13 @@ impl Place {
     pub(super) fn starting(&self) -> String {
         let instance = self.instance.as_deref();
         if !self.service {
+            let service = if cfg!(target_os = "linux") && instance.is_none() {
+                " (or, installed with --user: systemctl --user restart task-messenger-worker)"
+            } else {
+                ""
+            };
             let instance = instance.map(|name| format!(" --instance {name}")).unwrap_or_default();
-            return format!("task-messenger-worker run{instance}");
+            return format!("task-messenger-worker run{instance}{service}");
         }
         if cfg!(windows) {
             let instance = instance.map(|name| format!("-{name}")).unwrap_or_default();
@@ -51,8 +59,12 @@ impl Place {
 /// (systemd.exec(5), `LoadCredential=`). The word `none` stands there for one that there isn't.
 pub(super) fn handed_credential() -> Option<PathBuf> {
     let path = Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join("worker.credential");
-    let content = std::fs::read(&path).unwrap_or_default();
-    (!content.is_empty() && content.trim_ascii() != b"none").then_some(path)
+    match std::fs::read(&path) {
+        Ok(content) if content.is_empty() || content.trim_ascii() == b"none" => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        // What can't be read is somebody's mistake, and whoever loads it says so.
+        _ => Some(path),
+    }
 }
 
 /// A name of an instance: it becomes part of file names and of a unit's name.
@@ -75,7 +87,10 @@ mod tests {
     fn what_is_typed_names_the_worker_that_the_file_is_of() {
         let of = |file: &str| Place::of(Some(Path::new(file)));
         let typed = |place: Place| (place.joining(), place.starting());
-        let own = ("task-messenger-worker join".to_owned(), "task-messenger-worker run".to_owned());
+        let run =
+            "task-messenger-worker run (or, installed with --user: systemctl --user restart task-messenger-worker)";
+        let run = if cfg!(target_os = "linux") { run } else { "task-messenger-worker run" };
+        let own = ("task-messenger-worker join".to_owned(), run.to_owned());
         assert_eq!(typed(Place::of(None)), own);
         assert_eq!(typed(of("/home/one/config-worker.json")), own);
         assert_eq!(typed(of("/home/one/config-worker-a b.json")), own, "that is no instance's");

@@ -2,6 +2,8 @@
 
 use std::{
     fs::{File, TryLockError},
+    io::ErrorKind,
+    path::Path,
     rc::Rc,
     sync::Arc,
 };
@@ -16,7 +18,11 @@ use task_messenger_daemon::{
     shutdown::Shutdown,
     signals::on_reopen,
 };
-use task_messenger_protocol::{credential::WorkerCredential, link, private_file};
+use task_messenger_protocol::{
+    credential::WorkerCredential,
+    link,
+    private_file::{self, PrivateFileError},
+};
 
 use super::{
     Failure, join,
@@ -25,7 +31,7 @@ use super::{
 };
 use crate::{
     config::WorkerConfig,
-    enrolment::SOFTWARE,
+    enrolment::{Enrolment, SOFTWARE},
     runners::{
         command,
         skill::{SkillRegistry, keep_panics_private},
@@ -81,9 +87,10 @@ fn work(
     let mut config = config.clone();
     runtime()?.block_on(async {
         let mut hangups = Hangups::listen().context("signals can't be listened to")?;
+        let mut enrolment = None;
         let credential = loop {
             tokio::select! {
-                credential = credential(&config, place, &watch) => break credential?,
+                credential = credential(&config, place, &watch, &mut enrolment) => break credential?,
                 _ = shutdown.requested() => return Ok(exit::SUCCESS),
                 () = hangups.next() => {
                     watch.service.reloading();
@@ -132,8 +139,13 @@ fn lock(config: &WorkerConfig) -> Result<File, Failure> {
     }
 }
 
-/// The worker's credential; enrols if there is none and the configuration says how.
-async fn credential(config: &WorkerConfig, place: &Place, watch: &Watch) -> Result<WorkerCredential, Failure> {
+/// The worker's credential; enrols if there is none and the configuration says how. An enrolment that was begun goes on.
+async fn credential(
+    config: &WorkerConfig,
+    place: &Place,
+    watch: &Watch,
+    enrolment: &mut Option<Enrolment>,
+) -> Result<WorkerCredential, Failure> {
     let path = handed_credential().unwrap_or_else(|| config.credential_path());
     match WorkerCredential::load(&path) {
         Ok(credential) => return Ok(credential),
@@ -149,8 +161,12 @@ async fn credential(config: &WorkerConfig, place: &Place, watch: &Watch) -> Resu
         );
         return Err(Failure::new(exit::CONFIGURATION, anyhow!(text)));
     };
-    let enrolment = join::from_configuration(config, file)?;
-    private_file::check_place(&path)?;
+    let enrolment = if let Some(begun) = enrolment {
+        begun.with(&config.managers, &config.joining_name())
+    } else {
+        check_place(&path, place)?;
+        enrolment.insert(join::from_configuration(config, file)?)
+    };
     watch.service.ready();
     let credential = enrolment
         .insist(|error| {
@@ -162,6 +178,20 @@ async fn credential(config: &WorkerConfig, place: &Place, watch: &Watch) -> Resu
     credential.save(&path)?;
     tracing::info!(worker = credential.worker, "joined");
     Ok(credential)
+}
+
+/// Sees that the credential can be kept, before there is one.
+fn check_place(path: &Path, place: &Place) -> Result<(), Failure> {
+    let Err(error) = private_file::check_place(path) else { return Ok(()) };
+    let PrivateFileError::Write { source, .. } = &error else { return Err(error.into()) };
+    if !matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound) {
+        return Err(error.into());
+    }
+    let advice = format!(
+        "the worker may not write its credential there: let `{}` do it, or have `credential_file` lie below its state directory",
+        place.joining()
+    );
+    Err(Failure::new(exit::CONFIGURATION, anyhow::Error::from(error).context(advice)))
 }
 
 fn connector(addresses: Addresses, credential: WorkerCredential) -> Connector {

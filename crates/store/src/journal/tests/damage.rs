@@ -240,6 +240,13 @@ fn a_segment_of_another_store_or_a_newer_program_or_another_length_is_refused() 
             assert!(matches!(with(segment, &long), OpenError::SegmentLength { file: found, .. } if found == file));
         }
     }
+    // The store itself, and a snapshot.
+    let disk = copy(&image, |_| true);
+    let identity = String::from_utf8(image[IDENTITY_FILE].clone()).unwrap();
+    let newer = identity.replace("\"format\": 1", "\"format\": 2").replace("\"format\":1", "\"format\":2");
+    assert_ne!(newer, identity);
+    disk.replace(IDENTITY_FILE, newer.as_bytes()).unwrap();
+    assert!(matches!(check_formats(&disk), Err(OpenError::Identity { .. })));
     model.recover(shared(&copy(&image, |_| true)), &options(Durability::Strict), all);
 }
 

@@ -3,7 +3,7 @@
 //! leave it in any way.
 //!
 //! The worker moves itself into the leaf `supervisor`, because only leaves may hold processes once controllers are on
-//! (cgroups(7), "no internal processes"). Each task gets a sibling `task-N`. Where none of this is possible nothing is lost
+//! (cgroups(7), "no internal processes"). Each task gets a sibling `task-PID-N`. Where none of this is possible nothing is lost
 //! but that: marks find a task's processes as well.
 
 use std::{
@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Where cgroup v2 is mounted; the second place is that of the hybrid layout.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -51,7 +53,7 @@ impl Cgroups {
         // Somebody's terminal is no service, and what else is in the group is not the worker's to arrange.
         let service = root.extension().is_some_and(|extension| extension == "service");
         let own = std::process::id().to_string();
-        if !service || fs::read_to_string(root.join("cgroup.procs")).ok()?.trim() != own {
+        if !service || !is_delegated(&root) || fs::read_to_string(root.join("cgroup.procs")).ok()?.trim() != own {
             return None;
         }
         let supervisor = root.join("supervisor");
@@ -80,7 +82,9 @@ impl Cgroups {
     /// Has a program begin in a new group: all that it starts is in there as well.
     #[expect(unsafe_code, reason = "there is no other way to do something between fork and exec")]
     pub(super) fn enclose(&self, command: &mut Command, count: u64) -> Option<TaskCgroup> {
-        let mut group = TaskCgroup { directory: self.root.join(format!("task-{count}")), ended: BTreeSet::new() };
+        // What an earlier start could not remove is in nobody's way.
+        let name = format!("task-{}-{count}", std::process::id());
+        let mut group = TaskCgroup { directory: self.root.join(name), ended: BTreeSet::new() };
         let made = fs::create_dir(&group.directory)
             .and_then(|()| fs::OpenOptions::new().write(true).open(group.directory.join("cgroup.procs")));
         match made {
@@ -107,19 +111,29 @@ impl Cgroups {
 }
 
 impl TaskCgroup {
-    /// Removes the group, if nothing lives in it any more; otherwise ends what does, and `false`.
+    /// Removes the group with all that the task has made in it, if nothing lives there any more; otherwise ends what does, and
+    /// `false`.
     pub(in super::super) fn try_remove(&mut self) -> bool {
-        match fs::remove_dir(&self.directory) {
-            Ok(()) => true,
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(_) => {
-                let living = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
-                self.ended.extend(living.lines().filter_map(|id| id.parse::<u32>().ok()));
-                // Since Linux 5.14; before, marks have to do.
-                _ = fs::write(self.directory.join("cgroup.kill"), "1");
-                false
+        if let Err(error) = fs::remove_dir(&self.directory)
+            && error.kind() != ErrorKind::NotFound
+        {
+            let groups = subtree(&self.directory);
+            let mut living = BTreeSet::new();
+            for group in &groups {
+                let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+                living.extend(processes.lines().filter_map(|id| id.parse::<i32>().ok()));
             }
+            self.ended.extend(living.iter().map(|id| id.cast_unsigned()));
+            if fs::write(self.directory.join("cgroup.kill"), "1").is_err() {
+                // Before Linux 5.14.
+                for id in living.iter().filter_map(|id| Pid::from_raw(*id)) {
+                    _ = kill_process(id, Signal::KILL);
+                }
+            }
+            // The deepest first.
+            return groups.iter().rev().all(|group| fs::remove_dir(group).is_ok());
         }
+        true
     }
 
     /// What had to be ended with it.
@@ -133,4 +147,29 @@ impl TaskCgroup {
             tracing::warn!(group = %self.directory.display(), "a task's control group can't be removed: something lives in it");
         }
     }
+}
+
+/// Whether the service manager has given the group away: systemd says so since 251 (`user.delegate`, systemd.resource-control(5)).
+/// Before, only what is neither root's nor a user manager's tells it, by letting groups be made there.
+fn is_delegated(group: &Path) -> bool {
+    let mut value = [0; 8];
+    match rustix::fs::getxattr(group, "user.delegate", &mut value) {
+        Ok(length) => value.get(..length) == Some(b"1"),
+        Err(_) => {
+            !rustix::process::geteuid().is_root() && !group.components().any(|part| part.as_os_str() == "user.slice")
+        }
+    }
+}
+
+/// A group and all below it, each before what is in it.
+fn subtree(group: &Path) -> Vec<PathBuf> {
+    let mut found = vec![group.to_owned()];
+    let mut looked = 0;
+    while let Some(group) = found.get(looked) {
+        let inside = fs::read_dir(group).into_iter().flatten().flatten();
+        let groups: Vec<_> = inside.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).collect();
+        found.extend(groups.iter().map(fs::DirEntry::path));
+        looked += 1;
+    }
+    found
 }

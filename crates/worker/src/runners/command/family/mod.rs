@@ -12,6 +12,7 @@
 mod cgroup;
 mod hunt;
 mod leftovers;
+mod session;
 mod table;
 
 use std::{
@@ -56,6 +57,7 @@ pub(super) struct Family {
     marks: bool,
     /// Where each task gets a group of its own, if the worker may make some.
     cgroups: Option<Cgroups>,
+    has_terminal: bool,
     children: Children,
     state: Mutex<State>,
 }
@@ -86,7 +88,8 @@ impl Family {
         }
         let state = State { count: 0, leaders: HashMap::new(), tidied: Instant::now() };
         let cgroups = if marks { Cgroups::take() } else { None };
-        Ok(Self { start, marks, cgroups, children: Children::open(), state: Mutex::new(state) })
+        let has_terminal = session::has_terminal();
+        Ok(Self { start, marks, cgroups, has_terminal, children: Children::open(), state: Mutex::new(state) })
     }
 
     /// Ends what an earlier start of the worker has left, if it was killed. No other worker uses the directory.
@@ -94,12 +97,13 @@ impl Family {
         leftovers::end(state_directory);
     }
 
-    /// Starts a program; it, its mark, and its control group if it has one.
+    /// Starts a program as the leader of a group of its own; it, its mark, and its control group if it has one.
     pub(super) fn spawn(&self, command: &mut Command) -> io::Result<(Child, u64, Option<TaskCgroup>)> {
         // Held until the program is known: what carries a mark and is not known is killed.
         let mut state = self.lock();
         state.count += 1;
         let mark = self.start | (state.count & COUNT_MASK);
+        session::begin(command, self.has_terminal);
         let mut cgroup = self.cgroups.as_ref().and_then(|cgroups| cgroups.enclose(command, mark & COUNT_MASK));
         let spawned = marked(mark, || command.spawn()).unwrap_or_else(|_| command.spawn());
         if spawned.is_err() {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::fd::OwnedFd,
     process::{Child, Command, ExitStatus},
     sync::Arc,
     time::{Duration, Instant},
@@ -55,7 +55,7 @@ enum Exit {
 impl Group {
     /// Starts a program as the leader of a group of its own.
     pub(in super::super) fn spawn(mut command: Command, family: &Arc<Family>) -> io::Result<(Self, Pipes)> {
-        let (leader, mark, cgroup) = family.spawn(command.process_group(0))?;
+        let (leader, mark, cgroup) = family.spawn(&mut command)?;
         let id = Pid::from_child(&leader);
         let family = Arc::clone(family);
         // From here on it is ended when something fails.
