@@ -432,6 +432,34 @@ END
     refuses 1 "not 1.2.4 as the source" build all
 }
 
+@test "archives and packages have the licences of all that is linked" {
+    cp -r "$TOOLS" "$BATS_TEST_TMPDIR/tools"
+    # Cargo is asked about what the programs are for.
+    printf '#!/bin/sh\necho "$*" >"%s"\nexec cat "%s"\n' "$BATS_TEST_TMPDIR/call" "$BATS_FILE_TMPDIR/metadata" \
+        >"$BATS_TEST_TMPDIR/tools/cargo"
+    PATH=$BATS_TEST_TMPDIR/tools:$PATH pack all --deb
+    [ "$(cat "$BATS_TEST_TMPDIR/call")" = "metadata --locked --format-version 1 --filter-platform $(uname -m)-unknown-linux-gnu" ]
+    licences --metadata "$BATS_FILE_TMPDIR/metadata" >"$BATS_TEST_TMPDIR/wanted"
+    local name file package
+    for name in manager worker; do
+        name=task-messenger-$name-v1.2.3-linux-$(uname -m)
+        tar xzOf "$OUT/$name.tar.gz" "$name/share/doc/THIRD-PARTY-LICENCES" | cmp - "$BATS_TEST_TMPDIR/wanted"
+    done
+    file=usr/share/doc/task-messenger/THIRD-PARTY-LICENCES.gz
+    dpkg-deb --fsys-tarfile "$OUT"/task-messenger_*.deb | tar xO "./$file" | zcat | cmp - "$BATS_TEST_TMPDIR/wanted"
+    for package in task-messenger task-messenger-manager task-messenger-worker; do
+        dpkg-deb --fsys-tarfile "$OUT/${package}_"*.deb | tar xO "./usr/share/doc/$package/copyright" | grep -q "/$file"
+    done
+}
+
+@test "a licence that is refused stops the delivery" {
+    mkdir "$BATS_TEST_TMPDIR/tools"
+    with 'evil|GPL-3.0-only|' 2>/dev/null || true
+    printf '#!/bin/sh\nexec cat "%s"\n' "$BATS_TEST_TMPDIR/metadata" >"$BATS_TEST_TMPDIR/tools/cargo"
+    chmod +x "$BATS_TEST_TMPDIR/tools/cargo"
+    PATH=$BATS_TEST_TMPDIR/tools:$PATH refuses 1 "evil 1.0.0 is under GPL-3.0-only" pack all --deb
+}
+
 @test "the licences are of the crates that are linked, each text once" {
     local crate
     run -0 licences --metadata "$BATS_FILE_TMPDIR/metadata"
@@ -539,6 +567,16 @@ for name, version in sorted(crates):
 print(len(crates) > 100 and notices > 100)
 END
     [ "$output" = True ] || { echo "$output"; return 1; }
+}
+
+@test "tools that are missing are named" {
+    local tool
+    mkdir "$BATS_TEST_TMPDIR/few"
+    for tool in bash env dirname realpath tar gzip sha256sum od objdump awk rustc; do
+        ln -s "$(command -v "$tool")" "$BATS_TEST_TMPDIR/few/$tool"
+    done
+    refuses 1 "not here: strip python3 cargo (" env PATH="$BATS_TEST_TMPDIR/few" "$HERE/extras/scripts/build_distribution.sh" all \
+        --bin-dir "$BIN" --out "$OUT"
 }
 
 @test "needrestart leaves the services alone, and no others" {
