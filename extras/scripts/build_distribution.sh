@@ -124,13 +124,13 @@ refuse_nonsense() {
 
 refuse_missing_tools() {
     local tool missing=()
-    local tools=(tar gzip sha256sum od strip objdump realpath awk)
+    # Also with --bin-dir: cargo and rustc know whose licences go along with the programs.
+    local tools=(tar gzip sha256sum od strip objdump realpath awk python3 cargo rustc)
     [ "$DEB" = 0 ] || tools+=(dpkg-deb md5sum xz)
-    [ -n "$BIN_DIR" ] || tools+=(cargo rustc)
     for tool in "${tools[@]}"; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
-    [ ${#missing[@]} = 0 ] || die "these are needed and not here: ${missing[*]} (Debian: apt-get install binutils tar gzip xz-utils)"
+    [ ${#missing[@]} = 0 ] || die "these are needed and not here: ${missing[*]} (Debian: apt-get install binutils tar gzip xz-utils python3)"
     tar --version | grep -q 'GNU tar' || die "GNU tar is needed"
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2143,SC2012,SC2030,SC2031,SC2034,SC2016 # `! grep` would not fail a test; names are ours; tests are subshells
-# How archives and packages are made, with small stand-ins for the programs: nothing is built. Needs bats, a C compiler,
-# binutils and dpkg-deb: `bats extras/tests/distribution.bats`.
+# How archives and packages are made, with small stand-ins for the programs, cargo and rustc: nothing is built. Needs bats, a
+# C compiler, binutils, python3 and dpkg-deb: `bats extras/tests/distribution.bats`. One test asks the real cargo.
 
 setup_file() {
     bats_require_minimum_version 1.5.0
@@ -29,6 +29,8 @@ setup_file() {
     program task-messenger 1
     program task-messenger-manager 8
     program task-messenger-worker 8
+    make_crates
+    make_tools
 }
 
 # program NAME SECTION [VERSION] [TEXT]: makes a program that answers as ours do, and has a text in it.
@@ -48,6 +50,82 @@ int main(int count, char **arguments) {
 }
 END
     cc -g -o "$BIN/$1" "-DNAME=\"$1\"" "-DSECTION=\"$2\"" "-DVERSION=\"${3:-1.2.3}\"" "-DTEXT=\"${4:-}\"" "$source"
+}
+
+# Crates of others: two with a text that is the same but for white space, one with notices deeper down and in a file of its
+# own choice, one without any. What is not linked is under a licence that would be refused.
+make_crates() {
+    export CRATES=$BATS_FILE_TMPDIR/crates LINKED='task-messenger-cli|MIT|ada tests-only:dev
+task-messenger-manager|MIT|ada brook builds-only:build derive-macros
+task-messenger-worker|MIT|brook bare
+task-messenger-bench|MIT|bench-only
+ada|MIT|deep
+brook|Zlib OR GPL-2.0-only|
+deep|MIT/Apache-2.0||TERMS.txt
+bare|(Apache-2.0 AND Zlib) OR MIT|
+tests-only|GPL-3.0-only|
+builds-only|GPL-3.0-only|
+derive-macros|MIT|macros-need
+macros-need|GPL-3.0-only|
+bench-only|GPL-3.0-only|'
+    mkdir -p "$CRATES"/{ada/src/inner,brook,deep,bare/src}
+    sed 's/^Copyright .*/Copyright (c) 2001 Ada and Deep/' "$BATS_TEST_DIRNAME/../../LICENSE" >"$CRATES/ada/license-mit.md"
+    sed 's/^/  /; s/$/\r/' "$CRATES/ada/license-mit.md" >"$CRATES/deep/LICENCE"
+    echo "Copyright (c) 2002 Inner" >"$CRATES/ada/src/inner/Notice"
+    echo "Copyright (c) 2003 Terms" >"$CRATES/deep/TERMS.txt"
+    echo "no licence but a program" | tee "$CRATES/ada/src/license.rs" >"$CRATES/bare/src/copyright.c"
+    printf '%s\n' "Copyright © 2004 Brook" "2. Altered source versions must be plainly marked as such" \
+        "3. This notice may not be removed or altered" >"$CRATES/brook/COPYING"
+    metadata "$CRATES" <<<"$LINKED" >"$BATS_FILE_TMPDIR/metadata"
+}
+
+# metadata DIRECTORY: prints what cargo says of the crates of lines `NAME|LICENCE|DEPENDENCIES|LICENCE FILE`. A dependency may
+# end in :dev or :build; ours begin with task-messenger-, macros end in -macros.
+metadata() {
+    python3 -c '
+import json, sys
+packages, nodes = [], []
+for line in sys.stdin.read().splitlines():
+    name, licence, needed, file = (line + "|").split("|")[:4]
+    packages.append({"id": name, "name": name, "version": "1.0.0", "license": licence or None, "license_file": file or None,
+        "manifest_path": f"{sys.argv[1]}/{name}/Cargo.toml", "authors": [f"The {name} authors"],
+        "repository": f"https://{name}.example.org", "targets": [{"kind": ["proc-macro" if "-macros" in name else "lib"]}]})
+    kinds = [(*dependency.split(":"), None)[:2] for dependency in needed.split()]
+    nodes.append({"id": name, "deps": [{"pkg": name, "dep_kinds": [{"kind": kind}]} for name, kind in kinds]})
+print(json.dumps({"packages": packages, "resolve": {"nodes": nodes},
+    "workspace_members": [node["id"] for node in nodes if node["id"].startswith("task-messenger-")]}))' "$1"
+}
+
+# A cargo and a compiler that only answer questions.
+make_tools() {
+    export REAL_PATH=$PATH TOOLS=$BATS_FILE_TMPDIR/tools RUST=$BATS_FILE_TMPDIR/rust/share/doc/rust
+    mkdir -p "$TOOLS" "$RUST/licenses"
+    printf '#!/bin/sh\nexec cat "%s"\n' "$BATS_FILE_TMPDIR/metadata" >"$TOOLS/cargo"
+    printf '#!/bin/sh\necho "%s"\n' "$BATS_FILE_TMPDIR/rust" >"$TOOLS/rustc"
+    chmod +x "$TOOLS"/*
+    export PATH=$TOOLS:$PATH
+    cat >"$RUST/COPYRIGHT-library.html" <<'END'
+<html><head><title>Not shown</title></head><body><h1>Copyright notices</h1>
+<div><p><b>License:</b> Unicode-3.0</p><p><b>Copyright:</b> 1991 Somebody &#38; Sons</p></div>
+<h3>inner-2.0.0</h3> <p><b>License:</b> MIT</p> <p>Notices:
+    <details><summary><code>NOTICE</code></summary><pre>
+Copyright (c)  2002
+Inner</pre></details><details><summary><code>COPYING</code></summary><pre>
+    Copyright &#60;c&#62; 2005 Library</pre></details>
+</body></html>
+END
+    echo "The text of that licence" >"$RUST/licenses/Unicode-3.0.txt"
+}
+
+licences() {
+    "$HERE/extras/distribution/licences.py" "$@"
+}
+
+# with LINE...: the text with more crates, each a line as for `metadata`; the worker needs the first.
+with() {
+    printf '%s\n' "$LINKED" "$@" |
+        sed "s/^task-messenger-worker|.*/& ${1%%|*}/" | metadata "$CRATES" >"$BATS_TEST_TMPDIR/metadata"
+    licences --metadata "$BATS_TEST_TMPDIR/metadata"
 }
 
 setup() {
@@ -311,6 +389,7 @@ own_repository() {
     printf '#!/bin/sh\n[ "$1" = -vV ] && echo "commit-hash: 1" || echo /rust\n' >"$BATS_TEST_TMPDIR/tools/rustc"
     cat >"$BATS_TEST_TMPDIR/tools/cargo" <<END
 #!/usr/bin/env bash
+[ "\$1" = build ] || exec "$TOOLS/cargo" "\$@"
 printf '%s\n' "\$*" "\$CARGO_ENCODED_RUSTFLAGS" >>"$BATS_TEST_TMPDIR/calls"
 mkdir -p "\$CARGO_TARGET_DIR/release"
 cp "$BIN"/* "\$CARGO_TARGET_DIR/release/"
@@ -351,6 +430,153 @@ END
     own_repository
     sed -i 's/1.2.3/1.2.4/' "$HERE/Cargo.toml"
     refuses 1 "not 1.2.4 as the source" build all
+}
+
+@test "archives and packages have the licences of all that is linked" {
+    cp -r "$TOOLS" "$BATS_TEST_TMPDIR/tools"
+    # Cargo is asked about what the programs are for.
+    printf '#!/bin/sh\necho "$*" >"%s"\nexec cat "%s"\n' "$BATS_TEST_TMPDIR/call" "$BATS_FILE_TMPDIR/metadata" \
+        >"$BATS_TEST_TMPDIR/tools/cargo"
+    PATH=$BATS_TEST_TMPDIR/tools:$PATH pack all --deb
+    [ "$(cat "$BATS_TEST_TMPDIR/call")" = "metadata --locked --format-version 1 --filter-platform $(uname -m)-unknown-linux-gnu" ]
+    licences --metadata "$BATS_FILE_TMPDIR/metadata" >"$BATS_TEST_TMPDIR/wanted"
+    local name file package
+    for name in manager worker; do
+        name=task-messenger-$name-v1.2.3-linux-$(uname -m)
+        tar xzOf "$OUT/$name.tar.gz" "$name/share/doc/THIRD-PARTY-LICENCES" | cmp - "$BATS_TEST_TMPDIR/wanted"
+    done
+    file=usr/share/doc/task-messenger/THIRD-PARTY-LICENCES.gz
+    dpkg-deb --fsys-tarfile "$OUT"/task-messenger_*.deb | tar xO "./$file" | zcat | cmp - "$BATS_TEST_TMPDIR/wanted"
+    for package in task-messenger task-messenger-manager task-messenger-worker; do
+        dpkg-deb --fsys-tarfile "$OUT/${package}_"*.deb | tar xO "./usr/share/doc/$package/copyright" | grep -q "/$file"
+    done
+}
+
+@test "a licence that is refused stops the delivery" {
+    mkdir "$BATS_TEST_TMPDIR/tools"
+    with 'evil|GPL-3.0-only|' 2>/dev/null || true
+    printf '#!/bin/sh\nexec cat "%s"\n' "$BATS_TEST_TMPDIR/metadata" >"$BATS_TEST_TMPDIR/tools/cargo"
+    chmod +x "$BATS_TEST_TMPDIR/tools/cargo"
+    PATH=$BATS_TEST_TMPDIR/tools:$PATH refuses 1 "evil 1.0.0 is under GPL-3.0-only" pack all --deb
+}
+
+@test "the licences are of the crates that are linked, each text once" {
+    local crate
+    run -0 licences --metadata "$BATS_FILE_TMPDIR/metadata"
+    for crate in 'ada|MIT' 'bare|(Apache-2.0 AND Zlib) OR MIT' 'brook|Zlib OR GPL-2.0-only' 'deep|MIT/Apache-2.0'; do
+        [[ $output == *"${crate%|*} 1.0.0
+    ${crate#*|}
+    https://${crate%|*}.example.org
+"* ]]
+    done
+    [[ $output != *-only\ 1* && $output != *macros* && $output != *task-messenger-* && $output != *"but a program"* ]]
+    # The titles of the texts, and then the texts.
+    diff <(grep -A 1 '^====' <<<"$output" | grep -v -e '^==' -e '^--') - <<'END'
+ada 1.0.0 (license-mit.md), deep 1.0.0 (LICENCE)
+ada 1.0.0 (src/inner/Notice), the Rust standard library (inner-2.0.0, NOTICE)
+brook 1.0.0 (COPYING)
+deep 1.0.0 (TERMS.txt)
+the Rust standard library
+the Rust standard library (Unicode-3.0)
+the Rust standard library (inner-2.0.0, COPYING)
+END
+    for crate in "2001 Ada and Deep" "2002 Inner" "2003 Terms" "2004 Brook" "<c> 2005 Library" "The text of that licence" \
+        "Copyright: 1991 Somebody & Sons" "authors: The bare authors" "THE SOFTWARE IS PROVIDED"; do
+        [ "$(grep -c -F "$crate" <<<"$output")" = 1 ]
+    done
+}
+
+@test "whatever order cargo has, and whoever asks, the licences are the same bytes" {
+    licences --metadata "$BATS_FILE_TMPDIR/metadata" >"$BATS_TEST_TMPDIR/one"
+    cp -r "$CRATES" "$BATS_TEST_TMPDIR/elsewhere"
+    tac <<<"$LINKED" | metadata "$BATS_TEST_TMPDIR/elsewhere" >"$BATS_TEST_TMPDIR/metadata"
+    (cd / && env -i PATH="$PATH" LC_ALL=C PYTHONHASHSEED=7 PYTHONUTF8=0 \
+        "$HERE/extras/distribution/licences.py" --metadata "$BATS_TEST_TMPDIR/metadata") >"$BATS_TEST_TMPDIR/two"
+    cmp "$BATS_TEST_TMPDIR/one" "$BATS_TEST_TMPDIR/two"
+    [ -z "$(grep -F "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR/one")" ]
+}
+
+@test "a crate whose licence is not allowed is refused by name, and one that offers another is not" {
+    local licence
+    for licence in GPL-3.0-only 'MIT AND GPL-3.0-only' 'MIT AND (MPL-2.0 OR GPL-2.0+)' 'Apache-2.0 WITH Classpath-exception-2.0' \
+        LGPL-2.1/AGPL-3.0; do
+        refuses 1 "evil 1.0.0 is under $licence, which is not allowed" with "evil|$licence|"
+    done
+    refuses 1 "evil 1.0.0 says no licence" with 'evil||'
+    for licence in 'MIT OR' '(MIT' '(MIT MIT' 'MIT)' 'MIT MIT' 'AND MIT' 'MIT WITH'; do
+        refuses 1 "evil 1.0.0 has a licence expression that can't be read: $licence" with "evil|$licence|"
+    done
+    with 'good|GPL-3.0-only OR (Zlib AND MIT)|' | grep -q '^good 1.0.0$'
+    # All that is wrong at once, also what another needs.
+    refuses 1 "worse 1.0.0 is under MPL-2.0" with 'evil|GPL-3.0-only|worse' 'worse|MPL-2.0|'
+    [[ $output == *"evil 1.0.0 is under GPL-3.0-only"* ]]
+}
+
+@test "a crate whose licence has its text nowhere is refused by name" {
+    local licence
+    for licence in BSD-3-Clause 'Apache-2.0 AND MIT' 'Apache-2.0 WITH LLVM-exception OR GPL-2.0-only'; do
+        refuses 1 "lonely 1.0.0 is under $licence, and no file" with "lonely|$licence|"
+    done
+    # A licence file that the manifest names and nobody packed.
+    refuses 1 "lost 1.0.0: a licence file can't be read" with 'lost|MIT||NOTHING'
+}
+
+@test "of a standard library without documents there is one paragraph, and a crate must have the text" {
+    mkdir "$BATS_TEST_TMPDIR/tools"
+    printf '#!/bin/sh\necho /nowhere\n' >"$BATS_TEST_TMPDIR/tools/rustc"
+    chmod +x "$BATS_TEST_TMPDIR/tools/rustc"
+    PATH=$BATS_TEST_TMPDIR/tools:$PATH
+    run -0 licences --metadata "$BATS_FILE_TMPDIR/metadata"
+    [[ $output == *"MIT OR Apache-2.0; copyright: The Rust Project Developers"* ]]
+    printf '%s\n' 'task-messenger-cli|MIT|brook' 'task-messenger-manager|MIT|' 'task-messenger-worker|MIT|' 'brook|Zlib|' |
+        metadata "$CRATES" >"$BATS_TEST_TMPDIR/metadata"
+    refuses 1 "the Rust standard library is under MIT OR Apache-2.0, and no file" licences --metadata "$BATS_TEST_TMPDIR/metadata"
+}
+
+@test "every crate that is linked is in the licences, with the lines of its copyright" {
+    PATH=$REAL_PATH
+    command -v cargo >/dev/null || skip "there is no cargo"
+    local target
+    target=$(uname -m)-unknown-linux-gnu
+    cd "$BATS_TEST_DIRNAME/../.."
+    extras/distribution/licences.py --target "$target" >"$BATS_TEST_TMPDIR/text"
+    cargo metadata --locked --offline --format-version 1 --filter-platform "$target" >"$BATS_TEST_TMPDIR/metadata"
+    # This knows better than the metadata which features are on.
+    cargo tree --locked --offline --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}' \
+        -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker >"$BATS_TEST_TMPDIR/tree"
+    run -0 python3 - "$BATS_TEST_TMPDIR" <<'END'
+import glob, json, os, sys
+text = open(f"{sys.argv[1]}/text", encoding="utf-8").read()
+flat = " ".join(text.split())
+directories = {(package["name"], package["version"]): os.path.dirname(package["manifest_path"])
+               for package in json.load(open(f"{sys.argv[1]}/metadata"))["packages"]}
+crates = {tuple(line.split()[:2]) for line in open(f"{sys.argv[1]}/tree") if line.strip() and not line.startswith("task-messenger-")}
+notices = 0
+for name, version in sorted(crates):
+    if f"\n{name} {version[1:]}\n" not in text:
+        print(f"{name} is missing")
+    for path in glob.glob(glob.escape(directories[name, version[1:]]) + "/*"):
+        if os.path.basename(path).lower().startswith(("license", "licence", "copying", "notice", "unlicense", "copyright")):
+            if f"{name} {version[1:]} ({os.path.basename(path)})" not in flat:
+                print(f"{path} is missing")
+            for line in open(path, encoding="utf-8", errors="replace"):
+                if "copyright" in line.lower():
+                    notices += 1
+                    if " ".join(line.split()) not in flat:
+                        print(f"{name}: this is missing: {line}")
+print(len(crates) > 100 and notices > 100)
+END
+    [ "$output" = True ] || { echo "$output"; return 1; }
+}
+
+@test "tools that are missing are named" {
+    local tool
+    mkdir "$BATS_TEST_TMPDIR/few"
+    for tool in bash env dirname realpath tar gzip sha256sum od objdump awk rustc; do
+        ln -s "$(command -v "$tool")" "$BATS_TEST_TMPDIR/few/$tool"
+    done
+    refuses 1 "not here: strip python3 cargo (" env PATH="$BATS_TEST_TMPDIR/few" "$HERE/extras/scripts/build_distribution.sh" all \
+        --bin-dir "$BIN" --out "$OUT"
 }
 
 @test "needrestart leaves the services alone, and no others" {

@@ -26,7 +26,7 @@ load_entry() {
     fi
     [[ $component =~ ^(manager|worker|both|-)$ ]] || die "$where: no component: $component"
     [[ $when =~ ^(always|service)$ ]] || die "$where: neither always nor service: $when"
-    [[ $kind =~ ^(program|generated|file|adapted|link)$ ]] || die "$where: no kind: $kind"
+    [[ $kind =~ ^(program|generated|printed|file|adapted|link)$ ]] || die "$where: no kind: $kind"
     [[ $mode =~ ^0[0-7]{3}$ ]] || die "$where: no mode: $mode"
     [[ $package =~ ^(common|manager|worker|-)$ ]] || die "$where: no package: $package"
     [[ $archive =~ ^(-|[A-Za-z0-9._@/+-]+)$ && $archive != /* && /$archive/ != */../* ]] ||
@@ -108,7 +108,7 @@ refuse_what_is_missing() {
     local kind mode source place missing=()
     # shellcheck disable=SC2034
     while read -r kind mode source place; do
-        if [[ $kind =~ ^(file|adapted)$ && ! -f $CHECKOUT/$source && " ${missing[*]-} " != *" $source "* ]]; then
+        if [[ $kind =~ ^(printed|file|adapted)$ && ! -f $CHECKOUT/$source && " ${missing[*]-} " != *" $source "* ]]; then
             missing+=("$source")
         fi
     done
@@ -125,7 +125,7 @@ put_entry() {
     mkdir -p "${destination%/*}"
     case $kind in
         program) cp -- "$PROGRAMS/$source" "$destination" ;;
-        generated) cp -- "$GENERATED/$source" "$destination" ;;
+        generated | printed) cp -- "$GENERATED/$source" "$destination" ;;
         file | adapted) cp -- "$CHECKOUT/$source" "$destination" ;;
         link) ln -s -- "$source" "$destination" && return 0 ;;
     esac || die "could not make $destination"

@@ -118,13 +118,17 @@ refuse_builder_paths() {
     fi
 }
 
-# Makes what the entries on standard input want to be generated, once each.
+# Makes what the entries on standard input want to be generated or printed, once each.
 generate_files() {
     local kind mode source place
     mkdir -p "$GENERATED"
     # shellcheck disable=SC2034
     while read -r kind mode source place; do
-        if [ "$kind" != generated ] || [ -f "$GENERATED/$source" ]; then
+        if [[ ! $kind =~ ^(generated|printed)$ || -f $GENERATED/$source ]]; then
+            continue
+        fi
+        if [ "$kind" = printed ]; then
+            print_file "$source"
             continue
         fi
         env -i PATH=/usr/bin:/bin LANG=C.UTF-8 "$PROGRAMS/${source%:*}" generate "${source#*:}" >"$GENERATED/$source" ||
@@ -132,6 +136,13 @@ generate_files() {
         [ -s "$GENERATED/$source" ] || die "this prints nothing: ${source%:*} generate ${source#*:}"
         refuse_wrong_section "$source" "$place"
     done
+}
+
+# Asks for it with what the programs themselves say that they are for, which with --bin-dir need not be this machine.
+print_file() {
+    mkdir -p "$(dirname -- "$GENERATED/$1")"
+    "$CHECKOUT/$1" --target "$ARCHITECTURE-unknown-linux-gnu" >"$GENERATED/$1" || die "this failed: $1"
+    [ -s "$GENERATED/$1" ] || die "this prints nothing: $1"
 }
 
 # A manual page says its section in its first line; it must be the one whose directory it comes to.

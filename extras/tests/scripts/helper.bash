@@ -40,7 +40,7 @@ make_archive() {
         mkdir -p "$ARCHIVE/$(dirname "$path.")"
         case $kind in
             program) install -m "$mode" "$BATS_FILE_TMPDIR/program-$version" "$ARCHIVE/$path" ;;
-            generated) echo "of ${source%%:*}" >"$ARCHIVE/$path" ;;
+            generated | printed) echo "of ${source%%:*}" >"$ARCHIVE/$path" ;;
             *)
                 for file in "$REPOSITORY"/$source; do
                     # Not every document has to be there to test this.
