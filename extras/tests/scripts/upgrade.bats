@@ -176,7 +176,7 @@ hang() {
     make_archive manager 0.2.0
     TASKMESSENGER_TEST_READY_SECONDS=60 setsid "$ARCHIVE/scripts/install_service_linux.sh" manager 3>&- >"$BATS_TEST_TMPDIR/said" 2>&1 &
     installer=$!
-    wait_until grep -q "restart $manager" "$BATS_TEST_TMPDIR/said"
+    wait_until grep -q activating "$ROOT/control/units/$manager.ActiveState"
 }
 
 # A signal that a process in the background can't hear, SIGINT, takes the same way.
