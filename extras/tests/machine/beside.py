@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 import host
 from report import indent
 
-# What has signals as they are set up here, and what the parent has at hand.
+# A forked process has the signals as they are set up here, and whatever the first one had made.
 PROCESSES = multiprocessing.get_context("fork")
 
 
@@ -33,7 +33,7 @@ class Beside:
         """Takes what it says; False when it has ended."""
         try:
             kind, text = self.channel.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self.process.join()
             self.seconds = time.monotonic() - self.begin
             if self.process.exitcode not in (0, host.MISSING) and not self.failed():
