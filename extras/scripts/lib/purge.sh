@@ -10,6 +10,9 @@ kept_of() {
             say "$path"
         fi
     done
+    path=$UNITS/$(unit_of "$key")
+    # A mask is an administrator's, as a drop-in is.
+    [ "$(readlink -- "$ROOT$path")" != /dev/null ] || say "$path"
 }
 
 # Every service of which something is kept or installed, by what lies around.

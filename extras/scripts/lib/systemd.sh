@@ -22,6 +22,11 @@ runs() {
     return 1
 }
 
+# What is masked can't be started, by anybody.
+is_masked() {
+    [[ $(ctl is-enabled "$1" 2>/dev/null) == masked* ]]
+}
+
 # Starts a unit and waits until it is READY, and still is a second later: a start that ends at once is none.
 start_and_wait() {
     local unit=$1 deadline since="" pid="" now

@@ -142,6 +142,8 @@ undo() {
     [ "$units" = 0 ] || ctl daemon-reload
     for first in "${ran[@]}"; do
         warn "starting $first again, as it was before"
+        # If it was ended while the new version started, or behind that, that one is still there, and a start does nothing.
+        ctl stop "$first"
         start_and_wait "$first" || warn "$first is not READY: see \`journalctl -u $first\`"
     done
     TRANSACTION=""

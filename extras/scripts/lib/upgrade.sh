@@ -49,6 +49,11 @@ restart_what_ran() {
         fi
         [ "$key" != "$KEY" ] || [ "$IS_NEW" = 0 ] || continue
         runs "$unit" || continue
+        if is_masked "$unit"; then
+            # Once stopped it would not come back, with neither version.
+            warn "$unit is masked, and was not restarted: it runs the version before until somebody stops it"
+            continue
+        fi
         RAN+=("$unit")
     done
     for unit in "${RAN[@]}"; do

@@ -12,8 +12,8 @@ PREFIX = "task-messenger-machine"
 class Groups:
     """Groups of one machine's own, where no systemd of this host makes them."""
 
-    def __init__(self, machine):
-        name = f"{PREFIX}-{os.getpid()}-{machine}"
+    def __init__(self, run, machine):
+        name = f"{PREFIX}-{run}-{machine}"
         self.paths = []
         if os.path.isdir("/run/systemd/system") and shutil.which("systemctl"):
             # systemd-nspawn asks the host's systemd for a scope.

@@ -1,5 +1,6 @@
 """The machine that the test runs on: what it must have, and what must be cleaned up on it, however the test ends."""
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -14,12 +15,14 @@ import cgroup
 CACHE = os.environ.get("TASK_MESSENGER_MACHINE_CACHE", "/var/cache/task-messenger-machine")
 TOOLS = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "nsenter": "util-linux", "setpriv": "util-linux"}
 MISSING = 77
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def refuse(*reasons):
     """Ends with 77: nothing was tested, and that must not look like success."""
     for reason in reasons:
-        print(f"SKIPPED: the machine test can't run: {reason}", file=sys.stderr, flush=True)
+        # In one piece, whatever others write.
+        sys.stderr.write(f"SKIPPED: the machine test can't run: {reason}\n")
     sys.exit(MISSING)
 
 
@@ -70,10 +73,15 @@ class Workplace:
 
     def __init__(self):
         own_mounts()
+        # Some systems have /run on the disk, and nspawn wants to put its sockets on a tmpfs.
+        os.makedirs("/run/systemd/nspawn", exist_ok=True)
+        if not os.path.ismount("/run/systemd/nspawn"):
+            mount("-t", "tmpfs", "tmpfs", "/run/systemd/nspawn")
         self.runs = os.path.join(CACHE, "runs")
         os.makedirs(self.runs, exist_ok=True)
         self.remove_dead()
-        self.path = os.path.join(self.runs, str(os.getpid()))
+        self.run = str(os.getpid())
+        self.path = os.path.join(self.runs, self.run)
         os.mkdir(self.path)
         self.lock = self.locked(self.path)
         self.disk = os.path.join(self.path, "disk")
@@ -104,6 +112,8 @@ class Workplace:
                 lock.close()
 
     def remove(self):
+        # Of a machine whose process was killed, its groups are left.
+        cgroup.remove_of(self.run)
         remove(self.path)
         self.lock.close()
 
@@ -124,8 +134,22 @@ def remove(directory):
 def end_on_signals():
     """A signal ends the test as an exception does, so that everything is cleaned up."""
     def leave(number, _frame):
-        for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for other in SIGNALS:
             signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, leave)
+
+
+@contextlib.contextmanager
+def signals_held():
+    """Signals wait meanwhile: cleaning up takes seconds, and half of it would be none."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def release_signals():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

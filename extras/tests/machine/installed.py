@@ -16,7 +16,7 @@ TEST_VERSION = "99.0.0"
 def find(dist, pattern):
     found = sorted(glob.glob(os.path.join(dist, pattern)))
     if len(found) != 1:
-        raise SystemExit(f"there must be one {pattern} in {dist}, not {len(found)}: {found}")
+        raise Failure(f"there must be one {pattern} in {dist}, not {len(found)}: {found}")
     return found[0]
 
 
@@ -29,21 +29,30 @@ class Archives:
     def __init__(self, machine, dist):
         self.machine = machine
         self.tops = {}
+        # Of the last version that was installed.
+        self.installed = {}
         for component in ("manager", "worker"):
             archive = find(dist, f"task-messenger-{component}-v*-linux-*.tar.gz")
             machine.copy(archive, f"{OWN}/{os.path.basename(archive)}")
             self.tops[component] = f"{OWN}/{os.path.basename(archive)[:-len('.tar.gz')]}"
 
-    def unpack(self):
-        for top in self.tops.values():
-            self.machine.run(f"tar -xzf {top}.tar.gz -C {OWN}")
+    def unpack(self, component):
+        self.machine.run(f"tar -xzf {self.tops[component]}.tar.gz -C {OWN}")
 
     def install(self, component, options="", top=None, check=True):
         top = top or self.tops[component]
-        return self.machine.run(f"{top}/scripts/install_service_linux.sh {component} --yes {options}", check=check, timeout=300)
+        done = self.machine.run(f"{top}/scripts/install_service_linux.sh {component} --yes {options}", check=check, timeout=300)
+        if done.code == 0:
+            self.installed[component] = top
+        return done
 
-    def uninstall(self, what, options=""):
-        return self.machine.run(f"/opt/task-messenger/scripts/uninstall_service_linux.sh {what} --yes {options}", timeout=300)
+    def sums(self):
+        """What tells one version of the programs that are installed from another."""
+        return self.machine.run(f"sha256sum {self.programs}/*").text
+
+    def uninstall(self, what, options="", check=True):
+        return self.machine.run(f"/opt/task-messenger/scripts/uninstall_service_linux.sh {what} --yes {options}", check=check,
+                                timeout=300)
 
     def variant(self, component, name, change):
         """An archive, unpacked, in which `change` has changed something; its list of contents is right again."""
@@ -69,7 +78,7 @@ class Packages:
 
     def __init__(self, machine, dist):
         self.machine = machine
-        self.files = {}
+        self.files, self.newer_files = {}, {}
         for name in ("task-messenger", "task-messenger-manager", "task-messenger-worker"):
             package = find(dist, f"{name}_*.deb")
             machine.copy(package, f"{OWN}/{os.path.basename(package)}")
@@ -85,8 +94,9 @@ class Packages:
 
     def newer(self):
         """The same packages with a higher version and programs that are not byte by byte the same."""
-        files = {}
         for name, package in self.files.items():
+            if name in self.newer_files:
+                continue
             tree = f"{OWN}/newer/{name}"
             self.machine.run(f"mkdir -p {OWN}/newer; dpkg-deb -R {package} {tree}")
             control = self.machine.place(f"{tree}/DEBIAN/control")
@@ -97,9 +107,9 @@ class Packages:
                 file.write(text.replace(version, TEST_VERSION))
             program = self.machine.place(f"{tree}/usr/bin/{name}")
             touch_program(program)
-            files[name] = f"{OWN}/newer/{name}.deb"
-            self.machine.run(f"dpkg-deb --root-owner-group -Zgzip -z1 -b {tree} {files[name]}")
-        return files
+            self.machine.run(f"dpkg-deb --root-owner-group -Zgzip -z1 -b {tree} {tree}.deb")
+            self.newer_files[name] = f"{tree}.deb"
+        return self.newer_files
 
 
 def touch_program(path):

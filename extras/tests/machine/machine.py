@@ -36,7 +36,8 @@ class Machine:
         for part in ("upper", "work", "root"):
             os.makedirs(os.path.join(self.directory, part))
         self.console = open(os.path.join(self.directory, "console"), "wb")  # pylint: disable=consider-using-with
-        self.groups = Groups(name)
+        self.full_name = f"task-messenger-{workplace.run}-{name}"
+        self.groups = Groups(workplace.run, name)
         layers = f"lowerdir={base},upperdir={self.directory}/upper,workdir={self.directory}/work"
         host.mount("-t", "overlay", "overlay", "-o", layers, self.root)
 
@@ -44,13 +45,9 @@ class Machine:
 
     def boot(self):
         """Boots, and waits until everything that belongs to that is there."""
-        # Some systems have /run on the disk, and nspawn wants to put its sockets on a tmpfs.
-        os.makedirs("/run/systemd/nspawn", exist_ok=True)
-        if not os.path.ismount("/run/systemd/nspawn"):
-            host.mount("-t", "tmpfs", "tmpfs", "/run/systemd/nspawn")
         environment = dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1")
         command = ["setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet", "--directory", self.root,
-                   f"--machine=task-messenger-{os.getpid()}-{self.name}", "--hostname=machine", "--register=no",
+                   f"--machine={self.full_name}", "--hostname=machine", "--register=no",
                    *self.groups.options(), "--private-network", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
                    "--console=pipe", "--boot"]
         self.process = subprocess.Popen(self.groups.inside(command), env=environment, stdin=subprocess.DEVNULL,
@@ -137,10 +134,10 @@ class Machine:
             raise Failure(f"$ {shown(command)}\n{done.stdout}\nexit code {done.returncode}")
         return Result(done.returncode, done.stdout)
 
-    def start(self, command, output):
+    def start(self, command, output, stdin=subprocess.DEVNULL):
         """Starts a command beside the test; its output goes to a file of the workplace."""
         with open(os.path.join(self.directory, output), "wb") as file:
-            self.started.append(subprocess.Popen(self.enter(command), cwd="/", stdin=subprocess.DEVNULL, stdout=file,
+            self.started.append(subprocess.Popen(self.enter(command), cwd="/", stdin=stdin, stdout=file,
                                                  stderr=subprocess.STDOUT))
         return self.started[-1]
 

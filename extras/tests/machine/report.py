@@ -13,11 +13,11 @@ class Skip(Exception):
 
 
 class Report:
-    """What came of the steps of all machines."""
+    """What comes of the steps of one machine; `say` gets it, each step's in one piece."""
 
-    def __init__(self, only=None):
+    def __init__(self, say, only=None):
+        self.say = say
         self.only = only
-        self.lines = []
         self.failed = 0
 
     def wants(self, name, needed):
@@ -28,26 +28,24 @@ class Report:
         if not self.wants(name, needed):
             return True
         begin = time.monotonic()
-        word, text = "ok", ""
+        failure, note = None, ""
         try:
-            note = work()
-            text = f"  ({note})" if isinstance(note, str) else ""
+            result = work()
+            note = f"  ({result})" if isinstance(result, str) else ""
         except Skip as skip:
             self.say(f"SKIPPED: {machine.name}: {name}: {skip}")
             return True
-        except Failure as failure:
-            word, text = "FAILED", f"\n{indent(str(failure))}"
+        except Failure as caught:
+            failure = str(caught)
         except Exception:  # pylint: disable=broad-except
-            word, text = "FAILED", f"\n{indent(traceback.format_exc())}"
-        self.say(f"{word:<7} {machine.name}: {name}  {time.monotonic() - begin:.1f} s{text}")
-        if word == "FAILED":
-            self.failed += 1
-            print(indent(machine.state()), flush=True)
-        return word == "ok"
-
-    def say(self, line):
-        self.lines.append(line.splitlines()[0])
-        print(line, flush=True)
+            failure = traceback.format_exc()
+        line = f"{machine.name}: {name}  {time.monotonic() - begin:.1f} s{note}"
+        if failure is None:
+            self.say(f"ok      {line}")
+            return True
+        self.failed += 1
+        self.say(f"FAILED  {line}\n{indent(failure)}\n{indent(machine.state())}")
+        return False
 
 
 def indent(text):

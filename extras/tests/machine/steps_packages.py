@@ -1,9 +1,8 @@
 """What is particular to the Debian packages."""
 
-import steps_install as install
-import steps_remove as remove
-from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want
+from fleet import MANAGER, OWN, SECOND, WORKER, want, want_text
 from installed import Archives
+from store import NewerStore
 
 
 def second(fleet):
@@ -27,7 +26,7 @@ def again(fleet, packages):
 
 def archive_is_refused(machine, dist):
     archives = Archives(machine, dist)
-    archives.unpack()
+    archives.unpack("manager")
     done = archives.install("manager", check=False)
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
     machine.run(f"rm -rf {OWN}/*-linux-*")
@@ -54,32 +53,45 @@ def upgrade(fleet, packages):
     fleet.ready()
 
 
-def removed_and_again(fleet, packages):
-    """Removing keeps configuration, state and user; installed again it goes on where it was."""
-    machine = fleet.machine
-    late = fleet.submit("true", "--delay 5s")
-    users = machine.run("getent passwd task-messenger task-messenger-worker").text
-    packages.remove("remove", *packages.files)
-    want(machine.run("getent passwd task-messenger task-messenger-worker").text == users, "the users are gone")
-    remove.stays_without_purge(machine, ["/etc/task-messenger/config-manager.json", "/etc/task-messenger/worker.credential",
-                                         "/var/lib/task-messenger/manager"])
-    for unit in UNITS:
-        want(not machine.is_active(unit), f"{unit} is active")
-    packages.install(*packages.files)
-    for unit in (MANAGER, WORKER):
-        install.is_enabled_and_not_started(machine, unit)
-    machine.run(["systemctl", "start", *UNITS])
+def refuses_the_store(fleet, packages):
+    """A package's upgrade has no way back; but the version before, which runs, is not stopped for one that could not start."""
+    main = fleet.main(MANAGER)
+    with NewerStore(fleet):
+        done = packages.install(*packages.files)
+        goes_on(fleet, main, done, "formats up to")
+    fleet.restart(MANAGER)
     fleet.ready()
-    fleet.await_state(late, "succeeded")
+    fleet.task("true")
+
+
+def refuses_the_configuration(fleet, packages):
+    main = fleet.main(MANAGER)
+    fleet.configure("manager", retain="soon")
+    try:
+        goes_on(fleet, main, packages.install(*packages.files, files=packages.newer()), "retain")
+    finally:
+        fleet.configure("manager")
+    fleet.restart(MANAGER)
+    fleet.ready()
+    fleet.task("true")
+
+
+def goes_on(fleet, main, done, why):
+    """The manager of before runs, and it is said why and what to do."""
+    want_text(done, why, "still runs the version before", f"systemctl restart {MANAGER}")
+    want(fleet.machine.is_active(MANAGER) and fleet.main(MANAGER) == main, f"the manager was restarted\n{done.text}")
 
 
 def disabled_stays_disabled(fleet, packages):
     machine = fleet.machine
-    machine.run(f"systemctl disable -q {WORKER}; systemctl stop {MANAGER}; systemctl mask -q {MANAGER}")
+    machine.run(f"systemctl disable -q {WORKER}; systemctl stop {MANAGER}; systemctl mask -q {MANAGER} {SECOND}")
+    main = fleet.main(SECOND)
     packages.install(*packages.files)
+    want(fleet.main(SECOND) == main, "a masked service that ran was ended")
     for unit, wanted in ((WORKER, "disabled"), (MANAGER, "masked")):
         found = machine.run(["systemctl", "is-enabled", unit], check=False).text.strip()
         want(found == wanted, f"{unit} is {found}")
     want(not machine.is_active(MANAGER), "a masked service runs")
-    machine.run(f"systemctl unmask -q {MANAGER}; systemctl enable -q {WORKER}; systemctl start {MANAGER} {WORKER} {SECOND}")
+    machine.run(f"systemctl unmask -q {MANAGER} {SECOND}; systemctl enable -q {WORKER}")
+    fleet.restart(MANAGER, WORKER, SECOND)
     fleet.ready()

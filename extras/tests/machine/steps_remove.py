@@ -1,7 +1,33 @@
 """Removing: one component, all of it; nothing is left."""
 
 from files import differences, listing
-from fleet import MANAGER, SECOND, WORKER, want
+from fleet import MANAGER, SECOND, UNITS, WORKER, want
+from steps_install import is_enabled_and_not_started
+
+
+STAYS = ["/etc/task-messenger/config-manager.json", "/etc/task-messenger/config-worker-two.json",
+         "/etc/task-messenger/worker.credential", "/var/lib/task-messenger/manager"]
+
+
+def removed_and_again(fleet, remove, install):
+    """Removing keeps configuration, state and users; installed again it goes on where it was."""
+    machine = fleet.machine
+    late = fleet.submit("true", "--delay 5s")
+    users = machine.run("getent passwd task-messenger task-messenger-worker").text
+    remove()
+    want(machine.run("getent passwd task-messenger task-messenger-worker").text == users, "the users are gone")
+    for path in STAYS:
+        want(machine.run(["test", "-e", path], check=False).code == 0, f"{path} is gone")
+    for unit in UNITS:
+        want(not machine.is_active(unit), f"{unit} is active")
+    gone = machine.run("command -v task-messenger-manager", check=False).text
+    want(not gone.strip(), f"{gone} is still there")
+    install()
+    for unit in (MANAGER, WORKER):
+        is_enabled_and_not_started(machine, unit)
+    machine.run(["systemctl", "start", *UNITS])
+    fleet.ready()
+    fleet.await_state(late, "succeeded")
 
 
 def purge_of_the_workers_leaves_the_manager(fleet, purge):
@@ -30,8 +56,3 @@ def nothing_is_left(machine, before):
                         "(getent passwd; getent group) | grep task-messenger; "
                         "ps -eo args= | grep -v grep | grep task-messenger", check=False).text
     want(not named.strip(), f"left:\n{named}")
-
-
-def stays_without_purge(machine, kept):
-    for path in kept:
-        want(machine.run(["test", "-e", path], check=False).code == 0, f"{path} is gone")

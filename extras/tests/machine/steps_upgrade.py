@@ -1,7 +1,9 @@
 """Another version: what is kept, what is restarted, and the way back."""
 
+from files import differences, listing
 from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want, want_text
 from installed import Packages, touch_program
+from store import NewerStore
 
 # It checks configurations and stores as the real one does, but never gets ready.
 NEVER_READY = """
@@ -16,6 +18,7 @@ int main(int count, char **words) {
     return execv(words[0], words);
 }
 """
+REAL = "/opt/real-manager"
 
 
 def newer_manager(fleet, archives):
@@ -59,40 +62,96 @@ def newer_worker(fleet, archives):
     want(same.code == 0, same.text)
 
 
-def one_that_never_gets_ready(fleet, archives):
-    """It goes back to the old version, which runs again."""
+def masked_worker(fleet, archives):
+    """What was stopped and masked is not started; what was masked while it ran isn't stopped, since it couldn't come back."""
+    machine = fleet.machine
+    top = archives.variant("worker", "masked", lambda place: touch_program(f"{place}/bin/task-messenger-worker"))
+    machine.run(["systemctl", "mask", "-q", "--now", SECOND])
+    main = fleet.main(WORKER)
+    archives.install("worker", top=top)
+    want(fleet.main(WORKER) not in (0, main), "the other worker was not restarted")
+    want(not machine.is_active(SECOND), "a masked service was started")
+    is_masked(machine)
+    machine.run(["systemctl", "unmask", "-q", SECOND])
+    machine.run(["systemctl", "start", SECOND])
+    machine.run(["systemctl", "mask", "-q", SECOND])
+    fleet.ready()
+    main = fleet.main(SECOND)
+    archives.install("worker")
+    want(fleet.main(SECOND) == main, "a masked service that ran was ended")
+    is_masked(machine)
+    machine.run(["systemctl", "unmask", "-q", SECOND])
+    fleet.restart(SECOND)
+    fleet.ready()
+
+
+def is_masked(machine):
+    found = machine.run(["systemctl", "is-enabled", SECOND], check=False).text.strip()
+    want(found == "masked", f"{SECOND} is {found}")
+
+
+def never_ready(fleet, archives):
+    """An archive with that program; its real one lies outside of /root, since the service's user runs it."""
     machine = fleet.machine
 
     def change(place):
         program = f"{place}/bin/task-messenger-manager"
-        # Outside of /root, since the service's user runs it.
-        machine.copy(program, "/opt/real-manager")
+        machine.copy(program, REAL)
         machine.write(f"{OWN}/never.c", NEVER_READY)
         machine.run(f"gcc -o {program[len(machine.root):]} {OWN}/never.c")
 
-    top = archives.variant("manager", "never-ready", change)
-    before, main = machine.run(f"sha256sum {archives.programs}/*").text, fleet.main(MANAGER)
+    return archives.variant("manager", "never-ready", change)
+
+
+def one_that_never_gets_ready(fleet, archives):
+    """It goes back to the old version, which runs again."""
+    machine = fleet.machine
+    top = never_ready(fleet, archives)
+    before, main = archives.sums(), fleet.main(MANAGER)
     done = archives.install("manager", top=top, check=False)
-    machine.run("rm /opt/real-manager")
+    machine.run(f"rm -r {REAL} {top}")
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
     want(fleet.main(MANAGER) != main, f"the new version was not even tried\n{done.text}")
-    want(machine.run(f"sha256sum {archives.programs}/*").text == before, f"the programs are not the old ones\n{done.text}")
+    want(archives.sums() == before, f"the programs are not the old ones\n{done.text}")
     fleet.ready()
     fleet.task("true")
 
 
 def one_that_refuses_the_configuration(fleet, archives):
     """Nothing is changed when the new program does not take what is kept."""
-    machine = fleet.machine
     fleet.configure("manager", retain="soon")
-    main, before = fleet.main(MANAGER), machine.run(f"sha256sum {archives.programs}/*").text
-    top = archives.variant("manager", "refuses", lambda place: touch_program(f"{place}/bin/task-messenger-manager"))
+    try:
+        changes_nothing(fleet, archives, "refuses", "retain")
+    finally:
+        fleet.configure("manager")
+
+
+def one_that_refuses_the_store(fleet, archives):
+    """Nothing is changed when a newer version has written the store; the real program says so of a real store."""
+    with NewerStore(fleet) as store:
+        changes_nothing(fleet, archives, "downgrade", "a newer version wrote it", f"formats up to {store.known}")
+    fleet.task("true")
+    fleet.restart(MANAGER)
+    fleet.ready()
+
+
+def changes_nothing(fleet, archives, name, *words):
+    """Another manager's archive is refused with these words: no file is another, and the manager runs as before."""
+    machine = fleet.machine
+    top = archives.variant("manager", name, lambda place: touch_program(f"{place}/bin/task-messenger-manager"))
+    before, main = installed_files(machine), fleet.main(MANAGER)
     done = archives.install("manager", top=top, check=False)
-    fleet.configure("manager")
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
-    want_text(done, "retain")
-    want(machine.run(f"sha256sum {archives.programs}/*").text == before, "programs were replaced")
+    want_text(done, *words)
+    changed = differences(before, installed_files(machine), allowed=False)
+    want(not changed, "\n".join(changed))
     want(fleet.main(MANAGER) == main, "the manager was restarted")
+
+
+def installed_files(machine):
+    """But for what the services write while they run."""
+    written = ("/var/lib/task-messenger/", "/var/log/")
+    return {path: what for path, what in listing(machine.root).items() if not path.startswith(written)}
 
 
 def damaged(fleet, archives):
@@ -113,22 +172,3 @@ def packages_are_refused(fleet, dist):
     left = fleet.machine.run("dpkg-query -W -f '${Package} ${Status}\\n' 'task-messenger*'", check=False).text
     want(" installed" not in left, left)
     want({unit: fleet.main(unit) for unit in UNITS} == mains, "a service was restarted")
-
-
-def control(fleet):
-    """The control script: one screen, and the exit codes of init scripts."""
-    machine = fleet.machine
-
-    def code(line):
-        return machine.run(f"task-messenger-service {line}", check=False)
-
-    done = code("status all")
-    want(done.code == 0, f"exit code {done.code}\n{done.text}")
-    want("\x1b" not in done.text, "colour, though there is no terminal")
-    machine.run("task-messenger-service stop worker@two")
-    for line, wanted in (("status worker@two", 3), ("status worker@none", 4), ("status manager", 0), ("status all", 3)):
-        done = code(line)
-        want(done.code == wanted, f"{line}: exit code {done.code}, not {wanted}\n{done.text}")
-    machine.run("task-messenger-service start worker@two && task-messenger-service reload manager")
-    fleet.ready()
-    want_text(code("logs manager --since -1h"), "task-messenger-manager")

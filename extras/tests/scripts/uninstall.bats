@@ -45,6 +45,8 @@ bare() {
     echo >"$ROOT/etc/systemd/system/task-messenger-worker.service.d/mine.conf"
     echo >"$ROOT/etc/systemd/system/task-messenger-worker.service.bak"
     echo >"$ROOT/etc/task-messenger/config-manager.json.new"
+    # What `systemctl mask` makes of a unit that has no file of its own there.
+    ln -s /dev/null "$ROOT/etc/systemd/system/task-messenger-worker@a.service"
     run "$scripts/uninstall_service_linux.sh" all --purge --yes
     echo "$output"
     [ "$status" = 0 ]
