@@ -1,8 +1,8 @@
-//! The manager's local socket: how its own machine's owner administers it without a token.
+//! A daemon's local socket: how its own machine's owner administers it without a token.
 //!
-//! On Unix it is the socket `manager.sock` in the state directory (mode 0600 in a directory of 0700). A path that is too
-//! long for a socket is reached through `/proc` on Linux, and is an error elsewhere. On Windows it is a named pipe whose
-//! name is made of the state directory's path, and which only its owner and administrators may write to.
+//! On Unix it is the socket `manager.sock` or `worker.sock` in the state directory (mode 0600 in a directory of 0700). A path
+//! that is too long for a socket is reached through `/proc` on Linux, and is an error elsewhere. On Windows it is a named pipe
+//! whose name is made of the state directory's path, and which only its owner, administrators and the system may use.
 
 use std::{
     io,
@@ -23,27 +23,33 @@ mod tests;
 /// Why the local socket can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// Another manager listens there.
-    #[error("a manager is already running on the state directory {path}", path = .directory.display())]
+    /// Another one listens there.
+    #[error("a {component} is already running on the state directory {path}", path = .directory.display())]
     Taken {
+        /// Of what: `manager`, `worker`.
+        component: &'static str,
         /// The state directory.
         directory: PathBuf,
     },
-    /// No manager listens there.
+    /// Nobody listens there.
     #[error(
-        "no manager is running on the state directory {path} (start it, or name another directory)",
+        "no {component} is running on the state directory {path} (start it, or name another directory)",
         path = .directory.display()
     )]
     NotRunning {
+        /// Of what.
+        component: &'static str,
         /// The state directory.
         directory: PathBuf,
     },
-    /// Only the manager's own user may.
+    /// Only the daemon's own user may.
     #[error(
-        "only the manager's own user may use its local socket in {path}: run this command as that user",
+        "only the {component}'s own user may use its local socket in {path}: run this command as that user",
         path = .directory.display()
     )]
     Denied {
+        /// Of what.
+        component: &'static str,
         /// The state directory.
         directory: PathBuf,
     },
@@ -62,9 +68,10 @@ pub enum LocalError {
 pub struct LocalListener(system::Listener);
 
 impl LocalListener {
-    /// Listens in a state directory, which must exist. What a dead manager left there is replaced.
-    pub async fn bind(state_directory: &Path) -> Result<Self, LocalError> {
-        system::Listener::bind(state_directory).await.map(Self)
+    /// Listens for a component (`manager`, `worker`) in its state directory, which must exist. What a dead one left there is
+    /// replaced.
+    pub async fn bind(state_directory: &Path, component: &'static str) -> Result<Self, LocalError> {
+        system::Listener::bind(state_directory, component).await.map(Self)
     }
 
     /// The next connection. Cancel-safe. After an error (the process has no more descriptors, say) it may be called again,
@@ -74,13 +81,15 @@ impl LocalListener {
     }
 }
 
-/// Connects to the manager that runs on a state directory of this machine.
-pub async fn connect_local(state_directory: &Path) -> Result<Stream, LocalError> {
-    system::connect(state_directory).await.map_err(|source| {
+/// Connects to the component that runs on a state directory of this machine.
+pub async fn connect_local(state_directory: &Path, component: &'static str) -> Result<Stream, LocalError> {
+    system::connect(state_directory, component).await.map_err(|source| {
         let directory = state_directory.to_owned();
         match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => LocalError::NotRunning { directory },
-            io::ErrorKind::PermissionDenied => LocalError::Denied { directory },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                LocalError::NotRunning { component, directory }
+            }
+            io::ErrorKind::PermissionDenied => LocalError::Denied { component, directory },
             _ => LocalError::Io { directory, source },
         }
     })

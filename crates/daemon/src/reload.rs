@@ -4,12 +4,17 @@
 //! is until the next start. A configuration that can't be used leaves the one before in force, and is shown by the log and by
 //! `/readyz` until a good one is loaded.
 
-use serde_json::Value;
+mod asked;
 
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+pub use self::asked::{Asker, Changes, ask};
 use crate::{
     config::{ConfigError, Configuration, Sources, changes, load},
     exit::chain,
     health::{Condition, Health},
+    local::LocalListener,
 };
 
 /// The configuration in force, and where it comes from.
@@ -86,28 +91,47 @@ impl<T: Configuration + Clone> Reloader<T> {
     }
 }
 
-/// Hears when somebody asks for the configuration to be loaded anew by a signal (SIGHUP). Without it the signal would end
-/// the process.
+/// Hears when somebody asks for the configuration to be loaded anew: by a signal (SIGHUP; without this it would end the
+/// process), or at the local socket.
 pub struct Hangups {
     #[cfg(unix)]
     signal: tokio::signal::unix::Signal,
+    askers: Option<mpsc::Receiver<Asker>>,
 }
 
 impl Hangups {
-    /// Listens from now on; needs a runtime.
-    pub fn listen() -> std::io::Result<Self> {
+    /// Listens from now on, also at a local socket if there is one for that; needs a runtime.
+    pub fn listen(local: Option<LocalListener>) -> std::io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+            askers: local.map(asked::serve),
         })
     }
 
-    /// Waits for the next one. Cancel-safe. Where there is no such signal, there never is one.
-    pub async fn next(&mut self) {
-        #[cfg(unix)]
-        if self.signal.recv().await.is_some() {
-            return;
+    /// Waits for the next one, who may want to know what came of it. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Asker> {
+        tokio::select! {
+            () = signal(#[cfg(unix)] &mut self.signal) => None,
+            asker = asker(&mut self.askers) => Some(asker),
         }
-        std::future::pending::<()>().await;
     }
+}
+
+/// Where there is no such signal, there never is one.
+async fn signal(#[cfg(unix)] signal: &mut tokio::signal::unix::Signal) {
+    #[cfg(unix)]
+    if signal.recv().await.is_some() {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn asker(askers: &mut Option<mpsc::Receiver<Asker>>) -> Asker {
+    if let Some(askers) = askers
+        && let Some(asker) = askers.recv().await
+    {
+        return asker;
+    }
+    std::future::pending().await
 }

@@ -22,6 +22,7 @@ use task_messenger_daemon::{
     generate::{Generated, generate},
     http::HttpError,
     logging::LoggingError,
+    reload::Changes,
     say::say,
     shutdown::Shutdown,
     signals::on_reopen,
@@ -272,11 +273,7 @@ fn token(config: &Config, command: TokenCommand, out: &mut impl Write) -> Result
 
 fn reload(config: &Config, out: &mut impl Write) -> Result<()> {
     let Response::Reloaded { changed, restart } = administer(config, &Request::Reload)? else { return Ok(()) };
-    let list = |keys: &[String]| if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
-    writeln!(out, "changed: {}", list(&changed))?;
-    if !restart.is_empty() {
-        writeln!(out, "changed at the next restart: {}", list(&restart))?;
-    }
+    writeln!(out, "{}", Changes { changed, restart })?;
     Ok(())
 }
 

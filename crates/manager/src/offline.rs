@@ -82,7 +82,7 @@ pub enum Response {
 pub fn administer(config: &Config, request: &Request) -> Result<Response> {
     let directory = config.state_directory()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(connect_local(&directory)) {
+    match runtime.block_on(connect_local(&directory, "manager")) {
         Ok(stream) => runtime.block_on(async {
             let hello = hello(SOFTWARE, &[], Credential::Local(LocalProof {}));
             ask(greet(stream, &hello).await?, request).await

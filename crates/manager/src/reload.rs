@@ -50,7 +50,7 @@ pub(crate) async fn serve(
 ) {
     loop {
         let asker = tokio::select! {
-            () = hangups.next() => None,
+            _ = hangups.next() => None,
             Some(asker) = askers.recv() => Some(asker),
             () = events.closed() => return,
         };

@@ -54,7 +54,7 @@ pub fn run(config: &Config, sources: Sources, logging: &Rc<Logging>, shutdown: S
 }
 
 async fn serve(config: &Config, sources: Sources, logging: &Rc<Logging>, mut shutdown: Shutdown) -> Result<()> {
-    let hangups = Hangups::listen().context("signals can't be listened to")?;
+    let hangups = Hangups::listen(None).context("signals can't be listened to")?;
     // Bound first: whoever finds the port taken has touched nothing.
     let listeners = listen::bind(&config.listen)?;
     let http = config.http.as_ref().map(Bound::bind).transpose()?;
@@ -201,7 +201,7 @@ fn past(
 /// Opens the state, and makes what tells others where the manager is.
 async fn open(config: &Config, listening: &[SocketAddr]) -> Result<(State, LocalListener)> {
     let state = State::open(config)?;
-    let local = LocalListener::bind(&state.directory).await?;
+    let local = LocalListener::bind(&state.directory, "manager").await?;
     let room = &state.store.room;
     room.within(SMALL_FILE, disk::found_full, || state::write_listening(&state.directory, listening))?;
     Ok((state, local))

@@ -9,7 +9,7 @@ mod system;
 mod tests;
 
 #[cfg(windows)]
-pub use self::system::{access, account, create_directory, owner, set_access, user};
+pub use self::system::{access, account, create_directory, owner, set_access, user, with_access};
 
 /// The system itself, and administrators: they get at everything anyway.
 pub const SYSTEM: &str = "S-1-5-18";
@@ -201,6 +201,11 @@ pub fn private_file(file: &str, directory: &str, user: &str) -> String {
 /// The access list of a directory that holds secrets of `user`, which all that is made in it gets too.
 pub fn private_directory(user: &str) -> String {
     format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA){}", own("OICI", user))
+}
+
+/// The access list of a named pipe of `user`.
+pub fn private_pipe(user: &str) -> String {
+    format!("D:P(A;;GA;;;SY)(A;;GA;;;BA){}", if user == SYSTEM { String::new() } else { format!("(A;;GA;;;{user})") })
 }
 
 fn own(flags: &str, user: &str) -> String {

@@ -12,8 +12,6 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::LocalError;
 
-const NAME: &str = "manager.sock";
-
 #[derive(Debug)]
 pub(super) struct Listener {
     listener: UnixListener,
@@ -21,12 +19,13 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) async fn bind(directory: &Path) -> Result<Self, LocalError> {
-        let path = directory.join(NAME);
+    pub(super) async fn bind(directory: &Path, component: &'static str) -> Result<Self, LocalError> {
+        let name = format!("{component}.sock");
+        let path = directory.join(&name);
         let failed = |source| LocalError::Io { directory: directory.to_owned(), source };
-        let address = Address::of(directory).map_err(failed)?;
+        let address = Address::of(directory, &name).map_err(failed)?;
         match UnixStream::connect(&address.path).await {
-            Ok(_) => return Err(LocalError::Taken { directory: directory.to_owned() }),
+            Ok(_) => return Err(LocalError::Taken { component, directory: directory.to_owned() }),
             // Nobody listens: its process is dead.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(&path).map_err(failed)?;
@@ -53,8 +52,8 @@ impl Drop for Listener {
     }
 }
 
-pub(super) async fn connect(directory: &Path) -> io::Result<Stream> {
-    let address = Address::of(directory)?;
+pub(super) async fn connect(directory: &Path, component: &str) -> io::Result<Stream> {
+    let address = Address::of(directory, &format!("{component}.sock"))?;
     Ok(Box::new(UnixStream::connect(&address.path).await?))
 }
 
@@ -66,8 +65,8 @@ struct Address {
 }
 
 impl Address {
-    fn of(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(NAME);
+    fn of(directory: &Path, name: &str) -> io::Result<Self> {
+        let path = directory.join(name);
         let Err(too_long) = std::os::unix::net::SocketAddr::from_pathname(&path) else {
             return Ok(Self { path, _directory: None });
         };
@@ -75,7 +74,7 @@ impl Address {
             return Err(io::Error::new(too_long.kind(), format!("{too_long}: choose a shorter state directory")));
         }
         let opened = File::open(directory)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())).join(NAME);
+        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())).join(name);
         Ok(Self { path, _directory: Some(opened) })
     }
 }

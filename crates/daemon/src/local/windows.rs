@@ -7,7 +7,10 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use task_messenger_protocol::link::Stream;
+use task_messenger_protocol::{
+    link::Stream,
+    windows_access::{private_pipe, user, with_access},
+};
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions};
 
 use super::LocalError;
@@ -27,30 +30,43 @@ pub(super) struct Listener {
 
 impl Listener {
     #[expect(clippy::unused_async, reason = "the same as on Unix")]
-    pub(super) async fn bind(directory: &Path) -> Result<Self, LocalError> {
+    pub(super) async fn bind(directory: &Path, component: &'static str) -> Result<Self, LocalError> {
         let failed = |source: io::Error| {
             let directory = directory.to_owned();
             // Windows refuses access to a second first instance.
             if source.kind() == io::ErrorKind::PermissionDenied {
-                LocalError::Taken { directory }
+                LocalError::Taken { component, directory }
             } else {
                 LocalError::Io { directory, source }
             }
         };
-        let name = pipe_name(directory).map_err(failed)?;
-        let next = ServerOptions::new().first_pipe_instance(true).create(&name).map_err(failed)?;
+        let name = pipe_name(directory, component).map_err(failed)?;
+        let next = create(&name, true).map_err(failed)?;
         Ok(Self { name, next })
     }
 
     pub(super) async fn accept(&mut self) -> io::Result<Stream> {
         self.next.connect().await?;
-        let following = ServerOptions::new().create(&self.name)?;
+        let following = create(&self.name, false)?;
         Ok(Box::new(std::mem::replace(&mut self.next, following)))
     }
 }
 
-pub(super) async fn connect(directory: &Path) -> io::Result<Stream> {
-    let name = pipe_name(directory)?;
+/// A pipe that nobody else may open, also not only to read: that would take its next instance.
+fn create(name: &str, first: bool) -> io::Result<NamedPipeServer> {
+    with_access(&private_pipe(&user()?), |attributes| {
+        let mut options = ServerOptions::new();
+        options.first_pipe_instance(first).reject_remote_clients(true);
+        #[expect(unsafe_code, reason = "the system's own way to say who may")]
+        // SAFETY: they are valid SECURITY_ATTRIBUTES for as long as this call takes.
+        unsafe {
+            options.create_with_security_attributes_raw(name, attributes)
+        }
+    })
+}
+
+pub(super) async fn connect(directory: &Path, component: &str) -> io::Result<Stream> {
+    let name = pipe_name(directory, component)?;
     let start = Instant::now();
     loop {
         match ClientOptions::new().open(&name) {
@@ -63,8 +79,8 @@ pub(super) async fn connect(directory: &Path) -> io::Result<Stream> {
 }
 
 /// One name for a directory, however it is written.
-fn pipe_name(directory: &Path) -> io::Result<String> {
+fn pipe_name(directory: &Path, component: &str) -> io::Result<String> {
     let path = directory.canonicalize()?.to_string_lossy().to_lowercase();
     let hash = Sha256::digest(path).iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
-    Ok(format!(r"\\.\pipe\task-messenger-{hash:032x}"))
+    Ok(format!(r"\\.\pipe\task-messenger-{component}-{hash:032x}"))
 }

@@ -160,5 +160,23 @@ fn a_worker_reloads_by_the_signal_and_goes_where_its_manager_is_now() {
     wait_until("it is connected", || get(address, "/readyz").0 == 200);
     let shown = check(address);
     assert!(shown["detail"].as_str().unwrap().contains("a restart is needed for kinds.skill"), "{shown}");
+    // By command too, which says what came of it.
+    let file = worker.file().to_str().unwrap().to_owned();
+    let ask = || site.run(&["worker", "reload", "--config", &file]);
+    worker.configure(json!({"slots": 2, "kinds": {"skill": true}, "outbox": {"bytes": "1MiB"}}));
+    let asked = ask();
+    assert!(asked.status.success(), "{}", asked.errors);
+    assert_eq!(String::from_utf8_lossy(&asked.output).trim_end(), "changed: outbox.bytes, slots");
+    worker.configure(json!({"slots": 0}));
+    let refused = ask();
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.errors);
+    assert!(
+        refused.errors.contains("the worker keeps its configuration") && refused.errors.contains("slots"),
+        "{}",
+        refused.errors
+    );
+    worker.process().signal(Signal::TERM);
+    worker.wait();
+    assert!(ask().errors.contains("no worker is running on the state directory"));
     site.stop_manager();
 }

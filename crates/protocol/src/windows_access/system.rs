@@ -1,7 +1,12 @@
 //! Asking Windows for security descriptors, and telling it.
 #![expect(unsafe_code, reason = "the system's own functions")]
 
-use std::{ffi::OsStr, io, iter, os::windows::ffi::OsStrExt, path::Path};
+use std::{
+    ffi::{OsStr, c_void},
+    io, iter,
+    os::windows::ffi::OsStrExt,
+    path::Path,
+};
 
 use windows::{
     Win32::{
@@ -56,14 +61,21 @@ pub fn set_access(path: &Path, list: &str) -> io::Result<()> {
 /// Makes a directory that has an access list from its first moment.
 pub fn create_directory(path: &Path, list: &str) -> io::Result<()> {
     let name = wide(path.as_os_str());
+    with_access(list, |attributes| {
+        // SAFETY: the attributes are valid until the call returns; `name` ends with a zero.
+        Ok(unsafe { CreateDirectoryW(PCWSTR(name.as_ptr()), Some(attributes.cast())) }?)
+    })
+}
+
+/// Has something be made with an access list: `make` gets a pointer to `SECURITY_ATTRIBUTES`, which are valid until it returns.
+pub fn with_access<T>(list: &str, make: impl FnOnce(*mut c_void) -> io::Result<T>) -> io::Result<T> {
     let descriptor = Descriptor::parse(list)?;
-    let attributes = SECURITY_ATTRIBUTES {
+    let mut attributes = SECURITY_ATTRIBUTES {
         nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
         lpSecurityDescriptor: descriptor.0.0,
         bInheritHandle: false.into(),
     };
-    // SAFETY: both are valid until the call returns; `name` ends with a zero.
-    Ok(unsafe { CreateDirectoryW(PCWSTR(name.as_ptr()), Some(&raw const attributes)) }?)
+    make((&raw mut attributes).cast())
 }
 
 /// The user of this process, as a SID.

@@ -11,10 +11,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde_json::{Value, json};
 use task_messenger_daemon::{
     account::become_owner_of,
-    config::{ConfigError, ConfigOptions, Override, Sources, load, redact},
+    config::{ConfigError, ConfigOptions, Override, Sources, load, load_what_fits, redact},
     directories::{self, NoHome},
     exit,
     generate::{Generated, generate},
+    reload::ask,
     say::{say, tell},
 };
 
@@ -28,6 +29,7 @@ Examples:
   task-messenger-worker join @token.txt --wait
   sudo task-messenger-worker join --instance gpu @token.txt
   task-messenger-worker run --slots 8
+  task-messenger-worker reload
 
 Exit codes: 0 a clean stop; 1 unexpected, a restart helps; 78 the same start can never succeed (configuration, command
 line, not joined, revoked). Of join also: 64 wrong command line or token, 69 the manager can't be reached.";
@@ -65,6 +67,8 @@ enum Command {
         #[arg(long)]
         slots: Option<u32>,
     },
+    /// Have the running worker load its configuration anew, and say which keys have another value now
+    Reload,
     /// Join a manager with a join token
     Join(Join),
     /// Print what packages carry beside this program
@@ -161,6 +165,10 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
         return Ok(exit::SUCCESS);
     }
     let sources = sources(&cli).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
+    if matches!(cli.command, Some(Command::Reload)) && !cli.of_config.is_asked() {
+        // Whether the new configuration can be used is the worker's to say: in its log and in /readyz too.
+        return reload(&load_what_fits(&sources)?).map(|()| exit::SUCCESS);
+    }
     let loaded = load::<WorkerConfig>(&sources)?;
     if let Some(answer) = cli.of_config.answer(&loaded)? {
         tell(answer);
@@ -175,11 +183,17 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
             run::run(&config, sources, &place, skills)
         }
         Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
-        Some(Command::Generate { .. }) | None => {
+        Some(Command::Generate { .. } | Command::Reload) | None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
         }
     }
+}
+
+fn reload(config: &WorkerConfig) -> Result<(), Failure> {
+    let changes = runtime()?.block_on(ask(&config.state_directory, "worker"))?;
+    tell(changes);
+    Ok(())
 }
 
 /// Where the configuration comes from.

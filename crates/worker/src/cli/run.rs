@@ -13,6 +13,7 @@ use task_messenger_daemon::{
     config::Sources,
     exit,
     http::Bound,
+    local::LocalListener,
     logging::{Logging, LoggingError},
     reload::{Hangups, Reloader},
     shutdown::Shutdown,
@@ -86,15 +87,20 @@ fn work(
     let mut reloader = Reloader::new(sources, config.clone(), &watch.health);
     let mut config = config.clone();
     runtime()?.block_on(async {
-        let mut hangups = Hangups::listen().context("signals can't be listened to")?;
+        let local = LocalListener::bind(&config.state_directory, "worker").await?;
+        let mut hangups = Hangups::listen(Some(local)).context("signals can't be listened to")?;
         let mut enrolment = None;
         let credential = loop {
             tokio::select! {
                 credential = credential(&config, place, &watch, &mut enrolment) => break credential?,
                 _ = shutdown.requested() => return Ok(exit::SUCCESS),
-                () = hangups.next() => {
+                asker = hangups.next() => {
                     watch.service.reloading();
-                    if let Ok(reloaded) = reloader.reload() {
+                    let reloaded = reloader.reload();
+                    if let Some(asker) = asker {
+                        asker.answer(reloaded.as_ref());
+                    }
+                    if let Ok(reloaded) = reloaded {
                         set_level(logging.as_deref(), &reloaded.config);
                         config = reloaded.config;
                     }

@@ -183,7 +183,7 @@ impl Worker {
                 Some(ended) = self.ended.recv() => self.on_command_ended(ended),
                 () = self.pool.ready() => self.on_skills_ended(),
                 () = sleep_until(wake) => (),
-                () = hung_up(&mut self.reloading), if self.stop.is_none() => self.reload(),
+                asker = hung_up(&mut self.reloading), if self.stop.is_none() => self.reload(asker),
                 Some(asking) = self.watching.asked.recv() => {
                     // Whoever asked may have gone.
                     _ = asking.send(self.sample());

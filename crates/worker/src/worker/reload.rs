@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use task_messenger_daemon::{
     logging::Logging,
-    reload::{Hangups, Reloader},
+    reload::{Asker, Hangups, Reloader},
 };
 
 use super::{Worker, link::Addresses};
@@ -20,7 +20,7 @@ pub(crate) struct Reloading {
 }
 
 /// Waits until somebody asks for it. Cancel-safe.
-pub(super) async fn hung_up(reloading: &mut Option<Reloading>) {
+pub(super) async fn hung_up(reloading: &mut Option<Reloading>) -> Option<Asker> {
     match reloading {
         Some(reloading) => reloading.hangups.next().await,
         None => std::future::pending().await,
@@ -28,13 +28,17 @@ pub(super) async fn hung_up(reloading: &mut Option<Reloading>) {
 }
 
 impl Worker {
-    pub(super) fn reload(&mut self) {
+    pub(super) fn reload(&mut self, asker: Option<Asker>) {
         let Some(reloading) = &mut self.reloading else { return };
         self.watching.service.reloading();
-        if let Ok(reloaded) = reloading.reloader.reload() {
+        let reloaded = reloading.reloader.reload();
+        if let Ok(reloaded) = &reloaded {
             reloading.addresses.set(&reloaded.config.managers);
             set_level(reloading.logging.as_deref(), &reloaded.config);
             self.take_configuration(&reloaded.config);
+        }
+        if let Some(asker) = asker {
+            asker.answer(reloaded.as_ref());
         }
         self.watching.service.ready();
     }
