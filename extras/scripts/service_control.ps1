@@ -153,7 +153,7 @@ function Show-AllLogs {
 
 $Verb = $Verb.ToLowerInvariant()
 $Component = $Component.ToLowerInvariant()
-$Paints = Test-Colour $MyInvocation.PipelineLength
+$Paints = Test-Colour $MyInvocation.Line
 $Worst = 0
 Assert-Windows 'scripts/service_control.sh'
 if ($Instance -and -not $PSBoundParameters.ContainsKey('Component')) {

@@ -75,6 +75,15 @@ function Get-Target {
     New-Target -Component 'manager'
 }
 
+# A directory that somebody is in can't be removed.
+function Move-Away {
+    $elsewhere = [IO.Path]::GetPathRoot([Environment]::SystemDirectory)
+    if ($elsewhere) {
+        Set-Location -LiteralPath $elsewhere
+        [Environment]::CurrentDirectory = $elsewhere
+    }
+}
+
 # Windows doesn't delete a program that runs, so what removes an installation must run from elsewhere; and from where only
 # administrators can write, or somebody could put his own there.
 function Remove-WithCopy {
@@ -127,9 +136,7 @@ Assert-Windows 'scripts/uninstall_service_linux.sh'
 Assert-Instance -Component $Component -Instance $Instance
 Assert-Architecture
 Assert-Administrator 'to remove a service'
-# A directory that somebody is in can't be removed.
-Set-Location -LiteralPath ([Environment]::GetFolderPath('Windows'))
-[Environment]::CurrentDirectory = [Environment]::GetFolderPath('Windows')
+Move-Away
 $worst = 0
 try {
     foreach ($target in @(Get-Target)) {

@@ -1,9 +1,10 @@
 # What is to be seen of the services: how they are, and what they log. Needs windows.ps1.
 
-# Escape sequences are for a screen only: one that knows them, and nothing between it and us.
+# Escape sequences are for a screen only: one that knows them, and nothing between it and us. What PowerShell itself redirects can
+# only be seen in the line that called the script.
 function Test-Colour {
-    param([int]$PipelineLength)
-    -not $env:NO_COLOR -and -not [Console]::IsOutputRedirected -and $PipelineLength -le 1 -and $Host.UI.SupportsVirtualTerminal
+    param([string]$Line)
+    -not $env:NO_COLOR -and -not [Console]::IsOutputRedirected -and $Line -notmatch '[|>=]' -and $Host.UI.SupportsVirtualTerminal
 }
 
 $Paints = $false
@@ -121,7 +122,7 @@ function Format-Service {
     }
     Format-Field 'version' (Get-Field $State 'version')
     Format-Field 'process' (Get-Field $State 'pid')
-    $mode = @{ nssm = 'NSSM'; native = 'Windows itself (native)' }[[string](Get-Field $State 'mode')]
+    $mode = @{ nssm = 'NSSM'; native = 'Windows itself (native)' }["$(Get-Field $State 'mode')"]
     Format-Field 'kept by' $mode
     Format-Field 'at boot' (Get-Field $State 'startup_type')
     Format-Field 'account' (Get-Field $State 'account')
@@ -180,18 +181,18 @@ function Open-Log {
     $log
 }
 
-# Whether the log's path is another file by now. What is at the path can't be shorter than the open file was before, nor longer
-# than it is afterwards, if it is the same one. (Times of creation say nothing: Windows gives a new file that of its predecessor.)
+# Whether the log's path is another file by now, or was emptied. If it is the same one, it can't be shorter than what was read of
+# it, nor longer than the open file is afterwards. (Times of creation say nothing: Windows gives a new file that of its
+# predecessor.)
 function Test-Rotated {
     param($Log)
-    $before = $Log.Stream.Length
     $now = Open-File $Log.Path
     if (-not $now) {
         return $false
     }
     $length = $now.Length
     $now.Dispose()
-    $length -lt $before -or $length -gt $Log.Stream.Length
+    $length -lt $Log.Stream.Position -or $length -gt $Log.Stream.Length
 }
 
 # What is new in a log, in whichever file it is.
@@ -224,6 +225,7 @@ function Read-New {
 function Show-Log {
     param([string[]]$Paths, [switch]$Follow, [int]$Lines = 100)
     $logs = @()
+    $last = ''
     try {
         foreach ($path in $Paths) {
             try {
@@ -237,8 +239,8 @@ function Show-Log {
             if ($log.Newest.Count -gt 0) {
                 "--- $path"
                 $log.Newest
+                $last = $path
             }
-            $last = $path
         }
         while ($Follow) {
             Start-Sleep -Milliseconds 500
