@@ -131,6 +131,7 @@ function Read-Known {
     [IO.File]::ReadAllText($file) | ConvertFrom-Json
 }
 
+# The comma keeps them together: PowerShell would take them apart and hand on byte after byte.
 function Read-Bytes {
     param([string]$Path)
     if (-not (Test-Path -LiteralPath $Path -PathType Leaf)) {
@@ -139,7 +140,7 @@ function Read-Bytes {
     if ((Get-Item -LiteralPath $Path -Force).Length -gt $LargestFile) {
         Stop-Failed "$Path is too large to be NSSM"
     }
-    [IO.File]::ReadAllBytes($Path)
+    , [IO.File]::ReadAllBytes($Path)
 }
 
 # Takes nssm.exe out of the ZIP that it is published in, without anything being unpacked.
@@ -182,7 +183,7 @@ function Get-Download {
         Stop-Failed ("NSSM could not be downloaded ($($_.Exception.Message)). Fetch $($Known.url) on another machine and give " +
             '-NssmPath, or install without NSSM: -Native')
     }
-    , (Read-Bytes $file)
+    Read-Bytes $file
 }
 
 # What is handed to the program: a path, and the hash if it isn't the known one. The program reads the file once, compares the
