@@ -168,7 +168,7 @@ function ConvertTo-Argument {
 # Runs a program of ours to its end. Lines that it prints (in UTF-8, whatever the console has) are this function's output; those
 # of its standard error go to ours, or with -Quiet to $ProgramComplaint. Its exit code is in $ProgramCode.
 function Invoke-Program {
-    param([string]$Path, [string[]]$Arguments, [switch]$Quiet)
+    param([string]$Path, [string[]]$Arguments, [switch]$Quiet, [string]$Directory = [Environment]::SystemDirectory)
     $script:ProgramCode = 1
     $script:ProgramComplaint = ''
     $start = New-Object -TypeName Diagnostics.ProcessStartInfo
@@ -179,8 +179,8 @@ function Invoke-Program {
     $start.RedirectStandardError = $true
     $start.StandardOutputEncoding = New-Object -TypeName Text.UTF8Encoding -ArgumentList $false
     $start.StandardErrorEncoding = $start.StandardOutputEncoding
-    # Not the caller's, which may lie in what is going to be removed.
-    $start.WorkingDirectory = [Environment]::SystemDirectory
+    # Not where the caller is, which may lie in what is going to be removed.
+    $start.WorkingDirectory = $Directory
     try {
         $process = [Diagnostics.Process]::Start($start)
     }

@@ -127,7 +127,7 @@ call task-messenger-worker service status --json --instance b" ]
     answer service-status 0 'fine'
     script service_control status
     expect 1 "manager: it does not answer in JSON: fine"
-    rm -r "$ARCHIVE/bin"
+    rm -r "${ARCHIVE:?}/bin"
     script service_control status
     expect 1 "TaskMessengerManager is installed and its program is not"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2030,SC2031 # tests are subshells
+# shellcheck disable=SC2030,SC2031,SC1003,SC2016 # tests are subshells; a quote of PowerShell's is none of ours
 # The installer, with everything that asks Windows something replaced: which NSSM it takes, what it hands to the program.
 
 load helper

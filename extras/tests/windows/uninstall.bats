@@ -72,13 +72,13 @@ call task-messenger-manager service uninstall --purge" ]
     script uninstall_service_windows -Component all
     expect 1
     [ "$(calls | grep -c call)" = 4 ]
-    rm -r "$ARCHIVE/bin"
+    rm -r "${ARCHIVE:?}/bin"
     script uninstall_service_windows -Component all
     expect 0 "worker is not installed." "manager is not installed."
 }
 
 @test "a service whose program is gone" {
-    rm -r "$ARCHIVE/bin"
+    rm -r "${ARCHIVE:?}/bin"
     TEST_SERVICES=TaskMessengerManager script uninstall_service_windows -Component manager
     expect 1 "TaskMessengerManager is installed and its program is not. Run this script from an unpacked archive of the manager"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2030,SC2031 # tests are subshells
+# shellcheck disable=SC2030,SC2031,SC1003,SC2016 # tests are subshells; a quote of PowerShell's is none of ours
 # The scripts as on Windows: under Wine, with a stand-in for the programs, in paths with blanks and letters beyond ASCII. The real
 # nssm.exe is taken where NSSM names one; everything else needs none.
 
