@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2030,SC2031,SC1003,SC2016 # tests are subshells; a quote of PowerShell's is none of ours
 # The scripts as on Windows: under Wine, with a stand-in for the programs, in paths with blanks and letters beyond ASCII. The real
-# nssm.exe is taken where NSSM names one; everything else needs none.
+# nssm.exe is what get_nssm finds; everything else needs none.
 
 load helper
 
@@ -122,7 +122,7 @@ installed() {
 }
 
 @test "the real NSSM is known, and nothing else is" {
-    [ -n "${NSSM:-}" ] || skip "SKIPPED: no NSSM"
+    NSSM=$("$BATS_TEST_DIRNAME/get_nssm") || skip "SKIPPED: no NSSM"
     mkdir "$BATS_TEST_TMPDIR/von Hand"
     cp "$NSSM" "$BATS_TEST_TMPDIR/von Hand/nssm.exe"
     script install_service_windows -Component manager -NssmPath "$(windows "$BATS_TEST_TMPDIR/von Hand/nssm.exe")"
