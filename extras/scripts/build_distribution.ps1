@@ -343,12 +343,12 @@ function Build-Distribution {
     }
 }
 
-Assert-Windows "extras/scripts/build_distribution.sh all --target windows"
 $Printed = @{}
 try {
+    Assert-Windows 'extras/scripts/build_distribution.sh all --target windows'
     Build-Distribution
 }
 catch {
-    Stop-Failed $_.Exception.Message
+    Exit-Failed $_
 }
 exit 0

@@ -286,15 +286,15 @@ function Install-Component {
     }
 }
 
-$Component = $Component.ToLowerInvariant()
-Assert-Windows 'scripts/install_service_linux.sh'
-Assert-CommandLine
-Assert-Architecture
-Assert-Administrator 'to install a service'
 try {
+    $Component = $Component.ToLowerInvariant()
+    Assert-Windows 'scripts/install_service_linux.sh'
+    Assert-CommandLine
+    Assert-Architecture
+    Assert-Administrator 'to install a service'
     Install-Component
 }
 catch {
-    Stop-Failed $_.Exception.Message
+    Exit-Failed $_
 }
 exit $ProgramCode

@@ -79,8 +79,7 @@ function Get-Target {
     $installed = @(Get-InstalledTarget)
     if ($Component -eq 'all') {
         if ($installed.Count -eq 0) {
-            Write-Failure 'no service of TaskMessenger is installed here'
-            exit $NotInstalled
+            Stop-Failed 'no service of TaskMessenger is installed here' -Code $NotInstalled
         }
         return $installed
     }
@@ -90,8 +89,7 @@ function Get-Target {
         if (-not $others) {
             $others = 'nothing'
         }
-        Write-Failure "$($wanted.Key) is not installed here (installed: $others)"
-        exit $NotInstalled
+        Stop-Failed "$($wanted.Key) is not installed here (installed: $others)" -Code $NotInstalled
     }
     $wanted
 }
@@ -151,16 +149,16 @@ function Show-AllLogs {
     Show-Log -Paths $paths -Follow:$Follow
 }
 
-$Verb = $Verb.ToLowerInvariant()
-$Component = $Component.ToLowerInvariant()
 $Paints = Test-Colour $MyInvocation.Line
 $Worst = 0
-Assert-Windows 'scripts/service_control.sh'
-if ($Instance -and -not $PSBoundParameters.ContainsKey('Component')) {
-    $Component = 'worker'
-}
-Assert-CommandLine
 try {
+    $Verb = $Verb.ToLowerInvariant()
+    $Component = $Component.ToLowerInvariant()
+    if ($Instance -and -not $PSBoundParameters.ContainsKey('Component')) {
+        $Component = 'worker'
+    }
+    Assert-Windows 'scripts/service_control.sh'
+    Assert-CommandLine
     $targets = @(Get-Target)
     switch ($Verb) {
         'status' { Show-Status $targets }
@@ -172,6 +170,6 @@ try {
     }
 }
 catch {
-    Stop-Failed $_.Exception.Message
+    Exit-Failed $_
 }
 exit $Worst

@@ -131,14 +131,14 @@ function Remove-Target {
     }
 }
 
-$Component = $Component.ToLowerInvariant()
-Assert-Windows 'scripts/uninstall_service_linux.sh'
-Assert-Instance -Component $Component -Instance $Instance
-Assert-Architecture
-Assert-Administrator 'to remove a service'
-Move-Away
 $worst = 0
 try {
+    $Component = $Component.ToLowerInvariant()
+    Assert-Windows 'scripts/uninstall_service_linux.sh'
+    Assert-Instance -Component $Component -Instance $Instance
+    Assert-Architecture
+    Assert-Administrator 'to remove a service'
+    Move-Away
     foreach ($target in @(Get-Target)) {
         Remove-Target $target
         if ($ProgramCode -ne $NotInstalled) {
@@ -147,6 +147,6 @@ try {
     }
 }
 catch {
-    Stop-Failed $_.Exception.Message
+    Exit-Failed $_
 }
 exit $worst

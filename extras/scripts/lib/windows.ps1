@@ -18,17 +18,29 @@ function Write-Failure {
     $Host.UI.WriteErrorLine("${ScriptName}: $Text")
 }
 
+# What ends a script is thrown and not an `exit`: where that happens inside something whose output is being collected, PowerShell
+# would print what was collected so far.
+$FailureCode = 1
+
 function Stop-Failed {
-    param([string]$Text)
-    Write-Failure $Text
-    exit 1
+    param([string]$Text, [int]$Code = 1)
+    $script:FailureCode = $Code
+    throw $Text
 }
 
 function Stop-Misused {
     param([string]$Text)
-    Write-Failure $Text
-    Write-Failure "``Get-Help $ScriptName -Full`` shows how it is used"
-    exit $UsageError
+    Stop-Failed -Text $Text -Code $UsageError
+}
+
+# What each script does with what was thrown.
+function Exit-Failed {
+    param([Management.Automation.ErrorRecord]$Thrown)
+    Write-Failure $Thrown.Exception.Message
+    if ($FailureCode -eq $UsageError) {
+        Write-Failure "``Get-Help $ScriptName -Full`` shows how it is used"
+    }
+    exit $FailureCode
 }
 
 # The automatic variables that say so are not in 5.1.

@@ -226,6 +226,9 @@ serve() {
 @test "a download that fails says what else can be done" {
     script install_service_windows -Component manager
     refused "NSSM could not be downloaded" "give -NssmPath, or install without NSSM: -Native"
+    # And nothing but that.
+    [ "$(head -n 1 <<<"$output")" = "downloading NSSM 0.0-test from http://127.0.0.1:9/nssm.zip" ]
+    [[ $(sed -n 2p <<<"$output") == "install_service_windows.ps1: "* ]]
 }
 
 @test "a program that doesn't start is named" {
