@@ -5,7 +5,7 @@
 load helper
 
 setup_file() {
-    need_powershell_for_windows
+    has_powershell_for_windows || return 0
     export WINEPREFIX=$BATS_FILE_TMPDIR/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
     build_programs x86_64-w64-mingw32-gcc -lshell32
     export CHECKOUT="$BATS_FILE_TMPDIR/eine Kopie" BIN=$BATS_FILE_TMPDIR/bin

@@ -12,12 +12,14 @@ need_powershell() {
     PWSH=${PWSH:-$(command -v pwsh)} || skip "SKIPPED: no PowerShell"
 }
 
-# One for Windows, which runs under Wine.
+# One for Windows, which runs under Wine. Nothing may be skipped while a file is set up.
+has_powershell_for_windows() {
+    PWSH_WINE=${PWSH_WINE:-$(command -v pwsh-wine)} && command -v wine >/dev/null && command -v x86_64-w64-mingw32-gcc >/dev/null
+}
+
 need_powershell_for_windows() {
     PWSH_WINE=${PWSH_WINE:-$(command -v pwsh-wine)} || skip "SKIPPED: no PowerShell under Wine"
-    if ! command -v wine >/dev/null || ! command -v x86_64-w64-mingw32-gcc >/dev/null; then
-        skip "SKIPPED: no Wine, or no compiler for it"
-    fi
+    has_powershell_for_windows || skip "SKIPPED: no Wine, or no compiler for it"
 }
 
 # The stand-ins, once a file: build_programs COMPILER [LIBRARY]

@@ -6,7 +6,7 @@
 load helper
 
 setup_file() {
-    need_powershell_for_windows
+    has_powershell_for_windows || return 0
     export WINEPREFIX=$BATS_FILE_TMPDIR/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
     build_programs x86_64-w64-mingw32-gcc -lshell32
     # Makes the prefix. Its Wine has to be gone: services that are made while it goes are lost.
@@ -32,7 +32,7 @@ setup() {
 }
 
 teardown() {
-    rm -rf "${PROGRAMS:?}"
+    [ -z "${PROGRAMS:-}" ] || rm -rf "$PROGRAMS"
 }
 
 # The path as Windows has it.
