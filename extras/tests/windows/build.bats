@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031 # tests are subshells
+# Archives for Windows as they are made on Windows: under Wine, with a stand-in for the programs; nothing is built.
+
+load helper
+
+setup_file() {
+    has_powershell_for_windows || return 0
+    export WINEPREFIX=$BATS_FILE_TMPDIR/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
+    build_programs x86_64-w64-mingw32-gcc -lshell32
+    export CHECKOUT="$BATS_FILE_TMPDIR/eine Kopie" BIN=$BATS_FILE_TMPDIR/bin
+    mkdir "$BIN"
+    mv "$BATS_FILE_TMPDIR"/*.exe "$BIN/"
+    local kind source
+    mkdir -p "$CHECKOUT"/extras/{scripts/lib,distribution}
+    cp "$SCRIPTS/build_distribution.ps1" "$CHECKOUT/extras/scripts/"
+    cp "$SCRIPTS"/lib/*.ps1 "$CHECKOUT/extras/scripts/lib/"
+    # There is no Python in Wine.
+    sed 's/ printed / file /' "$REPOSITORY/extras/distribution/contents-windows" >"$CHECKOUT/extras/distribution/contents-windows"
+    printf '[package]\nversion = "9"\n[workspace.package]\nedition = "2024"\nversion = "1.2.3"\n' >"$CHECKOUT/Cargo.toml"
+    # What the list names, as it is; or something in its place.
+    while read -r kind source; do
+        [ "$kind" = file ] || continue
+        mkdir -p "$CHECKOUT/$(dirname "$source")"
+        if [ -f "$REPOSITORY/$source" ]; then
+            cp "$REPOSITORY/$source" "$CHECKOUT/$source"
+        elif [[ $source != *\** ]]; then
+            echo something >"$CHECKOUT/$source"
+        fi
+    done < <(awk '!/^#/ { print $3, $4 }' "$CHECKOUT/extras/distribution/contents-windows")
+}
+
+teardown_file() {
+    [ ! -e "$BATS_FILE_TMPDIR/prefix" ] || WINEPREFIX=$BATS_FILE_TMPDIR/prefix timeout 60 wineserver -k 3>&- 4>&- || true
+}
+
+setup() {
+    need_powershell_for_windows
+    OUT=$BATS_TEST_TMPDIR/out
+    export SOURCE_DATE_EPOCH=1700000000
+}
+
+windows() {
+    printf 'Z:%s' "${1//\//\\}"
+}
+
+# pack [ARGUMENTS...]
+pack() {
+    run "$PWSH_WINE" -NoProfile -NonInteractive -File "$(windows "$CHECKOUT/extras/scripts/build_distribution.ps1")" \
+        -BinDir "$(windows "$BIN")" -Out "$(windows "$OUT")" "$@" 3>&- 4>&-
+}
+
+# What the list says for a component; with `always` only what isn't for services.
+wanted() {
+    awk -v c="$1" -v when="${2:-}" '!/^#/ && NF && ($1 == c || $1 == "both") && (when == "" || $2 == when) { print $4, $5 }' \
+        "$CHECKOUT/extras/distribution/contents-windows" | while read -r source place; do
+        if [[ $source == *\** ]]; then
+            for file in "$CHECKOUT"/$source; do echo "$place${file##*/}"; done
+        else
+            echo "$place"
+        fi
+    done
+}
+
+@test "archives have what the list says, in one directory, with sums that are right" {
+    local component name
+    pack
+    expect 0
+    [ "$(find "$OUT" -type f | wc -l)" = 4 ]
+    for component in manager worker; do
+        name=task-messenger-$component-v1.2.3-windows-x64
+        (cd "$OUT" && sha256sum --quiet -c "$name.zip.sha256")
+        python3 - "$OUT/$name.zip" "$name" >"$BATS_TEST_TMPDIR/names" <<'END'
+import sys, zipfile
+for item in zipfile.ZipFile(sys.argv[1]).infolist():
+    top, place = item.orig_filename.split("/", 1)
+    assert top == sys.argv[2] and "\\" not in place, item.orig_filename
+    assert item.date_time == (2023, 11, 14, 22, 13, 20), item.date_time
+    print(place)
+END
+        diff <({ wanted "$component"; echo CONTENTS; } | LC_ALL=C sort) <(LC_ALL=C sort "$BATS_TEST_TMPDIR/names")
+        (cd "$BATS_TEST_TMPDIR" && python3 -m zipfile -e "$OUT/$name.zip" . && cd "$name" && sha256sum --quiet -c CONTENTS)
+        [ "$(wc -l <"$BATS_TEST_TMPDIR/$name/CONTENTS")" = "$(wanted "$component" | wc -l)" ]
+        cmp "$BATS_TEST_TMPDIR/$name/bin/task-messenger-$component.exe" "$BIN/task-messenger-$component.exe"
+        cmp "$BATS_TEST_TMPDIR/$name/share/windows-service/nssm.json" "$REPOSITORY/extras/windows-service/nssm.json"
+    done
+}
+
+@test "without services, one component; and the same bytes again" {
+    pack -Component worker -NoService
+    expect 0
+    local zip=$OUT/task-messenger-worker-v1.2.3-windows-x64.zip before
+    diff <({ wanted worker always; echo CONTENTS; } | LC_ALL=C sort) \
+        <(python3 -c 'import sys, zipfile; print(*(n.split("/", 1)[1] for n in zipfile.ZipFile(sys.argv[1]).namelist()), sep="\n")' "$zip" |
+            LC_ALL=C sort)
+    before=$(sha256sum "$zip")
+    pack -Component worker -NoService
+    expect 0
+    [ "$before" = "$(sha256sum "$zip")" ]
+    [ "$(find "$OUT" -type f | wc -l)" = 2 ]
+}
+
+@test "what is missing, or is no program for Windows, is named, and nothing is delivered" {
+    mv "$CHECKOUT/docs/MONITORING.md" "$BATS_TEST_TMPDIR/"
+    pack
+    mv "$BATS_TEST_TMPDIR/MONITORING.md" "$CHECKOUT/docs/"
+    expect 1 "the list of contents names what is not there: docs/MONITORING.md"
+    SOURCE_DATE_EPOCH=yesterday pack
+    expect 1 "SOURCE_DATE_EPOCH is no number of seconds: yesterday"
+    cp -r "$BIN" "$BATS_TEST_TMPDIR/bin"
+    BIN=$BATS_TEST_TMPDIR/bin
+    rm "$BIN/task-messenger-worker.exe"
+    pack
+    expect 1 "there is no program" "task-messenger-worker.exe"
+    cp /bin/true "$BIN/task-messenger-worker.exe"
+    pack
+    expect 1 "task-messenger-worker.exe is no program for Windows on x64"
+    x86_64-w64-mingw32-gcc '-DNAME="x"' '-DVERSION="1.2.4"' -o "$BIN/task-messenger-worker.exe" "$BATS_TEST_DIRNAME/stand_in.c" -lshell32
+    pack
+    expect 1 "task-messenger-worker has version 1.2.4, not 1.2.3 as the source or the others"
+    [ ! -e "$OUT" ]
+}
