@@ -142,6 +142,8 @@ undo() {
     [ "$units" = 0 ] || ctl daemon-reload
     for first in "${ran[@]}"; do
         warn "starting $first again, as it was before"
+        # The new version may run, or try to: a start would leave it at that.
+        ctl stop "$first"
         start_and_wait "$first" || warn "$first is not READY: see \`journalctl -u $first\`"
     done
     TRANSACTION=""

@@ -70,7 +70,6 @@ restart_one() {
     fi
     warn "$unit was not READY within $(ready_seconds) s. Its last lines:"
     last_lines "$unit" | sed 's/^/    /' >&2
-    ctl stop "$unit" || true
     die "the new version does not work here: going back to the old one"
 }
 

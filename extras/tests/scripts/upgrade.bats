@@ -66,8 +66,36 @@ start $manager" ]
         [[ $output == *"was not READY"* && $output == *"it said why"* ]]
         diff <(echo "$before") <(content)
         [ "$(installed_version)" = "task-messenger-manager 0.1.0" ]
-        is_active "$manager"
+        runs_version "$manager" 0.1.0
     done
+}
+
+@test "when one of several workers is not READY, all go back to the old version" {
+    install_worker
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a
+    first=task-messenger-worker.service second=task-messenger-worker@a.service
+    "$ROOT/stubs/systemctl" start "$first"
+    "$ROOT/stubs/systemctl" start "$second"
+    echo -n failed >"$ROOT/control/never-ready-0.2.0-$second"
+    make_archive worker 0.2.0
+    run "$ARCHIVE/scripts/install_service_linux.sh" worker
+    echo "$output"
+    [ "$status" = 1 ]
+    runs_version "$first" 0.1.0
+    runs_version "$second" 0.1.0
+}
+
+@test "when a join fails after the upgrade that came with it, what ran goes back to the old version" {
+    install_worker
+    "$ROOT/stubs/systemctl" start task-messenger-worker.service
+    echo token >"$BATS_TEST_TMPDIR/token"
+    echo "the token was used already" >"$ROOT/control/join-fails"
+    make_archive worker 0.2.0
+    run "$ARCHIVE/scripts/install_service_linux.sh" worker --instance b --join "$BATS_TEST_TMPDIR/token"
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"the token was used already"* ]]
+    runs_version task-messenger-worker.service 0.1.0
 }
 
 @test "a configuration that the new version does not take stops the upgrade" {
@@ -159,7 +187,7 @@ hang() {
     make_archive manager 0.2.0
     TASKMESSENGER_TEST_READY_SECONDS=60 setsid "$ARCHIVE/scripts/install_service_linux.sh" manager 3>&- >"$BATS_TEST_TMPDIR/said" 2>&1 &
     installer=$!
-    wait_until grep -q "restart $manager" "$BATS_TEST_TMPDIR/said"
+    wait_until grep -qx 0.2.0 "$ROOT/control/units/$manager.version"
 }
 
 # A signal that a process in the background can't hear, SIGINT, takes the same way.
@@ -171,7 +199,7 @@ interrupt() {
     cat "$BATS_TEST_TMPDIR/said"
     [ "$status" -gt 128 ]
     diff <(echo "$before") <(content)
-    is_active "$manager"
+    runs_version "$manager" 0.1.0
     [ ! -e "$ROOT/run/task-messenger-install.lock" ]
 }
 
@@ -196,5 +224,5 @@ interrupt() {
     [ "$status" = 0 ]
     [[ $output == *"an earlier run was interrupted"* && $output == *"nothing was changed"* ]]
     diff <(echo "$before") <(content)
-    is_active "$manager"
+    runs_version "$manager" 0.1.0
 }
