@@ -8,7 +8,6 @@ installed_keys() {
         unit=$(unit_of "$key")
         [ "$(property "$unit" LoadState)" != not-found ] && printf '%s\n' "$key"
     done
-    # Another worker is one that has a configuration, is enabled, or runs.
     mapfile -t names < <({
         compgen -G "$ROOT$CONFIGURATION/config-worker-*.json" | sed -n 's/.*\/config-worker-\(.*\)\.json$/\1/p'
         ctl list-units --all --plain --no-legend 'task-messenger-worker@*.service' |
@@ -17,10 +16,23 @@ installed_keys() {
             sed -n 's/^task-messenger-worker@\([^ ]\+\)\.service .*/\1/p'
     } | sort -u)
     for key in "${names[@]}"; do
-        if is_instance_name "$key" && [ "$(property "$(unit_of "worker@$key")" LoadState)" != not-found ]; then
+        if is_instance_name "$key" && is_another_worker "worker@$key"; then
             printf 'worker@%s\n' "$key"
         fi
     done
+}
+
+# Another worker is one that the installer made, or that was added to a package's: it is enabled, or it runs. A configuration
+# alone may be what is left of a removal.
+is_another_worker() {
+    local unit
+    unit=$(unit_of "$1")
+    [ "$(property "$unit" LoadState)" != not-found ] || return 1
+    [ ! -f "$ROOT$MANIFESTS/$1" ] || return 0
+    case $(ctl is-enabled "$unit" 2>/dev/null) in
+        enabled | enabled-runtime) return 0 ;;
+    esac
+    [ "$(property "$unit" ActiveState)" != inactive ]
 }
 
 # paint COLOUR TEXT. What it prints is mostly caught in a variable first, so whether there is a terminal is asked once.

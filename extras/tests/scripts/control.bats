@@ -52,6 +52,36 @@ property() {
     [[ $output == *"worker@a"* ]]
 }
 
+@test "a worker that was removed is none, whatever it left behind" {
+    install_worker >/dev/null
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a >/dev/null
+    run "$control" status worker@a
+    [ "$status" = 3 ]
+    "$ARCHIVE/scripts/uninstall_service_linux.sh" worker --instance a
+    [ -f "$ROOT/etc/task-messenger/config-worker-a.json" ]
+    run "$control" status worker@a
+    echo "$output"
+    [ "$status" = 4 ]
+    forget_calls
+    run "$control" start
+    [ "$status" = 0 ]
+    run ! grep worker@a "$ROOT/control/calls"
+}
+
+@test "a worker that was added by hand, as with packages, is one when it is enabled or runs" {
+    install_worker >/dev/null
+    : >"$ROOT/etc/task-messenger/config-worker-a.json"
+    run "$control" status worker@a
+    [ "$status" = 4 ]
+    "$ROOT/stubs/systemctl" enable task-messenger-worker@a.service
+    run "$control" status worker@a
+    [ "$status" = 3 ]
+    "$ROOT/stubs/systemctl" disable task-messenger-worker@a.service
+    "$ROOT/stubs/systemctl" start task-messenger-worker@a.service
+    run "$control" status worker@a
+    [ "$status" = 0 ]
+}
+
 @test "status shows one screen without colour where there is no terminal" {
     "$ROOT/stubs/systemctl" start "$manager"
     property "$manager" StatusText "12 workers, 3,401 queued, 87 running"
