@@ -103,7 +103,12 @@ is_replaced() {
 
 # What the daemon itself says over HTTP, where it listens on this machine. That needs no token.
 show_what_it_answers() {
-    local key=$1 address answer metrics
+    local key=$1 address answer metrics file
+    file=$(configuration_of "$key")
+    if [ ! -r "$ROOT$file" ]; then
+        field ready "unknown: $file can't be read, which says where to ask (try sudo)"
+        return
+    fi
     address=$(http_of "$key" "$2")
     [ -n "$address" ] || return 0
     if ! answer=$(http_get "$address" /readyz) || [ -z "$answer" ]; then
@@ -135,16 +140,7 @@ figure() {
 http_of() {
     local address file
     file=$(configuration_of "$1")
-    if [ -r "$ROOT$file" ]; then
-        address=$(setting "$2" "$ROOT$file" http.listen | tr -d '"')
-    else
-        # Whoever may not read the configuration can still ask where it is by default.
-        case $1 in
-            manager) address=127.0.0.1:7480 ;;
-            worker) address=127.0.0.1:7481 ;;
-            *) address="" ;;
-        esac
-    fi
+    address=$(setting "$2" "$ROOT$file" http.listen | tr -d '"')
     [[ ! $address =~ ^(127\.0\.0\.1|\[::1\]):[0-9]+$ ]] || printf '%s' "$address"
 }
 
@@ -152,7 +148,8 @@ http_of() {
 http_get() {
     local host=${1%:*}
     if command -v curl >/dev/null; then
-        curl --silent --max-time 3 "http://$1$2" 2>/dev/null
+        # No proxy knows this machine as we do.
+        curl --silent --noproxy '*' --max-time 3 "http://$1$2" 2>/dev/null
         return
     fi
     host=${host#[}
