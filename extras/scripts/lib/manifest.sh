@@ -78,10 +78,9 @@ remove_by_manifest() {
         if [[ $path == */ || ${OWNED_BEFORE[$path]} != " $key" ]]; then
             continue
         fi
-        if [ -e "$ROOT$path" ] || [ -L "$ROOT$path" ]; then
-            step "remove $path"
-            [ "$DRY_RUN" = 1 ] || must rm -f -- "$ROOT$path"
-        fi
+        remove_file "$path"
+        # What an upgrade put aside because it was edited.
+        [ "$PURGE" = 0 ] || remove_file "$path.bak"
     done
     if [ "$DRY_RUN" = 0 ]; then
         must rm -f -- "$ROOT$MANIFESTS/$key"
@@ -97,6 +96,12 @@ remove_by_manifest() {
         OWNED_BEFORE[$path]=$(without "$key" "${OWNED_BEFORE[$path]}")
         [ -n "${OWNED_BEFORE[$path]}" ] || unset 'OWNED_BEFORE[$path]'
     done
+}
+
+remove_file() {
+    [ -e "$ROOT$1" ] || [ -L "$ROOT$1" ] || return 0
+    step "remove $1"
+    [ "$DRY_RUN" = 1 ] || must rm -f -- "$ROOT$1"
 }
 
 # without KEY LIST: the list (a space before each entry) without the key.

@@ -53,6 +53,45 @@ bare() {
     [ ! -e "$ROOT/run/task-messenger" ]
 }
 
+@test "a purge empties a state directory that is a disk of its own" {
+    unshare -rm mount -t tmpfs none "$ROOT/opt" || skip "no mounts are possible here"
+    install_manager
+    state=$ROOT/var/lib/task-messenger/manager
+    for what in manager all; do
+        "$ARCHIVE/scripts/install_service_linux.sh" manager
+        # shellcheck disable=SC2016 # for the shell inside
+        run unshare -rm bash -c 'mount -t tmpfs none "$1" && mkdir "$1/lost+found" && : >"$1/queue" &&
+            "$2/uninstall_service_linux.sh" "$3" --purge --yes && [ -d "$1" ] && [ -z "$(ls -A "$1")" ]' - "$state" "$scripts" "$what"
+        echo "$output"
+        [ "$status" = 0 ]
+        [[ $output == *"/var/lib/task-messenger/manager stays, empty"* && $output != *Kept* ]]
+        [ ! -e "$ROOT/etc/task-messenger" ] && [ ! -e "$ROOT/opt/task-messenger" ] && [ ! -s "$ROOT/control/passwd" ]
+    done
+}
+
+@test "a purge takes what upgrades put aside of edited files" {
+    before=$(bare)
+    make_archive worker 0.1.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a
+    install_manager
+    edited=(usr/local/lib/tmpfiles.d/task-messenger.conf etc/needrestart/conf.d/task-messenger.conf
+        etc/systemd/system/task-messenger.target)
+    for component in manager worker; do
+        edited+=("usr/local/lib/sysusers.d/task-messenger-$component.conf" "etc/logrotate.d/task-messenger-$component")
+    done
+    edited+=(etc/systemd/system/task-messenger-manager.service etc/systemd/system/task-messenger-worker@.service)
+    for path in "${edited[@]}"; do
+        cp "$ROOT/$path" "$ROOT/$path.bak"
+    done
+    "$scripts/uninstall_service_linux.sh" manager --purge --yes
+    # What the worker needs, or had, is left alone.
+    find "$ROOT/etc" "$ROOT/usr" -name '*.bak' >"$BATS_TEST_TMPDIR/left"
+    [ "$(grep -c manager "$BATS_TEST_TMPDIR/left")" = 0 ]
+    [ "$(grep -c . "$BATS_TEST_TMPDIR/left")" = 6 ]
+    "$scripts/uninstall_service_linux.sh" worker --instance a --purge --yes
+    diff <(echo "$before") <(bare)
+}
+
 @test "a purge of one component leaves the other as it is" {
     install_manager
     before=$(bare)
@@ -82,6 +121,7 @@ bare() {
 @test "what an earlier removal kept can be purged later" {
     before=$(bare)
     install_worker
+    echo >"$ROOT/etc/systemd/system/task-messenger-worker.service.bak"
     "$scripts/uninstall_service_linux.sh" all
     run "$ARCHIVE/scripts/uninstall_service_linux.sh" all --purge --yes
     echo "$output"
