@@ -154,6 +154,40 @@ bare() {
     [ ! -e "$ROOT/opt/task-messenger" ]
 }
 
+@test "a removal that was interrupted can be run again, by its own script, until all is gone" {
+    before=$(bare)
+    install_worker
+    # What can't be removed, behind most of the rest: a file that isn't one.
+    link=$ROOT/usr/local/share/man/man8/task-messenger-service.8
+    rm "$link"
+    mkdir "$link"
+    run "$scripts/uninstall_service_linux.sh" worker --purge --yes
+    [ "$status" = 1 ]
+    [ ! -e "$ROOT/opt/task-messenger/bin/task-messenger-worker" ]
+    rmdir "$link"
+    run "$scripts/uninstall_service_linux.sh" worker --purge --yes
+    echo "$output"
+    [ "$status" = 0 ]
+    diff <(echo "$before") <(bare)
+}
+
+@test "a manifest is there as long as a directory of it" {
+    install_worker
+    # As if it were killed just when the files are gone.
+    # shellcheck disable=SC2016 # for the stand-in
+    printf '#!/usr/bin/env bash\n[[ $* != *%s/opt/* ]] || kill -KILL $PPID\nexec /usr/bin/rmdir "$@"\n' "$ROOT" >"$ROOT/stubs/rmdir"
+    chmod +x "$ROOT/stubs/rmdir"
+    run "$scripts/uninstall_service_linux.sh" worker
+    [ "$status" -gt 128 ]
+    rm "$ROOT/stubs/rmdir"
+    [ -f "$ROOT/opt/task-messenger/manifests/worker" ]
+    run "$ARCHIVE/scripts/uninstall_service_linux.sh" worker
+    echo "$output"
+    [ "$status" = 0 ]
+    [ ! -e "$ROOT/opt/task-messenger" ]
+    [ ! -e "$ROOT/usr/local/lib/sysusers.d" ]
+}
+
 @test "a state directory elsewhere is left, and told" {
     install_manager
     mkdir "$ROOT/srv"
