@@ -151,9 +151,11 @@ refuse_all_foreign() {
     done
 }
 
-# What the system reads comes first: it is compared with what the old version would have put there.
+# What the system reads comes early: it is compared with what the old version would have put there.
 install_files() {
     local path place
+    # Before anything else the link by which the next run finds the prefix, should this one be killed.
+    put_link "$PREFIX/scripts/service_control.sh" "$COMMANDS/task-messenger-service"
     for path in "${FILES[@]}"; do
         place_of_copy "$path"
         [ -n "$PLACE" ] && is_wanted "$path" || continue

@@ -90,20 +90,32 @@ save() {
     local path=$1 copy
     if ! [ -e "$ROOT$path" ] && ! [ -L "$ROOT$path" ]; then
         note remove "$path"
+        settle
         return
     fi
     begin
     SAVED=$((SAVED + 1))
     copy=$TRANSACTION/$SAVED
     # A second name is as good as a copy: what is replaced is replaced by renaming.
-    ln -- "$ROOT$path" "$ROOT$copy" 2>/dev/null || must cp -a -- "$ROOT$path" "$ROOT$copy"
+    ln -- "$ROOT$path" "$ROOT$copy" 2>/dev/null || {
+        must cp -a -- "$ROOT$path" "$ROOT$copy"
+        [ -L "$ROOT$copy" ] || must sync -- "$ROOT$copy"
+    }
     note restore "$path" "$copy"
+    settle
+}
+
+# Has the disk know how to undo what comes next: it may write that first, and the power may go between.
+settle() {
+    must sync -- "$ROOT$TRANSACTION/journal" "$ROOT$TRANSACTION" "$ROOT$PREFIX"
 }
 
 # From here on nothing is undone.
 commit() {
     [ -n "$TRANSACTION" ] || return 0
     must rm -f -- "$ROOT$TRANSACTION/journal"
+    # Never a journal without what it restores, also after a power cut.
+    sync -- "$ROOT$TRANSACTION"
     rm -rf -- "$ROOT${TRANSACTION:?}"
     TRANSACTION=""
 }

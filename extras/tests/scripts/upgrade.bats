@@ -211,6 +211,21 @@ interrupt() {
     interrupt HUP
 }
 
+@test "how a step is undone is on the disk before the step is taken" {
+    install_manager
+    make_archive manager 0.2.0
+    for tool in sync mv; do
+        # shellcheck disable=SC2016 # for the stand-in
+        printf '#!/usr/bin/env bash\nprintf "%%s\\n" "%s $*" >>"%s/control/order"\nexec /usr/bin/%s "$@"\n' \
+            "$tool" "$ROOT" "$tool" >"$ROOT/stubs/$tool"
+        chmod +x "$ROOT/stubs/$tool"
+    done
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+    awk '/^mv / { moves++; if (before !~ /^sync .*\/\.transaction\/journal/) { print before; print; early++ } }
+        { before = $0 } END { exit !moves || early }' \
+        "$ROOT/control/order"
+}
+
 @test "what was killed in the middle is undone by the next run" {
     hang
     kill -KILL "$installer"
