@@ -325,6 +325,7 @@ main() {
     parse "$@"
     prepare
     refuse_all_foreign
+    check_shared
     check_upgrade
     install_files
     install_surroundings

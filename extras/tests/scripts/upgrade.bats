@@ -153,12 +153,27 @@ start $manager" ]
     "$ARCHIVE/scripts/install_service_linux.sh" manager
     [ ! -e "$ROOT/opt/task-messenger/share/doc/MONITORING.md" ]
     # But not what the other component has.
-    install_worker
-    make_archive manager 0.1.0
+    make_archive worker 0.2.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker
+    make_archive manager 0.2.0
     rm "$ARCHIVE/share/doc/CONFIGURATION.md"
     seal "$ARCHIVE"
     "$ARCHIVE/scripts/install_service_linux.sh" manager
     [ -e "$ROOT/opt/task-messenger/share/doc/CONFIGURATION.md" ]
+}
+
+@test "what both components share does not go back to an older version" {
+    install_manager 0.2.0
+    # A version before its release is older than that.
+    cc -O1 '-DVERSION="0.2.0-rc.1"' -o "$BATS_FILE_TMPDIR/program-0.2.0-rc.1" "$BATS_TEST_DIRNAME/stand_in.c"
+    for version in 0.1.0 0.2.0-rc.1; do
+        make_archive worker "$version"
+        refused "is older than the 0.2.0" "$ARCHIVE/scripts/install_service_linux.sh" worker
+    done
+    # What nobody shares may go back, and the other may be newer.
+    install_manager 0.1.0
+    make_archive worker 0.2.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker
 }
 
 @test "a unit that was edited stays, and is kept beside when it has to be replaced" {
