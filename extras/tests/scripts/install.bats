@@ -247,6 +247,18 @@ kills() {
     [ ! -e "$ROOT/control/lingers" ]
 }
 
+@test "where XDG_CONFIG_HOME leads elsewhere, a user is told the service's configuration" {
+    echo 1000 >"$ROOT/control/uid"
+    make_archive worker 0.1.0
+    XDG_CONFIG_HOME=/home/tester/.config run "$ARCHIVE/scripts/install_service_linux.sh" worker --user
+    [[ $output == *"task-messenger-worker join @TOKEN-FILE"* && $output != *XDG_CONFIG_HOME* ]]
+    XDG_CONFIG_HOME=/home/tester/elsewhere run "$ARCHIVE/scripts/install_service_linux.sh" worker --user
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"XDG_CONFIG_HOME"* ]]
+    [[ $output == *"join --config /home/tester/.config/task-messenger/config-worker.json @TOKEN-FILE"* ]]
+}
+
 @test "where lingering is not allowed, it says who can allow it" {
     echo 1000 >"$ROOT/control/uid"
     : >"$ROOT/control/forbids-linger"
