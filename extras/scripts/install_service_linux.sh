@@ -151,9 +151,11 @@ refuse_all_foreign() {
     done
 }
 
-# What the system reads comes first: it is compared with what the old version would have put there.
+# What the system reads comes early: it is compared with what the old version would have put there.
 install_files() {
     local path place
+    # Before anything else the link by which the next run finds the prefix, should this one be killed.
+    put_link "$PREFIX/scripts/service_control.sh" "$COMMANDS/task-messenger-service"
     for path in "${FILES[@]}"; do
         place_of_copy "$path"
         [ -n "$PLACE" ] && is_wanted "$path" || continue
@@ -287,10 +289,15 @@ join() {
 
 # How to go on, in the words that this installation understands.
 farewell() {
-    local unit sudo="sudo " option="" log="journalctl -u"
+    local unit sudo="sudo " option="" log="journalctl -u" which=${INSTANCE:+ --instance $INSTANCE}
     unit=$(unit_of "$KEY")
     if [ "$MODE" = user ]; then
         sudo="" option=" --user" log="journalctl --user-unit"
+        if [ "${XDG_CONFIG_HOME:-$HOME/.config}" != "$HOME/.config" ]; then
+            # The service has no variables of a login, so it is the same wherever that leads.
+            which=" --config $(configuration_of "$KEY")"
+            warn "XDG_CONFIG_HOME is $XDG_CONFIG_HOME, which the service doesn't follow: give task-messenger-$COMPONENT$which"
+        fi
     fi
     if [ "$STEPS" = 0 ]; then
         say "$unit $(version_of "$CHECKER") is installed already; nothing was changed."
@@ -305,7 +312,7 @@ farewell() {
     say "
   configuration   $(configuration_of "$KEY")"
     if [ "$COMPONENT" = worker ] && [ ! -s "$ROOT$(credential_of "$KEY")" ]; then
-        say "  join            ${sudo}$COMMANDS/task-messenger-worker join${INSTANCE:+ --instance $INSTANCE} @TOKEN-FILE
+        say "  join            ${sudo}$COMMANDS/task-messenger-worker join$which @TOKEN-FILE
                   (a token: \`sudo task-messenger-manager token create --role worker\` on the manager's machine)"
     fi
     say "  start           ${sudo}systemctl$option start ${unit%.service}
@@ -323,6 +330,7 @@ main() {
     parse "$@"
     prepare
     refuse_all_foreign
+    check_shared
     check_upgrade
     install_files
     install_surroundings

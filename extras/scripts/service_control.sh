@@ -26,7 +26,7 @@ Usage: $PROGRAM start|stop|restart|reload|status|logs [manager|worker|worker@NAM
 Without a service, all that are installed are meant.
 
   -f, --follow           go on with what is logged from now on
-  --since WHEN           from then on, as journalctl takes it: "10 min ago", "2026-11-28 10:00"
+  --since WHEN           from then on, as journalctl takes it: "10 min ago", -1h, "2026-11-28 10:00"
   --user                 the services of your own instead of the machine's
   --help                 this
 
@@ -152,6 +152,7 @@ logs() {
         [ -z "$file" ] || files+=("$file")
     done
     if [ -n "$SINCE" ]; then
+        begin=$(moment "$SINCE")
         options+=(--since "$SINCE")
     else
         options+=(--lines 100)
@@ -169,12 +170,21 @@ logs() {
     journalctl "${options[@]}"
     for file in "${files[@]}"; do
         say "--- $file"
-        if [ -n "$SINCE" ] && begin=$(date -u -d "$SINCE" +%Y-%m-%dT%H:%M:%S 2>/dev/null); then
+        if [ -n "$SINCE" ]; then
             since "$begin" "$file"
         else
             tail -n 100 -- "$file"
         fi || warn "$file can't be read: try sudo"
     done
+}
+
+# moment WHEN: a time, in the words that journalctl takes, as log files have it: in UTC.
+moment() {
+    local seconds
+    # Not date, to which -1h is something else, or nothing.
+    seconds=$(systemd-analyze timestamp -- "$1" 2>/dev/null | sed -n 's/^ *UNIX seconds: @\([0-9]*\).*/\1/p')
+    [ -n "$seconds" ] || refuse_usage "--since: '$1' is no time; see \`man systemd.time\`, such as \"10 min ago\""
+    date -u -d "@$seconds" +%Y-%m-%dT%H:%M:%S
 }
 
 # The lines of a log file from a time on, in UTC; what has no time of its own belongs to the line before.

@@ -21,14 +21,17 @@ die_without_systemd() {
   bin/task-messenger-worker join && bin/task-messenger-worker run"
 }
 
-# Two installations of one thing would fight for the same service.
+# Two installations of one thing would fight for the same service. What a removed package left is no installation.
 check_package() {
-    local package
+    local package state
     [ "$MODE" = system ] && command -v dpkg-query >/dev/null || return 0
     for package in task-messenger "task-messenger-$1"; do
-        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ]; then
-            die "the package $package is installed: upgrade it with apt, or remove it first (\`apt remove $package\`)"
-        fi
+        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || true
+        case $state in
+            "" | not-installed | config-files) ;;
+            installed) die "the package $package is installed: upgrade it with apt, or remove it first (\`apt remove $package\`)" ;;
+            *) die "the package $package is $state: have dpkg finish (\`dpkg --configure -a\`, \`apt --fix-broken install\`), or remove it first (\`apt remove $package\`)" ;;
+        esac
     done
 }
 

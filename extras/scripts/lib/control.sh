@@ -8,7 +8,6 @@ installed_keys() {
         unit=$(unit_of "$key")
         [ "$(property "$unit" LoadState)" != not-found ] && printf '%s\n' "$key"
     done
-    # Another worker is one that has a configuration, is enabled, or runs.
     mapfile -t names < <({
         compgen -G "$ROOT$CONFIGURATION/config-worker-*.json" | sed -n 's/.*\/config-worker-\(.*\)\.json$/\1/p'
         ctl list-units --all --plain --no-legend 'task-messenger-worker@*.service' |
@@ -17,10 +16,23 @@ installed_keys() {
             sed -n 's/^task-messenger-worker@\([^ ]\+\)\.service .*/\1/p'
     } | sort -u)
     for key in "${names[@]}"; do
-        if is_instance_name "$key" && [ "$(property "$(unit_of "worker@$key")" LoadState)" != not-found ]; then
+        if is_instance_name "$key" && is_another_worker "worker@$key"; then
             printf 'worker@%s\n' "$key"
         fi
     done
+}
+
+# Another worker is one that the installer made, or that was added to a package's: it is enabled, or it runs. A configuration
+# alone may be what is left of a removal.
+is_another_worker() {
+    local unit
+    unit=$(unit_of "$1")
+    [ "$(property "$unit" LoadState)" != not-found ] || return 1
+    [ ! -f "$ROOT$MANIFESTS/$1" ] || return 0
+    case $(ctl is-enabled "$unit" 2>/dev/null) in
+        enabled | enabled-runtime) return 0 ;;
+    esac
+    [ "$(property "$unit" ActiveState)" != inactive ]
 }
 
 # paint COLOUR TEXT. What it prints is mostly caught in a variable first, so whether there is a terminal is asked once.
@@ -91,7 +103,12 @@ is_replaced() {
 
 # What the daemon itself says over HTTP, where it listens on this machine. That needs no token.
 show_what_it_answers() {
-    local key=$1 address answer metrics
+    local key=$1 address answer metrics file
+    file=$(configuration_of "$key")
+    if [ ! -r "$ROOT$file" ]; then
+        field ready "unknown: $file can't be read, which says where to ask (try sudo)"
+        return
+    fi
     address=$(http_of "$key" "$2")
     [ -n "$address" ] || return 0
     if ! answer=$(http_get "$address" /readyz) || [ -z "$answer" ]; then
@@ -123,16 +140,7 @@ figure() {
 http_of() {
     local address file
     file=$(configuration_of "$1")
-    if [ -r "$ROOT$file" ]; then
-        address=$(setting "$2" "$ROOT$file" http.listen | tr -d '"')
-    else
-        # Whoever may not read the configuration can still ask where it is by default.
-        case $1 in
-            manager) address=127.0.0.1:7480 ;;
-            worker) address=127.0.0.1:7481 ;;
-            *) address="" ;;
-        esac
-    fi
+    address=$(setting "$2" "$ROOT$file" http.listen | tr -d '"')
     [[ ! $address =~ ^(127\.0\.0\.1|\[::1\]):[0-9]+$ ]] || printf '%s' "$address"
 }
 
@@ -140,7 +148,8 @@ http_of() {
 http_get() {
     local host=${1%:*}
     if command -v curl >/dev/null; then
-        curl --silent --max-time 3 "http://$1$2" 2>/dev/null
+        # No proxy knows this machine as we do.
+        curl --silent --noproxy '*' --max-time 3 "http://$1$2" 2>/dev/null
         return
     fi
     host=${host#[}

@@ -89,6 +89,8 @@ root_or_user() {
 
 put_parents() {
     local directory=${1%/*}
+    # Which may make some of them: a user's prefix and commands have one above them.
+    begin
     [ -n "$directory" ] && [ ! -d "$ROOT$directory" ] || return 0
     put_parents "$directory"
     note rmdir "$directory"

@@ -70,33 +70,58 @@ is_of_another_component() {
     return 1
 }
 
-# Removes what belongs to a key and to nobody else, then what is empty of its directories. Can be repeated.
+# Removes what belongs to a key and to nobody else, then what is empty of its directories. Can be repeated, wherever it was
+# interrupted: what the next run needs goes last. Those are the scripts, then the link by which another prefix is found, and the
+# manifest.
 remove_by_manifest() {
-    local key=$1 path paths=() index
+    local key=$1 path paths=() files=() scripts=() link=$COMMANDS/task-messenger-service last=()
     mapfile -t paths <"$ROOT$MANIFESTS/$key"
     for path in "${paths[@]}"; do
         if [[ $path == */ || ${OWNED_BEFORE[$path]} != " $key" ]]; then
             continue
         fi
-        if [ -e "$ROOT$path" ] || [ -L "$ROOT$path" ]; then
-            step "remove $path"
-            [ "$DRY_RUN" = 1 ] || must rm -f -- "$ROOT$path"
-        fi
+        case $path in
+            "$link") last=("$path") ;;
+            "$PREFIX"/scripts/*) scripts+=("$path") ;;
+            *) files+=("$path") ;;
+        esac
+    done
+    for path in "${files[@]}" "${scripts[@]}"; do
+        remove_file "$path"
+        # What an upgrade put aside because it was edited.
+        [ "$PURGE" = 0 ] || remove_file "$path.bak"
+    done
+    [ "$DRY_RUN" = 1 ] || remove_empty "${paths[@]}"
+    for path in "${last[@]}"; do
+        remove_file "$path"
     done
     if [ "$DRY_RUN" = 0 ]; then
         must rm -f -- "$ROOT$MANIFESTS/$key"
         rmdir -- "$ROOT$MANIFESTS" 2>/dev/null || true
-        # Sorted: what lies deeper stands behind. Directories that were there before are in no manifest.
-        for ((index = ${#paths[@]} - 1; index >= 0; index--)); do
-            if [[ ${paths[index]} == */ ]]; then
-                rmdir -- "$ROOT${paths[index]}" 2>/dev/null || true
-            fi
-        done
+        remove_empty "${paths[@]}"
     fi
     for path in "${!OWNED_BEFORE[@]}"; do
         OWNED_BEFORE[$path]=$(without "$key" "${OWNED_BEFORE[$path]}")
         [ -n "${OWNED_BEFORE[$path]}" ] || unset 'OWNED_BEFORE[$path]'
     done
+}
+
+# Of the paths of a manifest the directories that are empty. Those that were there before the installation are in none.
+remove_empty() {
+    local -a sorted=("$@")
+    local index
+    # What lies deeper stands behind.
+    for ((index = ${#sorted[@]} - 1; index >= 0; index--)); do
+        if [[ ${sorted[index]} == */ ]]; then
+            rmdir -- "$ROOT${sorted[index]}" 2>/dev/null || true
+        fi
+    done
+}
+
+remove_file() {
+    [ -e "$ROOT$1" ] || [ -L "$ROOT$1" ] || return 0
+    step "remove $1"
+    [ "$DRY_RUN" = 1 ] || must rm -f -- "$ROOT$1"
 }
 
 # without KEY LIST: the list (a space before each entry) without the key.

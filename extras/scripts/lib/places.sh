@@ -43,12 +43,14 @@ set_places_of_user() {
     MANIFESTS=$PREFIX/manifests
 }
 
-# The prefix of what is installed, or nothing: the control script's link leads to it.
+# The prefix of what is installed, or was going to be by a run that was killed: the control script's link leads to it. Nothing
+# if there is none.
 installed_prefix() {
     local target
     target=$(readlink -- "$ROOT$COMMANDS/task-messenger-service") || return 0
-    if [[ $target == /*/scripts/service_control.sh && -d $ROOT${target%/scripts/*}/manifests ]]; then
-        printf '%s' "${target%/scripts/*}"
+    target=${target%/scripts/service_control.sh}
+    if [[ $target == /* ]] && { [ -d "$ROOT$target/manifests" ] || [ -d "$ROOT$target/.transaction" ]; }; then
+        printf '%s' "$target"
     fi
 }
 

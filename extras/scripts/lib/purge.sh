@@ -1,12 +1,14 @@
 # shellcheck shell=bash
 # What stays when programs are removed, and its removal.
 
+declare -A EMPTIED=()       # directories that could not be removed, and in which nothing is left
+
 # What is kept for a service, a path a line.
 kept_of() {
     local key=$1 path
     for path in "$(configuration_of "$key")" "$(configuration_of "$key").new" "$(credential_of "$key")" "$(state_of "$key")" \
         "$(logs_of "$key")" "$UNITS/$(unit_of "$key").d"; do
-        if [ -e "$ROOT$path" ] || [ -L "$ROOT$path" ]; then
+        if { [ -e "$ROOT$path" ] || [ -L "$ROOT$path" ]; } && [ -z "${EMPTIED[$path]:-}" ]; then
             say "$path"
         fi
     done
@@ -20,7 +22,7 @@ all_keys() {
     local path name
     for path in "$ROOT$CONFIGURATION"/config-*.json "$ROOT$CONFIGURATION"/*.credential "$ROOT$STATE"/* "$ROOT$LOGS"/* \
         "$ROOT$MANIFESTS"/*; do
-        [ -e "$path" ] || continue
+        [ -e "$path" ] && [ -z "${EMPTIED[${path#"$ROOT"}]:-}" ] || continue
         name=${path##*/}
         name=${name#config-}
         name=${name%.json}
@@ -33,9 +35,17 @@ all_keys() {
 }
 
 delete_tree() {
+    local said
     { [ -e "$ROOT$1" ] || [ -L "$ROOT$1" ]; } || return 0
     step "remove $1"
-    [ "$DRY_RUN" = 1 ] || must rm -rf --one-file-system -- "$ROOT${1:?}"
+    [ "$DRY_RUN" = 0 ] || return 0
+    said=$(rm -rf --one-file-system -- "$ROOT${1:?}" 2>&1) && return
+    # A directory on which a disk is mounted can't go; it is enough that nothing is in it.
+    [ -z "$(find "$ROOT$1" ! -type d -print -quit)" ] || die "not all of $1 could be removed: $said"
+    EMPTIED[$1]=1
+    # Its user may go, and somebody else may get the same number.
+    set_owner "$ROOT$1" root:root
+    warn "$1 stays, empty, because something is mounted there: umount and rmdir it ($said)"
 }
 
 purge() {
@@ -50,15 +60,13 @@ purge() {
             delete_tree "$path"
         done < <(kept_of "$key")
         delete_tree "$RUNTIME/$(name_of "$key")"
-        for path in "$ROOT$UNITS"/*.wants/"$(unit_of "$key")" "$ROOT$UNITS/$(unit_of "$key").bak" \
-            "$ROOT/etc/logrotate.d/task-messenger-$(component_of "$key").bak"; do
-            if [[ $path != */logrotate.d/* || $MODE = system && $key != worker@* ]]; then
-                delete_tree "${path#"$ROOT"}"
-            fi
+        for path in "$ROOT$UNITS"/*.wants/"$(unit_of "$key")"; do
+            delete_tree "${path#"$ROOT"}"
         done
         [ "$DRY_RUN" = 1 ] || forget_default "$key"
     done
     mapfile -t left < <(all_keys)
+    purge_backups
     purge_shared
     [ "$MODE" = system ] || return 0
     for account in task-messenger task-messenger-worker; do
@@ -66,6 +74,22 @@ purge() {
             step "remove the user and group $account"
             [ "$DRY_RUN" = 1 ] || remove_account "$account" || die "the user $account could not be removed"
         fi
+    done
+}
+
+# What upgrades put aside of edited files that an earlier removal took: of the component, and what all share with the last.
+purge_backups() {
+    local directory path name places=("$UNITS")
+    [ "$MODE" = user ] ||
+        places+=(/etc/logrotate.d /etc/needrestart/conf.d /usr/local/lib/sysusers.d /usr/local/lib/tmpfiles.d)
+    for directory in "${places[@]}"; do
+        for path in "$ROOT$directory"/task-messenger*.bak; do
+            name=${path##*/} path=${path#"$ROOT"}
+            [ -z "${OWNED_BEFORE[${path%.bak}]:-}" ] || continue
+            if [[ $WHAT == all || $name == "task-messenger-$WHAT"[.@]* || $name == task-messenger.* && ${#left[@]} == 0 ]]; then
+                delete_tree "$path"
+            fi
+        done
     done
 }
 
@@ -109,12 +133,12 @@ purge_shared() {
         fi
     done
     [ "$WHAT" = all ] || return 0
-    for path in "$ROOT$UNITS"/task-messenger*.bak "$ROOT$UNITS"/task-messenger*.d "$ROOT$UNITS"/*.wants/task-messenger* \
+    for path in "$ROOT$UNITS"/task-messenger*.d "$ROOT$UNITS"/*.wants/task-messenger* \
         "$ROOT$UNITS"/task-messenger.target.wants; do
         delete_tree "${path#"$ROOT"}"
     done
     if [ "$MODE" = system ]; then
-        for path in "$ROOT"/etc/logrotate.d/task-messenger*.bak "$ROOT"/var/lib/systemd/coredump/core.task-messenger*; do
+        for path in "$ROOT"/var/lib/systemd/coredump/core.task-messenger*; do
             delete_tree "${path#"$ROOT"}"
         done
     fi

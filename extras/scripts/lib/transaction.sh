@@ -90,20 +90,32 @@ save() {
     local path=$1 copy
     if ! [ -e "$ROOT$path" ] && ! [ -L "$ROOT$path" ]; then
         note remove "$path"
+        settle
         return
     fi
     begin
     SAVED=$((SAVED + 1))
     copy=$TRANSACTION/$SAVED
     # A second name is as good as a copy: what is replaced is replaced by renaming.
-    ln -- "$ROOT$path" "$ROOT$copy" 2>/dev/null || must cp -a -- "$ROOT$path" "$ROOT$copy"
+    ln -- "$ROOT$path" "$ROOT$copy" 2>/dev/null || {
+        must cp -a -- "$ROOT$path" "$ROOT$copy"
+        [ -L "$ROOT$copy" ] || must sync -- "$ROOT$copy"
+    }
     note restore "$path" "$copy"
+    settle
+}
+
+# Has the disk know how to undo what comes next: it may write that first, and the power may go between.
+settle() {
+    must sync -- "$ROOT$TRANSACTION/journal" "$ROOT$TRANSACTION" "$ROOT$PREFIX"
 }
 
 # From here on nothing is undone.
 commit() {
     [ -n "$TRANSACTION" ] || return 0
     must rm -f -- "$ROOT$TRANSACTION/journal"
+    # Never a journal without what it restores, also after a power cut.
+    sync -- "$ROOT$TRANSACTION"
     rm -rf -- "$ROOT${TRANSACTION:?}"
     TRANSACTION=""
 }
@@ -142,7 +154,7 @@ undo() {
     [ "$units" = 0 ] || ctl daemon-reload
     for first in "${ran[@]}"; do
         warn "starting $first again, as it was before"
-        # If it was ended while the new version started, or behind that, that one is still there, and a start does nothing.
+        # The new version may run, or try to: a start would leave it at that.
         ctl stop "$first"
         start_and_wait "$first" || warn "$first is not READY: see \`journalctl -u $first\`"
     done

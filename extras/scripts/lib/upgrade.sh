@@ -5,6 +5,23 @@
 CHECKER=""          # the new program, where it can be run
 RAN=()              # units that ran before, of those that the new version concerns
 
+# The client, the scripts and what else both components use are there once, so they must not go back to what is older than the
+# other one: its upgrade brought them.
+check_shared() {
+    local other=manager here new
+    [ "$COMPONENT" = worker ] || other=worker
+    [ -n "$(installed_of "$other")" ] || return 0
+    here=$(version_of "$ROOT$PREFIX/bin/task-messenger") || return 0
+    new=$(version_of "${FILE_SOURCE[bin/task-messenger]}")
+    ! is_older "$new" "$here" || die "version $new is older than the $here of what the $other and the $COMPONENT share here: take an archive of the $COMPONENT that is as new, or uninstall the $other first"
+}
+
+# is_older VERSION VERSION. What comes before a release, as 0.2.0-rc.1, is older than it; to sort that is a `~`.
+is_older() {
+    local one=${1/-/\~} two=${2/-/\~}
+    [ "$one" != "$two" ] && [ "$(printf '%s\n' "$one" "$two" | sort -V | head -n 1)" = "$one" ]
+}
+
 # Has the new program check each kept configuration, and the manager's store.
 check_upgrade() {
     local name=task-messenger-$COMPONENT key output file
@@ -75,7 +92,6 @@ restart_one() {
     fi
     warn "$unit was not READY within $(ready_seconds) s. Its last lines:"
     last_lines "$unit" | sed 's/^/    /' >&2
-    ctl stop "$unit" || true
     die "the new version does not work here: going back to the old one"
 }
 

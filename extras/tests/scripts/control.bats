@@ -52,6 +52,36 @@ property() {
     [[ $output == *"worker@a"* ]]
 }
 
+@test "a worker that was removed is none, whatever it left behind" {
+    install_worker >/dev/null
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a >/dev/null
+    run "$control" status worker@a
+    [ "$status" = 3 ]
+    "$ARCHIVE/scripts/uninstall_service_linux.sh" worker --instance a
+    [ -f "$ROOT/etc/task-messenger/config-worker-a.json" ]
+    run "$control" status worker@a
+    echo "$output"
+    [ "$status" = 4 ]
+    forget_calls
+    run "$control" start
+    [ "$status" = 0 ]
+    run ! grep worker@a "$ROOT/control/calls"
+}
+
+@test "a worker that was added by hand, as with packages, is one when it is enabled or runs" {
+    install_worker >/dev/null
+    : >"$ROOT/etc/task-messenger/config-worker-a.json"
+    run "$control" status worker@a
+    [ "$status" = 4 ]
+    "$ROOT/stubs/systemctl" enable task-messenger-worker@a.service
+    run "$control" status worker@a
+    [ "$status" = 3 ]
+    "$ROOT/stubs/systemctl" disable task-messenger-worker@a.service
+    "$ROOT/stubs/systemctl" start task-messenger-worker@a.service
+    run "$control" status worker@a
+    [ "$status" = 0 ]
+}
+
 @test "status shows one screen without colour where there is no terminal" {
     "$ROOT/stubs/systemctl" start "$manager"
     property "$manager" StatusText "12 workers, 3,401 queued, 87 running"
@@ -88,6 +118,8 @@ hide_curl() {
     server=$!
     wait_until test -s "$ROOT/control/http"
     "$ROOT/stubs/systemctl" start "$manager"
+    # A proxy, of which nobody on this machine has to be asked.
+    export http_proxy=http://127.0.0.1:9 ALL_PROXY=http://127.0.0.1:9
     for way in with without; do
         [ $way = with ] || hide_curl
         run "$control" status manager
@@ -97,6 +129,18 @@ hide_curl() {
         [[ $output == *"3401 queued, 87 running"* ]]
         [[ $output == *"87 of 96 used"* && $output == *"12 connected"* ]]
     done
+}
+
+@test "status guesses nothing of a configuration that it can't read" {
+    "$ROOT/stubs/systemctl" start "$manager"
+    property "$manager" StatusText "12 workers, 3,401 queued, 87 running"
+    # To root there is no other that can't be read.
+    rm "$ROOT/etc/task-messenger/config-manager.json"
+    run "$control" status manager
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"12 workers, 3,401 queued, 87 running"* ]]
+    [[ $output == *"/etc/task-messenger/config-manager.json can't be read"*sudo* && $output != *127.0.0.1* ]]
 }
 
 @test "start, stop, restart and reload do what they say, the manager first and last" {
@@ -150,6 +194,28 @@ stop manager" ]
     echo "2026-11-28T12:00:00Z a later line" >>"$ROOT/var/log/manager.log"
     run "$control" logs manager --since "2026-11-28 11:00 UTC"
     [[ $output == *"a later line"* && $output != *"a line of the file"* ]]
+}
+
+@test "logs --since takes times as journalctl does, for log files too" {
+    file=$ROOT/var/log/manager.log
+    echo "$file" >"$ROOT/control/log-file"
+    printf '%s\n' "2020-02-28T10:00:00Z long ago" "$(date -u -d '30 min ago' +%FT%TZ) just now" >"$file"
+    # The file's times are in UTC, and who asks lives elsewhere.
+    export TZ=Asia/Tokyo
+    for since in "2020-02-28 18:59:59" -1h "45 min ago"; do
+        run "$control" logs manager --since "$since"
+        echo "$output"
+        [ "$status" = 0 ]
+        [[ $output == *"just now"* ]]
+    done
+    [[ $output != *"long ago"* ]]
+    run "$control" logs manager --since=-1h
+    [[ $output == *"just now"* && $output != *"long ago"* ]]
+    run "$control" logs manager --since "2020-02-28 18:59:59"
+    [[ $output == *"long ago"* ]]
+    run "$control" logs manager --since "2020-02-28 19:00:01"
+    [[ $output == *"just now"* && $output != *"long ago"* ]]
+    misused "'when it broke' is no time" "$control" logs manager --since "when it broke"
 }
 
 @test "it works through its link" {

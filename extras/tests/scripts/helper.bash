@@ -85,6 +85,11 @@ is_active() {
     [ "$(cat "$ROOT/control/units/$1.ActiveState")" = active ]
 }
 
+# runs_version UNIT VERSION: it is active, and of that version. A start of what is active would leave the one that was.
+runs_version() {
+    is_active "$1" && [ "$(cat "$ROOT/control/units/$1.version")" = "$2" ]
+}
+
 install_manager() {
     make_archive manager "${1:-0.1.0}"
     "$ARCHIVE/scripts/install_service_linux.sh" manager

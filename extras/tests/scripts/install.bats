@@ -98,6 +98,34 @@ setup() {
     refused "an installation is at /opt/elsewhere" "$ARCHIVE/scripts/install_service_linux.sh" manager --prefix /opt/third
 }
 
+# kills TOOL: whoever runs this is killed when it calls that.
+kills() {
+    rm -f "$ROOT/stubs/$1"
+    # shellcheck disable=SC2016 # for the stand-in
+    printf '#!/usr/bin/env bash\nkill -KILL $PPID\n' >"$ROOT/stubs/$1"
+    chmod +x "$ROOT/stubs/$1"
+}
+
+@test "a first installation with --prefix that was killed is found again without it" {
+    make_archive manager 0.1.0
+    before=$(content)
+    for tool in restorecon systemd-sysusers; do
+        for script in install uninstall; do
+            cp "$ROOT/stubs/$tool" "$BATS_TEST_TMPDIR/tool"
+            kills "$tool"
+            run "$ARCHIVE/scripts/install_service_linux.sh" manager --prefix /opt/elsewhere
+            [ "$status" -gt 128 ]
+            cp "$BATS_TEST_TMPDIR/tool" "$ROOT/stubs/$tool"
+            run "$ARCHIVE/scripts/${script}_service_linux.sh" manager
+            echo "$output"
+            [ "$status" = 0 ]
+            [[ $output == *"an earlier run was interrupted"* ]]
+            [ $script = uninstall ] || "$ARCHIVE/scripts/uninstall_service_linux.sh" manager --purge --yes
+            diff <(echo "$before" | grep -v ' \./run') <(content | grep -v ' \./run')
+        done
+    done
+}
+
 @test "an instance has a configuration, state and credential of its own, and no HTTP port" {
     install_worker --instance gpu-1 --slots 3
     file=$ROOT/etc/task-messenger/config-worker-gpu-1.json
@@ -217,6 +245,18 @@ setup() {
     [ "$status" = 0 ]
     [ -z "$(find "$ROOT/home" -name '*task-messenger*')" ]
     [ ! -e "$ROOT/control/lingers" ]
+}
+
+@test "where XDG_CONFIG_HOME leads elsewhere, a user is told the service's configuration" {
+    echo 1000 >"$ROOT/control/uid"
+    make_archive worker 0.1.0
+    XDG_CONFIG_HOME=/home/tester/.config run "$ARCHIVE/scripts/install_service_linux.sh" worker --user
+    [[ $output == *"task-messenger-worker join @TOKEN-FILE"* && $output != *XDG_CONFIG_HOME* ]]
+    XDG_CONFIG_HOME=/home/tester/elsewhere run "$ARCHIVE/scripts/install_service_linux.sh" worker --user
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"XDG_CONFIG_HOME"* ]]
+    [[ $output == *"join --config /home/tester/.config/task-messenger/config-worker.json @TOKEN-FILE"* ]]
 }
 
 @test "where lingering is not allowed, it says who can allow it" {

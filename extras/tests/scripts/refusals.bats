@@ -110,12 +110,24 @@ setup() {
 }
 
 @test "where a package is installed" {
-    : >"$ROOT/control/package-task-messenger-worker"
+    echo -n installed >"$ROOT/control/package-task-messenger-worker"
     refused "the package task-messenger-worker is installed" "$install" worker
     refused "the package task-messenger-worker is installed" "$uninstall" worker
     rm "$ROOT/control/package-task-messenger-worker"
-    : >"$ROOT/control/package-task-messenger"
+    echo -n installed >"$ROOT/control/package-task-messenger"
     refused "the package task-messenger is installed" "$install" worker
+}
+
+@test "where a package is neither installed nor removed" {
+    for state in half-installed unpacked half-configured triggers-awaited triggers-pending; do
+        echo -n "$state" >"$ROOT/control/package-task-messenger-worker"
+        refused "the package task-messenger-worker is $state" "$install" worker
+    done
+    # Purged, or removed: its configuration and state are taken over.
+    for state in not-installed config-files; do
+        echo -n "$state" >"$ROOT/control/package-task-messenger-worker"
+        "$install" worker
+    done
 }
 
 @test "a prefix where programs may vanish or not be seen" {

@@ -55,6 +55,45 @@ bare() {
     [ ! -e "$ROOT/run/task-messenger" ]
 }
 
+@test "a purge empties a state directory that is a disk of its own" {
+    unshare -rm mount -t tmpfs none "$ROOT/opt" || skip "no mounts are possible here"
+    install_manager
+    state=$ROOT/var/lib/task-messenger/manager
+    for what in manager all; do
+        "$ARCHIVE/scripts/install_service_linux.sh" manager
+        # shellcheck disable=SC2016 # for the shell inside
+        run unshare -rm bash -c 'mount -t tmpfs none "$1" && mkdir "$1/lost+found" && : >"$1/queue" &&
+            "$2/uninstall_service_linux.sh" "$3" --purge --yes && [ -d "$1" ] && [ -z "$(ls -A "$1")" ]' - "$state" "$scripts" "$what"
+        echo "$output"
+        [ "$status" = 0 ]
+        [[ $output == *"/var/lib/task-messenger/manager stays, empty"* && $output != *Kept* ]]
+        [ ! -e "$ROOT/etc/task-messenger" ] && [ ! -e "$ROOT/opt/task-messenger" ] && [ ! -s "$ROOT/control/passwd" ]
+    done
+}
+
+@test "a purge takes what upgrades put aside of edited files" {
+    before=$(bare)
+    make_archive worker 0.1.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a
+    install_manager
+    edited=(usr/local/lib/tmpfiles.d/task-messenger.conf etc/needrestart/conf.d/task-messenger.conf
+        etc/systemd/system/task-messenger.target)
+    for component in manager worker; do
+        edited+=("usr/local/lib/sysusers.d/task-messenger-$component.conf" "etc/logrotate.d/task-messenger-$component")
+    done
+    edited+=(etc/systemd/system/task-messenger-manager.service etc/systemd/system/task-messenger-worker@.service)
+    for path in "${edited[@]}"; do
+        cp "$ROOT/$path" "$ROOT/$path.bak"
+    done
+    "$scripts/uninstall_service_linux.sh" manager --purge --yes
+    # What the worker needs, or had, is left alone.
+    find "$ROOT/etc" "$ROOT/usr" -name '*.bak' >"$BATS_TEST_TMPDIR/left"
+    [ "$(grep -c manager "$BATS_TEST_TMPDIR/left")" = 0 ]
+    [ "$(grep -c . "$BATS_TEST_TMPDIR/left")" = 6 ]
+    "$scripts/uninstall_service_linux.sh" worker --instance a --purge --yes
+    diff <(echo "$before") <(bare)
+}
+
 @test "a purge of one component leaves the other as it is" {
     install_manager
     before=$(bare)
@@ -84,6 +123,7 @@ bare() {
 @test "what an earlier removal kept can be purged later" {
     before=$(bare)
     install_worker
+    echo >"$ROOT/etc/systemd/system/task-messenger-worker.service.bak"
     "$scripts/uninstall_service_linux.sh" all
     run "$ARCHIVE/scripts/uninstall_service_linux.sh" all --purge --yes
     echo "$output"
@@ -114,6 +154,40 @@ bare() {
     rm "$ROOT/control/fails-stop"
     "$scripts/uninstall_service_linux.sh" worker
     [ ! -e "$ROOT/opt/task-messenger" ]
+}
+
+@test "a removal that was interrupted can be run again, by its own script, until all is gone" {
+    before=$(bare)
+    install_worker
+    # What can't be removed, behind most of the rest: a file that isn't one.
+    link=$ROOT/usr/local/share/man/man8/task-messenger-service.8
+    rm "$link"
+    mkdir "$link"
+    run "$scripts/uninstall_service_linux.sh" worker --purge --yes
+    [ "$status" = 1 ]
+    [ ! -e "$ROOT/opt/task-messenger/bin/task-messenger-worker" ]
+    rmdir "$link"
+    run "$scripts/uninstall_service_linux.sh" worker --purge --yes
+    echo "$output"
+    [ "$status" = 0 ]
+    diff <(echo "$before") <(bare)
+}
+
+@test "a manifest is there as long as a directory of it" {
+    install_worker
+    # As if it were killed just when the files are gone.
+    # shellcheck disable=SC2016 # for the stand-in
+    printf '#!/usr/bin/env bash\n[[ $* != *%s/opt/* ]] || kill -KILL $PPID\nexec /usr/bin/rmdir "$@"\n' "$ROOT" >"$ROOT/stubs/rmdir"
+    chmod +x "$ROOT/stubs/rmdir"
+    run "$scripts/uninstall_service_linux.sh" worker
+    [ "$status" -gt 128 ]
+    rm "$ROOT/stubs/rmdir"
+    [ -f "$ROOT/opt/task-messenger/manifests/worker" ]
+    run "$ARCHIVE/scripts/uninstall_service_linux.sh" worker
+    echo "$output"
+    [ "$status" = 0 ]
+    [ ! -e "$ROOT/opt/task-messenger" ]
+    [ ! -e "$ROOT/usr/local/lib/sysusers.d" ]
 }
 
 @test "a state directory elsewhere is left, and told" {

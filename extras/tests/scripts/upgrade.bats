@@ -83,8 +83,36 @@ start $manager" ]
         [[ $output == *"was not READY"* && $output == *"it said why"* ]]
         diff <(echo "$before") <(content)
         [ "$(installed_version)" = "task-messenger-manager 0.1.0" ]
-        is_active "$manager"
+        runs_version "$manager" 0.1.0
     done
+}
+
+@test "when one of several workers is not READY, all go back to the old version" {
+    install_worker
+    "$ARCHIVE/scripts/install_service_linux.sh" worker --instance a
+    first=task-messenger-worker.service second=task-messenger-worker@a.service
+    "$ROOT/stubs/systemctl" start "$first"
+    "$ROOT/stubs/systemctl" start "$second"
+    echo -n failed >"$ROOT/control/never-ready-0.2.0-$second"
+    make_archive worker 0.2.0
+    run "$ARCHIVE/scripts/install_service_linux.sh" worker
+    echo "$output"
+    [ "$status" = 1 ]
+    runs_version "$first" 0.1.0
+    runs_version "$second" 0.1.0
+}
+
+@test "when a join fails after the upgrade that came with it, what ran goes back to the old version" {
+    install_worker
+    "$ROOT/stubs/systemctl" start task-messenger-worker.service
+    echo token >"$BATS_TEST_TMPDIR/token"
+    echo "the token was used already" >"$ROOT/control/join-fails"
+    make_archive worker 0.2.0
+    run "$ARCHIVE/scripts/install_service_linux.sh" worker --instance b --join "$BATS_TEST_TMPDIR/token"
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"the token was used already"* ]]
+    runs_version task-messenger-worker.service 0.1.0
 }
 
 @test "a configuration that the new version does not take stops the upgrade" {
@@ -142,12 +170,27 @@ start $manager" ]
     "$ARCHIVE/scripts/install_service_linux.sh" manager
     [ ! -e "$ROOT/opt/task-messenger/share/doc/MONITORING.md" ]
     # But not what the other component has.
-    install_worker
-    make_archive manager 0.1.0
+    make_archive worker 0.2.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker
+    make_archive manager 0.2.0
     rm "$ARCHIVE/share/doc/CONFIGURATION.md"
     seal "$ARCHIVE"
     "$ARCHIVE/scripts/install_service_linux.sh" manager
     [ -e "$ROOT/opt/task-messenger/share/doc/CONFIGURATION.md" ]
+}
+
+@test "what both components share does not go back to an older version" {
+    install_manager 0.2.0
+    # A version before its release is older than that.
+    cc -O1 '-DVERSION="0.2.0-rc.1"' -o "$BATS_FILE_TMPDIR/program-0.2.0-rc.1" "$BATS_TEST_DIRNAME/stand_in.c"
+    for version in 0.1.0 0.2.0-rc.1; do
+        make_archive worker "$version"
+        refused "is older than the 0.2.0" "$ARCHIVE/scripts/install_service_linux.sh" worker
+    done
+    # What nobody shares may go back, and the other may be newer.
+    install_manager 0.1.0
+    make_archive worker 0.2.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker
 }
 
 @test "a unit that was edited stays, and is kept beside when it has to be replaced" {
@@ -176,7 +219,7 @@ hang() {
     make_archive manager 0.2.0
     TASKMESSENGER_TEST_READY_SECONDS=60 setsid "$ARCHIVE/scripts/install_service_linux.sh" manager 3>&- >"$BATS_TEST_TMPDIR/said" 2>&1 &
     installer=$!
-    wait_until grep -q activating "$ROOT/control/units/$manager.ActiveState"
+    wait_until grep -qx 0.2.0 "$ROOT/control/units/$manager.version"
 }
 
 # A signal that a process in the background can't hear, SIGINT, takes the same way.
@@ -188,7 +231,7 @@ interrupt() {
     cat "$BATS_TEST_TMPDIR/said"
     [ "$status" -gt 128 ]
     diff <(echo "$before") <(content)
-    is_active "$manager"
+    runs_version "$manager" 0.1.0
     [ ! -e "$ROOT/run/task-messenger-install.lock" ]
 }
 
@@ -198,6 +241,21 @@ interrupt() {
 
 @test "an upgrade whose terminal goes away is undone" {
     interrupt HUP
+}
+
+@test "how a step is undone is on the disk before the step is taken" {
+    install_manager
+    make_archive manager 0.2.0
+    for tool in sync mv; do
+        # shellcheck disable=SC2016 # for the stand-in
+        printf '#!/usr/bin/env bash\nprintf "%%s\\n" "%s $*" >>"%s/control/order"\nexec /usr/bin/%s "$@"\n' \
+            "$tool" "$ROOT" "$tool" >"$ROOT/stubs/$tool"
+        chmod +x "$ROOT/stubs/$tool"
+    done
+    "$ARCHIVE/scripts/install_service_linux.sh" manager
+    awk '/^mv / { moves++; if (before !~ /^sync .*\/\.transaction\/journal/) { print before; print; early++ } }
+        { before = $0 } END { exit !moves || early }' \
+        "$ROOT/control/order"
 }
 
 @test "what was killed in the middle is undone by the next run" {
@@ -213,5 +271,5 @@ interrupt() {
     [ "$status" = 0 ]
     [[ $output == *"an earlier run was interrupted"* && $output == *"nothing was changed"* ]]
     diff <(echo "$before") <(content)
-    is_active "$manager"
+    runs_version "$manager" 0.1.0
 }
