@@ -46,6 +46,25 @@ unpack_package() {
     : >"$ROOT/var/lib/task-messenger/$1/kept"
 }
 
+# The lines of the guide from one that begins so, up to the end of its block.
+guide() {
+    sed -n "/^$1/,/^\`\`\`\$/p" "$REPOSITORY/docs/SERVICES-LINUX.md" | grep -v '^```'
+}
+
+@test "the guide's way to another worker makes a configuration with all that is its own" {
+    guide 'sed .*config-worker' >"$BATS_TEST_TMPDIR/lines"
+    grep -qx 'sudo task-messenger-worker join --instance gpu' "$BATS_TEST_TMPDIR/lines"
+    # shellcheck disable=SC2016 # for the stand-in
+    printf '#!/bin/sh\ncase $1 in install) cat ;; esac\n' >"$ROOT/stubs/sudo"
+    chmod +x "$ROOT/stubs/sudo"
+    sed -i "s,/usr/share/task-messenger/,$REPOSITORY/extras/etc/," "$BATS_TEST_TMPDIR/lines"
+    run bash "$BATS_TEST_TMPDIR/lines"
+    echo "$output"
+    python3 -c 'import json, re, sys
+assert json.loads(re.sub(r"(?m)^ *//.*$", "", sys.argv[1])) == {"http": None, "state_directory": "/var/lib/task-messenger/worker-gpu",
+    "credential_file": "/etc/task-messenger/worker-gpu.credential"}' "$output"
+}
+
 @test "an upgrade restarts what runs, one that dpkg takes back restarts nothing" {
     unpack_package worker
     mkdir -p "$ROOT/control/units"
