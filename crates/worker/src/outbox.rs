@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use rustc_hash::FxHashSet;
 use task_messenger_protocol::messages::Outcomes;
 
+pub(crate) use self::file::NewerOutbox;
 use self::file::OutboxFile;
 use crate::runners::TaskName;
 

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     config::WorkerConfig,
     enrolment::{Enrolment, SOFTWARE},
+    outbox::NewerOutbox,
     runners::{
         command,
         skill::{SkillRegistry, keep_panics_private},
@@ -113,7 +114,12 @@ fn work(
         watch.reload_by(Reloading { reloader, hangups, logging, addresses: addresses.clone() });
         let service = watch.service.clone();
         let worker = Worker::new(&config, identity, connector(addresses, credential), skills, shutdown, watch)
-            .with_context(|| format!("the state directory {} can't be used", config.state_directory.display()))?;
+            .map_err(|error| {
+                let is_newer = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NewerOutbox>);
+                let text = format!("the state directory {} can't be used", config.state_directory.display());
+                let code = if is_newer { exit::CONFIGURATION } else { exit::FAILURE };
+                Failure::new(code, anyhow::Error::from(error).context(text))
+            })?;
         // With or without a manager: no outage of something remote is a failed start.
         service.ready();
         Ok(worker.run().await)

@@ -16,8 +16,17 @@ use super::Block;
 use crate::runners::TaskName;
 
 const MAGIC: &[u8; 8] = b"TMOUTBX1";
+/// What every version's begins with.
+const NAME: &[u8] = b"TMOUTBX";
 /// The magic, the store, and the worker's number.
 const HEADER_BYTES: usize = 8 + 16 + 4;
+
+/// It holds outcomes that only a newer version can read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} was written by a newer version, and may hold outcomes that the manager has not got: start that version", path = .path.display())]
+pub(crate) struct NewerOutbox {
+    path: PathBuf,
+}
 
 /// The file, made when something is first written to it.
 #[derive(Debug)]
@@ -45,7 +54,8 @@ struct Stored {
 }
 
 impl OutboxFile {
-    /// The file at `path` and the blocks in it. One of another store or worker counts as empty.
+    /// The file at `path` and the blocks in it. One of another store or worker counts as empty; one of a newer version is
+    /// refused ([`NewerOutbox`]).
     pub(super) fn open(path: &Path, store: [u8; 16], worker: u32) -> io::Result<(Self, Vec<Block>)> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(MAGIC);
@@ -62,6 +72,9 @@ impl OutboxFile {
             return Ok((file, Vec::new()));
         }
         let content = Bytes::from(content);
+        if content.starts_with(NAME) && !content.starts_with(MAGIC) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, NewerOutbox { path: path.to_owned() }));
+        }
         if !content.starts_with(&header) {
             tracing::warn!(path = %path.display(), "the outbox is of another store or worker, and is emptied");
             file.clear()?;

@@ -149,3 +149,20 @@ fn an_outcome_that_is_too_long_for_the_manager_loses_the_front_of_its_outputs() 
         assert!(found.output.len() + found.errors.len() >= 800.min(output + errors), "no more is lost than has to be");
     }
 }
+
+#[test]
+fn what_a_newer_version_wrote_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let mut outbox = Outbox::open(&path, STORE, 1).unwrap();
+    outbox.push(block(1..2));
+    outbox.save().unwrap();
+    drop(outbox);
+    let mut newer = fs::read(&path).unwrap();
+    assert_eq!(&newer[..8], b"TMOUTBX1");
+    newer[7] = b'2';
+    fs::write(&path, &newer).unwrap();
+    let error = Outbox::open(&path, STORE, 1).unwrap_err();
+    assert!(error.get_ref().unwrap().is::<super::NewerOutbox>(), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), newer);
+}
