@@ -58,8 +58,9 @@ pub const PREFIX: &str = "TASK_MESSENGER_";
 pub const FILE_VARIABLE: &str = "TASK_MESSENGER_CONFIG";
 
 /// Variables with the prefix that are no configuration of a daemon: the file, the name that a worker gives its tasks, and
-/// where the command line finds its credential.
-const OTHER_VARIABLES: [&str; 3] = [FILE_VARIABLE, "TASK_MESSENGER_TASK", "TASK_MESSENGER_CREDENTIAL"];
+/// where the command line finds its credential, and which Windows service this is.
+const OTHER_VARIABLES: [&str; 4] =
+    [FILE_VARIABLE, "TASK_MESSENGER_TASK", "TASK_MESSENGER_CREDENTIAL", "TASK_MESSENGER_SERVICE"];
 
 /// Says what is wrong with values that are [`Allowed`] each by itself.
 pub trait Validate {

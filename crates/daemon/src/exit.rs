@@ -25,8 +25,12 @@ pub const INTERRUPTED: u8 = 130;
 pub const TERMINATED: u8 = 143;
 
 /// Prints an error with all its causes, once, to standard error; to the journal with the priority of an error on each line,
-/// as sd-daemon(3) has it.
-pub fn report(error: &(dyn Error + 'static)) {
+/// as sd-daemon(3) has it. Of a Windows service the Event Log has it too. `code` is what the program exits with.
+pub fn report(error: &(dyn Error + 'static), code: u8) {
+    #[cfg(windows)]
+    crate::windows_service::events::failed(code, &chain(error));
+    #[cfg(not(windows))]
+    let _ = code;
     let text = format!("error: {}", chain(error));
     if journal::is_here() {
         text.lines().for_each(|line| say(format_args!("<3>{line}")));

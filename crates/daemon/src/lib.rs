@@ -17,3 +17,5 @@ pub mod seldom;
 pub mod service;
 pub mod shutdown;
 pub mod signals;
+#[cfg(any(windows, test))]
+pub mod windows_service;

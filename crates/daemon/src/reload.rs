@@ -50,6 +50,8 @@ impl<T: Configuration + Clone> Reloader<T> {
             Err(error) => {
                 let text = chain(&error);
                 tracing::error!(error = text, "the new configuration can't be used: the one before stays in force");
+                #[cfg(windows)]
+                crate::windows_service::events::tell(crate::windows_service::events::Event::Configuration, &text);
                 self.shown.set(false, text);
                 return Err(error);
             }

@@ -135,8 +135,41 @@ mod system {
     }
 }
 
+/// Windows is told if it started the program itself; its Event Log too, of any service.
+#[cfg(windows)]
+mod system {
+    use std::time::Duration;
+
+    use super::Word;
+    use crate::windows_service::{
+        events::{Event, tell},
+        native,
+    };
+
+    pub(super) fn watchdog() -> Option<Duration> {
+        None
+    }
+
+    pub(super) fn ping() {}
+
+    pub(super) fn notify(word: &Word) {
+        match word {
+            Word::Ready => {
+                native::ready();
+                tell(Event::Started, concat!("version ", env!("CARGO_PKG_VERSION"), " is ready"));
+            }
+            Word::Stopping => {
+                native::stopping(Duration::ZERO);
+                tell(Event::Stopping, "it was asked to stop");
+            }
+            Word::Extend(by) => native::stopping(*by),
+            Word::Reloading | Word::Status(_) => {}
+        }
+    }
+}
+
 /// Elsewhere service managers learn of readiness by other ways.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(windows, target_os = "linux")))]
 mod system {
     use std::time::Duration;
 

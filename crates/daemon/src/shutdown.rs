@@ -1,6 +1,6 @@
 //! Being asked to stop.
 
-use std::io;
+use std::{io, sync::OnceLock};
 
 use tokio::sync::watch;
 
@@ -55,7 +55,7 @@ impl Shutdown {
     /// Listens for the system's signals from now on, on a thread of its own, so that a second signal ends the process at
     /// once (exit code 130 or 143) whatever the rest of it is doing.
     pub fn listen() -> io::Result<(Self, Trigger)> {
-        let (shutdown, trigger) = Self::manual();
+        let (shutdown, trigger) = OUTSIDE.get().cloned().unwrap_or_else(Self::manual);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let signals = {
             let _inside = runtime.enter();
@@ -87,6 +87,15 @@ impl Shutdown {
     pub fn is_requested(&self) -> bool {
         self.cause.borrow().is_some()
     }
+}
+
+/// What something outside of the program's own code triggers.
+static OUTSIDE: OnceLock<(Shutdown, Trigger)> = OnceLock::new();
+
+/// For whoever hears of a stop before the program listens, as the service control manager of Windows does: what
+/// [`Shutdown::listen`] gives out from then on is triggered by it too.
+pub fn from_outside() -> Trigger {
+    OUTSIDE.get_or_init(Shutdown::manual).1.clone()
 }
 
 async fn watch_signals(mut signals: Signals, trigger: Trigger) {

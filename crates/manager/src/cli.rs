@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
+#[cfg(windows)]
+use task_messenger_daemon::windows_service::{self, ServiceCommand, ServiceError};
 use task_messenger_daemon::{
     account::become_owner_of,
     config::{ConfigDuration, ConfigError, ConfigOptions, Override, Sources, load, load_what_fits, redact},
@@ -39,6 +41,10 @@ use crate::{
     state::{ArchiveRefused, StoreRefused},
     store_commands::{self, StoreCommand, StoreCommandError},
 };
+
+/// How long a stop of a service may take: the last snapshot of a large queue.
+#[cfg(windows)]
+const LONGEST_STOP: Duration = Duration::from_mins(10);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,6 +93,10 @@ enum Command {
     Token(TokenCommand),
     /// Have the running manager load its configuration anew, and say which keys have another value now
     Reload,
+    /// The Windows service of this machine's manager
+    #[cfg(windows)]
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Look into the store of a manager that is stopped: check it, count what it holds, export it
     #[command(subcommand)]
     Store(StoreCommand),
@@ -158,6 +168,10 @@ struct NothingToDo;
 
 /// The program: parses the command line (the program's name first), does what it says, and prints what goes wrong.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(exit_code(arguments))
+}
+
+fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -167,16 +181,39 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 // Nothing can be done if the terminal is gone.
                 Cow::Borrowed(_) => _ = error.print(),
             }
-            return ExitCode::from(if error.use_stderr() { exit::CONFIGURATION } else { exit::SUCCESS });
+            return if error.use_stderr() { exit::CONFIGURATION } else { exit::SUCCESS };
         }
     };
+    #[cfg(windows)]
+    if let Some(Command::Service(command)) = &cli.command {
+        return service(command).unwrap_or_else(|error| {
+            exit::report(&error, error.exit_code());
+            error.exit_code()
+        });
+    }
     match execute(cli) {
-        Ok(()) => ExitCode::from(exit::SUCCESS),
+        Ok(()) => exit::SUCCESS,
         Err(error) => {
-            exit::report(error.as_ref());
-            ExitCode::from(code(&error))
+            let code = code(&error);
+            exit::report(error.as_ref(), code);
+            code
         }
     }
+}
+
+#[cfg(windows)]
+fn service(command: &ServiceCommand) -> Result<u8, ServiceError> {
+    let mut file = directories::system_config();
+    file.iter_mut().for_each(|file| file.push("config-manager.json"));
+    let config: Config = load_what_fits(&Sources { default_file: file, ..Sources::of_process() }).unwrap_or_default();
+    let of = windows_service::Of {
+        component: "manager",
+        instance: None,
+        stop: LONGEST_STOP,
+        http: config.http.as_ref().filter(|http| http.tls.is_none()).map(|http| http.listen),
+        run: |words| exit_code(words),
+    };
+    windows_service::execute(command, &of)
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -222,6 +259,8 @@ fn execute(cli: Cli) -> Result<()> {
         }
         Some(Command::Token(command)) => token(&config, command, &mut out),
         Some(Command::Store(command)) => store_commands::run(&config, &command, &mut out),
+        #[cfg(windows)]
+        Some(Command::Service(_)) => Ok(()),
         Some(Command::Generate { .. } | Command::Reload) | None => Err(NothingToDo.into()),
     }
 }

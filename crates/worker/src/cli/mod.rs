@@ -19,6 +19,9 @@ use task_messenger_daemon::{
     say::{say, tell},
 };
 
+#[cfg(windows)]
+use task_messenger_daemon::windows_service::{self, ServiceCommand};
+
 use self::place::Place;
 pub(crate) use self::run::set_level;
 use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
@@ -71,6 +74,10 @@ enum Command {
     Reload,
     /// Join a manager with a join token
     Join(Join),
+    /// The Windows service of this worker
+    #[cfg(windows)]
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Print what packages carry beside this program
     #[command(hide = true)]
     Generate {
@@ -153,7 +160,7 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistr
     match execute(cli, skills) {
         Ok(code) => code,
         Err(Failure { code, error }) => {
-            exit::report(error.as_ref());
+            exit::report(error.as_ref(), code);
             code
         }
     }
@@ -163,6 +170,10 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     if let Some(Command::Generate { what }) = cli.command {
         std::io::stdout().write_all(&generate(Cli::command(), what)?)?;
         return Ok(exit::SUCCESS);
+    }
+    #[cfg(windows)]
+    if let Some(Command::Service(command)) = &cli.command {
+        return service(&cli, command);
     }
     let sources = sources(&cli).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     if matches!(cli.command, Some(Command::Reload)) && !cli.of_config.is_asked() {
@@ -183,11 +194,31 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
             run::run(&config, sources, &place, skills)
         }
         Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
+        #[cfg(windows)]
+        Some(Command::Service(_)) => Ok(exit::SUCCESS),
         Some(Command::Generate { .. } | Command::Reload) | None => {
             let text = "nothing to do: `task-messenger-worker run` runs the worker, `--help` shows more";
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
         }
     }
+}
+
+#[cfg(windows)]
+fn service(cli: &Cli, command: &ServiceCommand) -> Result<u8, Failure> {
+    let instance = cli.common.instance.clone();
+    let mut file = directories::system_config();
+    let name = instance.as_ref().map_or_else(|| "worker".to_owned(), |name| format!("worker-{name}"));
+    file.as_mut().map(|file| file.push(format!("config-{name}.json")));
+    let config: WorkerConfig =
+        load_what_fits(&Sources { default_file: file, ..Sources::of_process() }).unwrap_or_default();
+    let of = windows_service::Of {
+        component: "worker",
+        instance,
+        stop: config.shutdown.grace.0 + config.kill_after.0,
+        http: config.http.as_ref().filter(|http| http.tls.is_none()).map(|http| http.listen),
+        run: |words| exit_code(words, SkillRegistry::with_built_in()),
+    };
+    windows_service::execute(command, &of).map_err(|error| Failure::new(error.exit_code(), error))
 }
 
 fn reload(config: &WorkerConfig) -> Result<(), Failure> {

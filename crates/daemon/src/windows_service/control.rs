@@ -1,0 +1,296 @@
+//! The service control manager: what it knows of a service, and telling it.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use windows_registry::LOCAL_MACHINE;
+use windows_service::{
+    Error,
+    service::{
+        Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceDependency, ServiceErrorControl,
+        ServiceExitCode, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState,
+        ServiceType,
+    },
+    service_manager::{ServiceManager, ServiceManagerAccess},
+};
+
+use super::{
+    error::ServiceError,
+    layout::Layout,
+    nssm,
+    rights::Account,
+    settings::{Settings, StartupType},
+};
+
+const ACCESS_DENIED: i32 = 5;
+const DOES_NOT_EXIST: i32 = 1060;
+const NOT_ACTIVE: i32 = 1062;
+const ALREADY_RUNNING: i32 = 1056;
+/// What some systems don't know, and what works without.
+const NOT_KNOWN: [i32; 2] = [120, 124];
+
+const LOOK: Duration = Duration::from_millis(100);
+/// Windows counts it in milliseconds, in 32 bits.
+const NEVER: Duration = Duration::from_hours(24);
+
+/// How a service is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    Nssm,
+    Native,
+}
+
+/// What the service control manager says of a service.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) mode: Mode,
+    pub(super) state: ServiceState,
+    pub(super) process: Option<u32>,
+    pub(super) exit_code: Option<u32>,
+    pub(super) startup_type: StartupType,
+    pub(super) account: String,
+}
+
+/// The service control manager of this machine.
+pub(super) struct Services(ServiceManager);
+
+impl Services {
+    /// To look only: anybody may.
+    pub(super) fn look() -> Result<Self, ServiceError> {
+        Self::open(ServiceManagerAccess::CONNECT)
+    }
+
+    /// To change something.
+    pub(super) fn change() -> Result<Self, ServiceError> {
+        Self::open(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)
+    }
+
+    fn open(access: ServiceManagerAccess) -> Result<Self, ServiceError> {
+        ServiceManager::local_computer(None::<&str>, access).map(Self).map_err(failed("", "reached"))
+    }
+
+    fn service(&self, name: &str, access: ServiceAccess) -> Result<Option<Service>, ServiceError> {
+        match self.0.open_service(name, access) {
+            Ok(service) => Ok(Some(service)),
+            Err(error) if code(&error) == Some(DOES_NOT_EXIST) => Ok(None),
+            Err(error) => Err(failed(name, "opened")(error)),
+        }
+    }
+
+    fn needed(&self, name: &str, access: ServiceAccess) -> Result<Service, ServiceError> {
+        self.service(name, access)?.ok_or_else(|| ServiceError::NotInstalled(name.to_owned()))
+    }
+
+    /// What is known of a service; `None` if there is none.
+    pub(super) fn find(&self, name: &str) -> Result<Option<Found>, ServiceError> {
+        let Some(service) = self.service(name, ServiceAccess::QUERY_STATUS | ServiceAccess::QUERY_CONFIG)? else {
+            return Ok(None);
+        };
+        let status = service.query_status().map_err(failed(name, "asked"))?;
+        let config = service.query_config().map_err(failed(name, "asked"))?;
+        let mode = if nssm::is_nssm(&config.executable_path) { Mode::Nssm } else { Mode::Native };
+        let startup_type = match config.start_type {
+            ServiceStartType::AutoStart if is_delayed(name) => StartupType::DelayedAutomatic,
+            ServiceStartType::AutoStart => StartupType::Automatic,
+            _ => StartupType::Manual,
+        };
+        let exit_code = match status.exit_code {
+            ServiceExitCode::ServiceSpecific(code) => Some(code),
+            ServiceExitCode::Win32(code) => Some(code).filter(|code| *code != 0 && *code != 1077),
+        };
+        let account = config.account_name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let process = status.process_id.filter(|process| *process != 0);
+        Ok(Some(Found { mode, state: status.current_state, process, exit_code, startup_type, account }))
+    }
+
+    /// Makes the service, unless it exists, for the program itself.
+    pub(super) fn create(&self, layout: &Layout, settings: &Settings, account: &Account) -> Result<(), ServiceError> {
+        let name = layout.service();
+        let info = info(layout, settings, account, &layout.program(), native_arguments(layout));
+        self.0.create_service(&info, ServiceAccess::QUERY_STATUS).map(drop).map_err(failed(&name, "made"))
+    }
+
+    /// Sets what Windows keeps of every service.
+    pub(super) fn configure(
+        &self,
+        layout: &Layout,
+        settings: &Settings,
+        account: &Account,
+        startup_type: StartupType,
+        mode: Mode,
+        stop: Duration,
+    ) -> Result<(), ServiceError> {
+        let name = layout.service();
+        // A restart as an action needs the right to start.
+        let service =
+            self.needed(&name, ServiceAccess::CHANGE_CONFIG | ServiceAccess::START | ServiceAccess::QUERY_CONFIG)?;
+        let (program, arguments) = match mode {
+            Mode::Nssm => (layout.nssm(), Vec::new()),
+            Mode::Native => (layout.program(), native_arguments(layout)),
+        };
+        let mut info = info(layout, settings, account, &program, arguments);
+        info.start_type = match startup_type {
+            StartupType::Manual => ServiceStartType::OnDemand,
+            StartupType::Automatic | StartupType::DelayedAutomatic => ServiceStartType::AutoStart,
+        };
+        let known = |done: Result<(), Error>, action| match done {
+            Err(error) if code(&error).is_some_and(|code| NOT_KNOWN.contains(&code)) => {
+                crate::say::say(format_args!("warning: this system does not know how a service can be {action}"));
+                Ok(())
+            }
+            other => other.map_err(failed(&name, action)),
+        };
+        known(service.change_config(&info), "configured")?;
+        known(service.set_description(&settings.service.description), "described")?;
+        if startup_type != StartupType::Manual {
+            let delayed = startup_type == StartupType::DelayedAutomatic;
+            known(service.set_delayed_auto_start(delayed), "started with a delay")?;
+        }
+        let actions =
+            settings.recovery.restarts().map(|delay| ServiceAction { action_type: ServiceActionType::Restart, delay });
+        let recovery = ServiceFailureActions {
+            reset_period: ServiceFailureResetPeriod::After(settings.recovery.reset()),
+            reboot_msg: None,
+            command: None,
+            actions: Some(actions.collect()),
+        };
+        known(service.update_failure_actions(recovery), "restarted when it dies")?;
+        // What reports that it has stopped, with whatever code, has not died.
+        known(service.set_failure_actions_on_non_crash_failures(false), "left alone when it has stopped")?;
+        if mode == Mode::Native {
+            known(service.set_preshutdown_timeout(stop.min(NEVER)), "waited for at a shutdown")?;
+        }
+        Ok(())
+    }
+
+    /// Starts it and waits until it runs.
+    pub(super) fn start(&self, layout: &Layout, patience: Duration) -> Result<(), ServiceError> {
+        let name = layout.service();
+        let service = self.needed(&name, ServiceAccess::START | ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
+        let state = service.query_status().map_err(failed(&name, "asked"))?.current_state;
+        if state == ServiceState::Running {
+            return Ok(());
+        }
+        if state == ServiceState::Paused {
+            // NSSM waits before its next try, and does not take a start for an end of that.
+            stop(&service, layout, patience)?;
+        }
+        match service.start::<OsString>(&[]) {
+            Ok(()) => {}
+            Err(error) if code(&error) == Some(ALREADY_RUNNING) => {}
+            Err(error) => return Err(failed(&name, "started")(error)),
+        }
+        wait_for(&service, layout, ServiceState::Running, "running", patience)
+    }
+
+    /// Stops it and waits until it has; whether it ran.
+    pub(super) fn stop(&self, layout: &Layout, patience: Duration) -> Result<bool, ServiceError> {
+        let name = layout.service();
+        let service = self.needed(&name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
+        if service.query_status().map_err(failed(&name, "asked"))?.current_state == ServiceState::Stopped {
+            return Ok(false);
+        }
+        stop(&service, layout, patience).map(|()| true)
+    }
+
+    /// Removes it. It has to be stopped.
+    pub(super) fn delete(&self, name: &str) -> Result<(), ServiceError> {
+        self.needed(name, ServiceAccess::DELETE)?.delete().map_err(failed(name, "removed"))
+    }
+
+    /// The names of all services of TaskMessenger.
+    pub(super) fn all(&self) -> Vec<String> {
+        let keys = LOCAL_MACHINE
+            .open(r"SYSTEM\CurrentControlSet\Services")
+            .and_then(|services| Ok(services.keys()?.collect::<Vec<_>>()));
+        let mut names = keys.unwrap_or_default();
+        names.retain(|name| name.starts_with("TaskMessenger") && matches!(self.find(name), Ok(Some(_))));
+        names
+    }
+}
+
+fn stop(service: &Service, layout: &Layout, patience: Duration) -> Result<(), ServiceError> {
+    match service.stop() {
+        Ok(_) => {}
+        Err(error) if code(&error) == Some(NOT_ACTIVE) => return Ok(()),
+        Err(error) => return Err(failed(&layout.service(), "stopped")(error)),
+    }
+    wait_for(service, layout, ServiceState::Stopped, "stopped", patience)
+}
+
+fn wait_for(
+    service: &Service,
+    layout: &Layout,
+    state: ServiceState,
+    wanted: &'static str,
+    patience: Duration,
+) -> Result<(), ServiceError> {
+    let begin = Instant::now();
+    while service.query_status().map_err(failed(&layout.service(), "asked"))?.current_state != state {
+        if begin.elapsed() > patience {
+            let (service, logs) = (layout.service(), layout.logs());
+            return Err(ServiceError::Late { service, wanted, seconds: patience.as_secs(), logs });
+        }
+        sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// What the service control manager starts the program with.
+fn native_arguments(layout: &Layout) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["service".into(), "run".into()];
+    if let Some(instance) = layout.instance() {
+        arguments.extend(["--instance".into(), instance.into()]);
+    }
+    arguments
+}
+
+fn info(
+    layout: &Layout,
+    settings: &Settings,
+    account: &Account,
+    program: &Path,
+    arguments: Vec<OsString>,
+) -> ServiceInfo {
+    ServiceInfo {
+        name: layout.service().into(),
+        display_name: settings.service.display_name.clone().into(),
+        service_type: ServiceType::OWN_PROCESS,
+        start_type: ServiceStartType::OnDemand,
+        error_control: ServiceErrorControl::Normal,
+        executable_path: PathBuf::from(program),
+        launch_arguments: arguments,
+        dependencies: settings
+            .service
+            .dependencies
+            .iter()
+            .map(|name| ServiceDependency::Service(name.into()))
+            .collect(),
+        account_name: (*account != Account::System).then(|| account.name().into()),
+        account_password: None,
+    }
+}
+
+fn is_delayed(name: &str) -> bool {
+    let key = LOCAL_MACHINE.open(format!(r"SYSTEM\CurrentControlSet\Services\{name}"));
+    key.and_then(|key| key.get_u32("DelayedAutostart")).is_ok_and(|value| value == 1)
+}
+
+fn code(error: &Error) -> Option<i32> {
+    if let Error::Winapi(error) = error { error.raw_os_error() } else { None }
+}
+
+fn failed(service: &str, action: &'static str) -> impl FnOnce(Error) -> ServiceError {
+    let service = service.to_owned();
+    move |error| match error {
+        Error::Winapi(source) if source.raw_os_error() == Some(ACCESS_DENIED) => ServiceError::NotAdministrator,
+        Error::Winapi(source) => ServiceError::Windows { service, action, source },
+        other => ServiceError::Windows { service, action, source: io::Error::other(other) },
+    }
+}

@@ -1,0 +1,60 @@
+//! Configuration files that are kept whatever is installed.
+
+use std::{fs, io, path::Path};
+
+use task_messenger_protocol::windows_access::set_access;
+
+use super::{
+    configuration::adapted,
+    error::{ServiceError, at},
+    layout::Layout,
+    rights,
+    undo::Steps,
+};
+
+/// Puts the configuration there if there is none. One that is there stays; a default that
+/// is another than that of the old tree comes beside it.
+pub(super) fn put(
+    layout: &Layout,
+    old: &Path,
+    source: &Path,
+    sid: Option<&str>,
+    slots: Option<u32>,
+    steps: &mut Steps,
+) -> Result<(), ServiceError> {
+    let read = |tree: &Path| fs::read_to_string(layout.default_configuration(tree));
+    let default = layout.default_configuration(source);
+    let new = adapted(&fs::read_to_string(&default).map_err(at(&default, "read"))?, layout, slots);
+    let file = layout.configuration();
+    let access = rights::read_by(sid);
+    if !file.exists() {
+        steps.take(format!("write {}", file.display()), || write(&file, &new, &access))?;
+        let written = file.clone();
+        steps.or(format!("{} is removed", file.display()), move || remove(&written));
+        return Ok(());
+    }
+    steps.take(format!("keep {}", file.display()), || {
+        set_access(&file, &access).map_err(at(&file, "given its access"))
+    })?;
+    let changed = read(old).is_ok_and(|old| adapted(&old, layout, slots) != new);
+    if changed {
+        let beside = file.with_added_extension("new");
+        steps.take(format!("write the new default beside it, as {}", beside.display()), || {
+            write(&beside, &new, &access)
+        })?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str, access: &str) -> Result<(), ServiceError> {
+    fs::write(file, text).map_err(at(file, "written"))?;
+    set_access(file, access).map_err(at(file, "given its access"))
+}
+
+/// Removes a file if it is there.
+pub(super) fn remove(file: &Path) -> Result<(), ServiceError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(file, "removed")(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,132 @@
+//! Where an installation's things lie, and what they are called.
+
+use std::path::{Path, PathBuf};
+
+/// The places of one component, or of one instance of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    component: &'static str,
+    instance: Option<String>,
+    programs: PathBuf,
+    data: PathBuf,
+}
+
+impl Layout {
+    /// Of a component (`manager`, `worker`) with everything below `programs` (`%ProgramFiles%`) and `data` (`%ProgramData%`).
+    pub fn new(component: &'static str, instance: Option<&str>, programs: &Path, data: &Path) -> Self {
+        let (programs, data) = (programs.join("TaskMessenger"), data.join("TaskMessenger"));
+        Self { component, instance: instance.map(str::to_owned), programs, data }
+    }
+
+    /// Of this machine. `None` if the system's variables are missing.
+    pub fn of_machine(component: &'static str, instance: Option<&str>) -> Option<Self> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        Some(Self::new(component, instance, &variable("ProgramFiles")?, &variable("ProgramData")?))
+    }
+
+    /// `manager` or `worker`.
+    pub fn component(&self) -> &'static str {
+        self.component
+    }
+
+    /// The instance's name.
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+
+    /// The service's name, which is that of its source of events too.
+    pub fn service(&self) -> String {
+        let mut letters = self.component.chars();
+        let component: String =
+            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect();
+        let instance = self.instance.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
+        format!("TaskMessenger{component}{instance}")
+    }
+
+    /// The component's name with the instance's: `worker-gpu`.
+    pub fn name(&self) -> String {
+        let instance = self.instance.as_ref().map(|name| format!("-{name}")).unwrap_or_default();
+        format!("{}{instance}", self.component)
+    }
+
+    /// All programs of TaskMessenger.
+    pub fn all_programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// What was unpacked from the component's archive.
+    pub fn tree(&self) -> PathBuf {
+        self.programs.join(self.component)
+    }
+
+    /// The installed programs' directory.
+    pub fn bin(&self) -> PathBuf {
+        self.tree().join("bin")
+    }
+
+    /// The installed program.
+    pub fn program(&self) -> PathBuf {
+        self.program_in(&self.tree())
+    }
+
+    /// The settings, in a tree.
+    pub fn settings(&self, tree: &Path) -> PathBuf {
+        shared(tree, &format!("{}.toml", self.component))
+    }
+
+    /// The default configuration, in a tree.
+    pub fn default_configuration(&self, tree: &Path) -> PathBuf {
+        tree.join("etc").join(format!("config-{}.json", self.component))
+    }
+
+    /// The program, in a tree.
+    pub fn program_in(&self, tree: &Path) -> PathBuf {
+        tree.join("bin").join(format!("task-messenger-{}.exe", self.component))
+    }
+
+    /// NSSM, one for all services.
+    pub fn nssm(&self) -> PathBuf {
+        self.programs.join("nssm").join("nssm.exe")
+    }
+
+    /// All that services keep.
+    pub fn all_data(&self) -> &Path {
+        &self.data
+    }
+
+    /// A directory of all services' data.
+    pub fn data_below(&self, name: &str) -> PathBuf {
+        self.data.join(name)
+    }
+
+    /// The directory of all configurations.
+    pub fn configurations(&self) -> PathBuf {
+        self.data_below("config")
+    }
+
+    /// The configuration.
+    pub fn configuration(&self) -> PathBuf {
+        self.configurations().join(format!("config-{}.json", self.name()))
+    }
+
+    /// The state directory that a configuration of this installation names.
+    pub fn state(&self) -> PathBuf {
+        self.data.join(self.name())
+    }
+
+    /// The directory of the log files.
+    pub fn logs(&self) -> PathBuf {
+        self.data_below("logs").join(self.name())
+    }
+
+    /// The log files: the program's, and what NSSM has caught.
+    pub fn log_files(&self) -> [PathBuf; 2] {
+        let logs = self.logs();
+        [logs.join(format!("task-messenger-{}.log", self.component)), logs.join("service.log")]
+    }
+}
+
+/// A file of `share\\windows-service`, in a tree.
+pub fn shared(tree: &Path, name: &str) -> PathBuf {
+    tree.join("share").join("windows-service").join(name)
+}

@@ -1,0 +1,188 @@
+//! How a service is, for people and for programs.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use serde_json::Value;
+use windows_service::service::ServiceState;
+
+use super::{
+    control::{Found, Mode, Services},
+    error::ServiceError,
+    layout::Layout,
+    settings::StartupType,
+};
+
+/// How long the daemon may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(200);
+/// Nothing longer is read of an answer, or of the end of a log.
+const LONGEST: u64 = 64 << 10;
+
+impl Found {
+    /// Whether it is meant to run just now.
+    pub(super) fn runs(&self) -> bool {
+        self.state != ServiceState::Stopped
+    }
+}
+
+/// What is known of a service.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    service: String,
+    component: &'static str,
+    instance: Option<String>,
+    installed: bool,
+    mode: Option<Mode>,
+    state: &'static str,
+    since: Option<String>,
+    pid: Option<u32>,
+    exit_code: Option<u32>,
+    startup_type: Option<StartupType>,
+    account: Option<String>,
+    version: &'static str,
+    ready: Option<bool>,
+    says: Option<String>,
+    last_error: Option<String>,
+    logs: Vec<PathBuf>,
+}
+
+impl Status {
+    /// Asks Windows, and the daemon itself if it answers HTTP at `http`.
+    pub(super) fn ask(layout: &Layout, http: Option<SocketAddr>) -> Result<Self, ServiceError> {
+        let found = Services::look()?.find(&layout.service())?;
+        let state = found.as_ref().map_or("stopped", |found| word(found.state, found.mode));
+        let report = if state == "running" { http.and_then(ask_daemon) } else { None };
+        let logs: Vec<PathBuf> = layout.log_files().into_iter().filter(|file| file.exists()).collect();
+        Ok(Self {
+            service: layout.service(),
+            component: layout.component(),
+            instance: layout.instance().map(str::to_owned),
+            installed: found.is_some(),
+            mode: found.as_ref().map(|found| found.mode),
+            state,
+            since: report.as_ref().and_then(since),
+            pid: found.as_ref().and_then(|found| found.process),
+            exit_code: found.as_ref().and_then(|found| found.exit_code),
+            startup_type: found.as_ref().map(|found| found.startup_type),
+            account: found.map(|found| found.account),
+            version: env!("CARGO_PKG_VERSION"),
+            ready: report.as_ref().and_then(|report| report["ok"].as_bool()),
+            says: report.as_ref().map(says),
+            last_error: logs.iter().find_map(last_error),
+            logs,
+        })
+    }
+
+    /// As a control script's: 0 it runs, 3 it does not, 4 there is none.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self.state {
+            _ if !self.installed => 4,
+            "running" => 0,
+            _ => 3,
+        }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        if !self.installed {
+            return format!("{}: not installed", self.service);
+        }
+        let mut lines = vec![format!("{}: {}", self.service, self.state)];
+        let mut line = |name: &str, value: Option<String>| {
+            lines.extend(value.map(|value| format!("  {name:<9} {value}")));
+        };
+        line("since", self.since.clone());
+        line("process", self.pid.map(|pid| pid.to_string()));
+        line("exit code", self.exit_code.map(|code| code.to_string()));
+        line("version", Some(self.version.to_owned()));
+        line("account", self.account.clone());
+        line("says", self.says.clone());
+        line("error", self.last_error.clone());
+        for file in &self.logs {
+            line("log", Some(file.display().to_string()));
+        }
+        lines.join("\n")
+    }
+}
+
+/// NSSM pauses a service between its tries.
+fn word(state: ServiceState, mode: Mode) -> &'static str {
+    match state {
+        ServiceState::Running => "running",
+        ServiceState::StartPending | ServiceState::ContinuePending => "starting",
+        ServiceState::StopPending => "stopping",
+        ServiceState::Paused | ServiceState::PausePending if mode == Mode::Nssm => "crash-looping",
+        ServiceState::Stopped | ServiceState::Paused | ServiceState::PausePending => "stopped",
+    }
+}
+
+fn since(report: &Value) -> Option<String> {
+    let checks = report["checks"].as_array()?;
+    checks.iter().filter_map(|check| check["since"].as_str()).min().map(str::to_owned)
+}
+
+/// What is wrong, or how the first thing that is needed is.
+fn says(report: &Value) -> String {
+    let checks = report["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let detail = |check: &Value| check["detail"].as_str().unwrap_or_default().to_owned();
+    let wrong: Vec<String> = checks.iter().filter(|check| check["ok"] == false).map(detail).collect();
+    if wrong.is_empty() { checks.first().map(detail).unwrap_or_default() } else { wrong.join("; ") }
+}
+
+/// The daemon's report of its readiness (`/readyz`).
+fn ask_daemon(address: SocketAddr) -> Option<Value> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    stream.set_write_timeout(Some(ANSWER)).ok()?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    // Some answers come in chunks.
+    serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()
+}
+
+/// The last line of a log that tells of an error.
+fn last_error(file: &PathBuf) -> Option<String> {
+    let mut opened = fs::File::open(file).ok()?;
+    let length = opened.metadata().ok()?.len();
+    std::io::Seek::seek(&mut opened, std::io::SeekFrom::Start(length.saturating_sub(LONGEST))).ok()?;
+    let mut end = Vec::new();
+    opened.take(LONGEST).read_to_end(&mut end).ok()?;
+    let text = String::from_utf8_lossy(&end).into_owned();
+    text.lines()
+        .rev()
+        .find(|line| line.contains("ERROR") || line.starts_with("error:"))
+        .map(|line| line.trim().to_owned())
+}
+
+/// Waits until a service that was started stays up: what ends at once is not there any more.
+pub(super) fn wait_until_ready(layout: &Layout, patience: Duration) -> Result<(), ServiceError> {
+    let services = Services::look()?;
+    let begin = Instant::now();
+    let mut steady = Instant::now();
+    while steady.elapsed() < STEADY {
+        let found = services.find(&layout.service())?;
+        if !found.as_ref().is_some_and(|found| found.state == ServiceState::Running) {
+            steady = Instant::now();
+        }
+        if begin.elapsed() > patience {
+            let (service, logs) = (layout.service(), layout.logs());
+            return Err(ServiceError::Late { service, wanted: "ready", seconds: patience.as_secs(), logs });
+        }
+        sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// NSSM calls a program running when it has lived for its throttle, which is ten seconds.
+const STEADY: Duration = Duration::from_secs(5);

@@ -1,0 +1,70 @@
+//! The programs' directory: copied as a whole beside the old one, and then put in its place.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::error::{ServiceError, at};
+
+/// What has to be in the tree that a program lies in.
+const MARK: &str = "share";
+
+/// The unpacked archive that this program lies in (`…\bin\PROGRAM.exe`).
+///
+/// # Errors
+/// It lies somewhere else.
+pub(super) fn of_this_program() -> Result<PathBuf, ServiceError> {
+    let program = std::env::current_exe().map_err(at("this program's file", "found"))?;
+    let tree = program.parent().and_then(Path::parent).filter(|tree| tree.join(MARK).is_dir());
+    tree.map(Path::to_owned).ok_or_else(|| {
+        ServiceError::Refused(format!(
+            "{} is not in the bin directory of an archive that was unpacked as a whole",
+            program.display()
+        ))
+    })
+}
+
+/// Whether two paths are the same directory.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// A directory beside another, for what comes or what was there.
+pub(super) fn beside(tree: &Path, what: &str) -> PathBuf {
+    tree.with_added_extension(what)
+}
+
+/// Copies a tree to a directory that must not be there.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), ServiceError> {
+    fs::create_dir(to).map_err(at(to, "made"))?;
+    for entry in fs::read_dir(from).map_err(at(from, "read"))? {
+        let entry = entry.map_err(at(from, "read"))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().map_err(at(&source, "read"))?.is_dir() {
+            copy(&source, &target)?;
+        } else {
+            fs::copy(&source, &target).map_err(at(&target, "written"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a tree if it is there.
+pub(super) fn remove(tree: &Path) -> Result<(), ServiceError> {
+    match fs::remove_dir_all(tree) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(tree, "removed")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory if nothing is in it.
+pub(super) fn remove_if_empty(directory: &Path) {
+    // Most often something is.
+    let _ = fs::remove_dir(directory);
+}
+
+/// Gives a directory another name.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), ServiceError> {
+    fs::rename(from, to).map_err(at(from, "moved"))
+}

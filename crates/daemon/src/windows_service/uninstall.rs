@@ -1,0 +1,67 @@
+//! Removing a service; what it has kept stays, unless it is purged.
+
+use std::{path::Path, time::Duration};
+
+use super::{control::Services, error::ServiceError, events, kept, layout::Layout, tree, undo::Steps};
+
+/// More than NSSM and Windows take themselves.
+const AROUND: Duration = Duration::from_secs(30);
+
+/// Removes a service, and the programs with the last one of their component. Nothing is undone when a step fails: what is gone
+/// is gone, and the next run goes on.
+pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration) -> Result<(), ServiceError> {
+    let services = Services::change()?;
+    let service = layout.service();
+    let is_there = services.find(&service)?.is_some();
+    if !is_there && !purge {
+        return Err(ServiceError::NotInstalled(service));
+    }
+    let mut steps = Steps::new(dry);
+    if is_there {
+        steps.take(format!("stop {service}"), || services.stop(layout, stop + AROUND).map(drop))?;
+        steps.take(format!("remove {service}"), || services.delete(&service))?;
+    }
+    steps.take(format!("remove {service} as a source of events"), || events::forget(layout))?;
+    let mut others = services.all();
+    others.retain(|name| *name != service);
+    let of_component = Layout::new(layout.component(), None, Path::new(""), Path::new("")).service();
+    if !others.iter().any(|name| name.starts_with(&of_component)) {
+        steps.take(format!("remove {}", layout.tree().display()), || remove_programs(layout))?;
+    }
+    if others.is_empty() {
+        let nssm = layout.all_programs().join("nssm");
+        steps.take(format!("remove {}", nssm.display()), || tree::remove(&nssm))?;
+        if !dry {
+            tree::remove_if_empty(layout.all_programs());
+        }
+    }
+    if purge {
+        purge_data(layout, &mut steps)?;
+    }
+    steps.keep();
+    Ok(())
+}
+
+fn purge_data(layout: &Layout, steps: &mut Steps) -> Result<(), ServiceError> {
+    for directory in [layout.state(), layout.logs()].iter().filter(|directory| directory.exists()) {
+        steps.take(format!("remove {}", directory.display()), || tree::remove(directory))?;
+    }
+    let file = layout.configuration();
+    for file in [file.clone(), file.with_added_extension("new")].iter().filter(|file| file.exists()) {
+        steps.take(format!("remove {}", file.display()), || kept::remove(file))?;
+    }
+    if !steps.is_dry() {
+        for directory in [layout.data_below("logs"), layout.configurations(), layout.all_data().to_owned()] {
+            tree::remove_if_empty(&directory);
+        }
+    }
+    Ok(())
+}
+
+/// Windows keeps the file of a program that runs, which this one may: then it goes with its end.
+fn remove_programs(layout: &Layout) -> Result<(), ServiceError> {
+    for tree in [layout.tree(), tree::beside(&layout.tree(), "old"), tree::beside(&layout.tree(), "new")] {
+        tree::remove(&tree)?;
+    }
+    Ok(())
+}
