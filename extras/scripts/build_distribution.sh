@@ -13,13 +13,17 @@ source "$CHECKOUT/extras/distribution/lib/programs.sh"
 source "$CHECKOUT/extras/distribution/lib/archive.sh"
 # shellcheck source=extras/distribution/lib/package.sh
 source "$CHECKOUT/extras/distribution/lib/package.sh"
+# shellcheck source=extras/distribution/lib/windows.sh
+source "$CHECKOUT/extras/distribution/lib/windows.sh"
 
 usage() {
     cat <<END
 Usage: $PROGRAM manager|worker|all [options]
 
-Builds the programs and packs them, as dist/task-messenger-COMPONENT-vVERSION-linux-ARCHITECTURE.tar.gz and a .sha256 of it.
+Builds the programs and packs them, as dist/task-messenger-COMPONENT-vVERSION-linux-ARCHITECTURE.tar.gz (for Windows .zip) and
+a .sha256 of it.
 
+  --target windows        build for Windows on x64, on Linux
   --no-service            leave out what is needed to run as a service
   --deb                   make the Debian packages too: all three, whatever is chosen
   --deb-revision N        their revision, if the same version is packed anew (1)
@@ -50,6 +54,7 @@ refuse_usage() {
 }
 
 COMPONENTS=()
+TARGET=linux
 SERVICE=1
 DEB=0
 REVISION=1
@@ -57,7 +62,7 @@ BIN_DIR=""
 ALLOW_PATHS=0
 VERIFY=0
 OUT=$CHECKOUT/dist
-LIST=$CHECKOUT/extras/distribution/contents
+LIST=""
 
 read_arguments() {
     while [ $# -gt 0 ]; do
@@ -68,7 +73,7 @@ read_arguments() {
             --deb) DEB=1 ;;
             --allow-builder-paths) ALLOW_PATHS=1 ;;
             --verify-rebuild) VERIFY=1 ;;
-            --bin-dir | --out | --contents | --deb-revision)
+            --bin-dir | --out | --contents | --deb-revision | --target)
                 [ -n "${2:-}" ] || refuse_usage "$1 needs a value"
                 take_value "$1" "$2"
                 shift
@@ -92,6 +97,10 @@ take_value() {
             ;;
         --out) OUT=$(realpath -m -- "$2") ;;
         --contents) LIST=$2 ;;
+        --target)
+            [[ $2 =~ ^(linux|windows)$ ]] || refuse_usage "--target is linux or windows, not $2"
+            TARGET=$2
+            ;;
         --deb-revision)
             [[ $2 =~ ^[1-9][0-9]*$ ]] || refuse_usage "--deb-revision is a number, not $2"
             REVISION=$2
@@ -104,6 +113,9 @@ refuse_nonsense() {
     if [ ${#COMPONENTS[@]} -gt 1 ] && [ "${COMPONENTS[*]}" != "manager worker" ]; then
         refuse_usage "name one, or all"
     fi
+    if [ "$DEB" = 1 ] && [ "$TARGET" = windows ]; then
+        refuse_usage "there are no Debian packages for Windows: --deb and --target windows don't go together"
+    fi
     if [ "$DEB" = 1 ] && [ "$SERVICE" = 0 ]; then
         refuse_usage "the packages are services: --deb and --no-service don't go together"
     fi
@@ -113,8 +125,12 @@ refuse_nonsense() {
     if [ "$VERIFY" = 1 ] && [ -n "$BIN_DIR" ]; then
         refuse_usage "--verify-rebuild builds the programs, and --bin-dir takes them"
     fi
-    if [ "$VERIFY" = 1 ] && [ "$LIST" != "$CHECKOUT/extras/distribution/contents" ]; then
+    if [ "$VERIFY" = 1 ] && [ -n "$LIST" ]; then
         refuse_usage "--verify-rebuild builds what is committed, and --contents is something else"
+    fi
+    if [ -z "$LIST" ]; then
+        LIST=$CHECKOUT/extras/distribution/contents
+        [ "$TARGET" = linux ] || LIST+=-windows
     fi
     # COMPONENTS is of what programs are needed, PACKED what archives. The packages depend on each other's version, and so are
     # made together.
@@ -132,12 +148,14 @@ refuse_missing_tools() {
     done
     [ ${#missing[@]} = 0 ] || die "these are needed and not here: ${missing[*]} (Debian: apt-get install binutils tar gzip xz-utils python3)"
     tar --version | grep -q 'GNU tar' || die "GNU tar is needed"
+    [ "$TARGET" = linux ] || refuse_missing_windows_tools
 }
 
 # Sets VERSION to what the source says. Programs of --bin-dir may have another, if all have the same.
 take_version_of_source() {
     VERSION=""
-    [ -z "$BIN_DIR" ] || return 0
+    # What programs for Windows say can't be asked here.
+    [ -z "$BIN_DIR" ] || [ "$TARGET" = windows ] || return 0
     VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' "$CHECKOUT/Cargo.toml")
     [ -n "$VERSION" ] || die "Cargo.toml says no version"
 }
@@ -168,6 +186,7 @@ pack() {
     refuse_what_is_missing <"$WORK/wanted"
     [ -n "$BIN_DIR" ] || build_programs
     take_programs "${BIN_DIR:-$(build_directory)/release}"
+    RUST_TARGET=$ARCHITECTURE-unknown-linux-gnu
     generate_files <"$WORK/wanted"
     mkdir -p "$OUT"
     for component in "${PACKED[@]}"; do
@@ -179,9 +198,25 @@ pack() {
 }
 
 # Builds what is committed in two directories with names of different length, from nothing, and compares all that comes out.
+pack_for_windows() {
+    local component
+    load_windows_contents "$LIST"
+    all_wanted_entries >"$WORK/wanted"
+    refuse_what_is_missing <"$WORK/wanted"
+    [ -n "$BIN_DIR" ] || build_windows_programs
+    take_windows_programs "${BIN_DIR:-$(windows_build_directory)}"
+    RUST_TARGET=$WINDOWS_TARGET
+    generate_files <"$WORK/wanted"
+    mkdir -p "$OUT"
+    for component in "${PACKED[@]}"; do
+        pack_zip "$component"
+    done
+}
+
 verify_rebuild() {
     local copy file differ=0 arguments=("${PACKED[@]}")
     [ ${#PACKED[@]} = 1 ] || arguments=(all)
+    arguments+=(--target "$TARGET")
     [ "$SERVICE" = 1 ] || arguments+=(--no-service)
     [ "$DEB" = 0 ] || arguments+=(--deb --deb-revision "$REVISION")
     [ -z "$(git -C "$CHECKOUT" status --porcelain)" ] || die "not everything is committed, and what is built is what is committed"
@@ -218,7 +253,11 @@ main() {
         return
     fi
     take_version_of_source
-    pack
+    if [ "$TARGET" = windows ]; then
+        pack_for_windows
+    else
+        pack
+    fi
 }
 
 main "$@"

@@ -178,6 +178,8 @@ refuses() {
     refuses 64 "is for the programs of --bin-dir" build all --allow-builder-paths
     refuses 64 "--bin-dir takes them" pack all --verify-rebuild
     refuses 64 "is a number" build all --deb-revision x
+    refuses 64 "linux or windows" build all --target beos
+    refuses 64 "no Debian packages for Windows" build all --deb --target windows
     refuses 64 "--contents is something else" build all --verify-rebuild --contents "$LIST"
     refuses 64 "--out needs a value" "$HERE/extras/scripts/build_distribution.sh" all --out
     refuses 1 "there is no directory" build all --bin-dir /nowhere

@@ -138,10 +138,10 @@ generate_files() {
     done
 }
 
-# Asks for it with what the programs themselves say that they are for, which with --bin-dir need not be this machine.
+# Asks for it with what the programs are for, which need not be this machine.
 print_file() {
     mkdir -p "$(dirname -- "$GENERATED/$1")"
-    "$CHECKOUT/$1" --target "$ARCHITECTURE-unknown-linux-gnu" >"$GENERATED/$1" || die "this failed: $1"
+    "$CHECKOUT/$1" --target "$RUST_TARGET" >"$GENERATED/$1" || die "this failed: $1"
     [ -s "$GENERATED/$1" ] || die "this prints nothing: $1"
 }
 

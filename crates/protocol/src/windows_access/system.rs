@@ -20,7 +20,8 @@ use windows::{
             },
             DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetTokenInformation, LookupAccountNameW,
             OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, TOKEN_QUERY, TOKEN_USER, TokenUser,
+            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, SetFileSecurityW, TOKEN_QUERY, TOKEN_USER,
+            TokenUser,
         },
         Storage::FileSystem::CreateDirectoryW,
         System::Threading::{GetCurrentProcess, OpenProcessToken},
@@ -51,6 +52,11 @@ pub fn set_access(path: &Path, list: &str) -> io::Result<()> {
     let (mut present, mut by_default) = (BOOL::default(), BOOL::default());
     let mut acl: *mut ACL = std::ptr::null_mut();
     let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+    if !path.is_dir() {
+        // Nothing lies in it that would have to be told, and so it is set as it is written.
+        // SAFETY: the descriptor lives until the end; `name` ends with a zero.
+        return Ok(unsafe { SetFileSecurityW(PCWSTR(name.as_ptr()), what, descriptor.0) }.ok()?);
+    }
     // SAFETY: `acl` points into `descriptor`, which lives until the end; `name` ends with a zero.
     unsafe {
         GetSecurityDescriptorDacl(descriptor.0, &raw mut present, &raw mut acl, &raw mut by_default)?;
