@@ -1,0 +1,73 @@
+"""A component on the machine: its unpacked archive, its program, its service."""
+
+import glob
+import json
+import os
+import socket
+import zipfile
+
+from report import Failure
+
+PROGRAMS = "C:\\Program Files\\TaskMessenger"
+DATA = "C:\\ProgramData\\TaskMessenger"
+# Where archives are unpacked: a path with a blank and letters beyond ASCII.
+DOWNLOADS = "C:\\Größe und Maß"
+NAMES = {"manager": "TaskMessengerManager", "worker": "TaskMessengerWorker"}
+
+
+def find(dist, pattern):
+    found = sorted(glob.glob(os.path.join(dist, pattern)))
+    if len(found) != 1:
+        raise Failure(f"there must be one {pattern} in {dist}, not {len(found)}: {found}")
+    return found[0]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Service:
+    """The service of a component, or of another worker, `instance`."""
+
+    def __init__(self, machine, dist, component, mode, instance=None):
+        self.machine = machine
+        self.component = component
+        self.mode = mode
+        self.instance = ["--instance", instance] if instance else []
+        self.key = f"{component}-{instance}" if instance else component
+        self.name = f"{NAMES[component]}-{instance}" if instance else NAMES[component]
+        archive = find(dist, f"task-messenger-{component}-v*-windows-x64.zip")
+        self.archive = f"{DOWNLOADS}\\{os.path.basename(archive)[:-len('.zip')]}"
+        if not os.path.isdir(machine.place(self.archive)):
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(machine.place(DOWNLOADS))
+        self.program = f"task-messenger-{component}.exe"
+        self.configuration = f"{DATA}\\config\\config-{self.key}.json"
+        self.state_directory = f"{DATA}\\{self.key}"
+        self.logs = f"{DATA}\\logs\\{self.key}"
+        self.log = f"{self.logs}\\task-messenger-{component}.log"
+
+    def install(self, *options, top=None, check=True):
+        """Installs from the unpacked archive, or another one, `top`. Wine has no other account than LocalSystem."""
+        mode = ["--native"] if self.mode == "native" else ["--nssm", self.machine.windows(self.machine.tools.nssm)]
+        return self.machine.run(f"{top or self.archive}\\bin\\{self.program}", "service", "install", *self.instance, *mode,
+                                "--account", "LocalSystem", *options, check=check)
+
+    def call(self, *words, check=True, timeout=120):
+        """The installed program, as an administrator calls it."""
+        return self.machine.run(f"{PROGRAMS}\\{self.component}\\bin\\{self.program}", *words, check=check, timeout=timeout)
+
+    def service(self, verb, *options, check=True, timeout=120):
+        return self.call("service", verb, *self.instance, *options, check=check, timeout=timeout)
+
+    def status(self):
+        return json.loads(self.service("status", "--json", check=False).text)
+
+    def wait_for(self, state, seconds=60):
+        return self.machine.wait(f"{self.name} is {state}", lambda: self.status()["state"] == state and self.status(), seconds)
+
+    def configure(self, **values):
+        """Writes its configuration; without values it is only made to use no port of this machine's."""
+        self.machine.write(self.configuration, json.dumps(values, indent=2))
