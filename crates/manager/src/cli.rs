@@ -38,7 +38,7 @@ use crate::{
     config::Config,
     offline::{Request, Response, administer},
     run::run,
-    state::{ArchiveRefused, StoreRefused},
+    state::{ArchiveRefused, StoreRefused, check_formats},
     store_commands::{self, StoreCommand, StoreCommandError},
 };
 
@@ -246,9 +246,13 @@ fn execute(cli: Cli) -> Result<()> {
         return Ok(writeln!(out, "{answer}")?);
     }
     let config = loaded.config;
-    if cli.command.is_some() {
+    if cli.command.is_some() || cli.of_config.checks_state() {
         become_owner_of(&config.state_directory()?, loaded.file.as_deref())
             .context("root can't become the state directory's owner")?;
+    }
+    if cli.of_config.checks_state() {
+        check_formats(&config)?;
+        return Ok(writeln!(out, "this program takes the configuration, and knows the formats of what is kept")?);
     }
     match cli.command {
         Some(Command::Run { .. }) => {

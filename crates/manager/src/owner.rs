@@ -30,7 +30,7 @@ use task_messenger_core::{
     record::{Caller, Role},
     time::{Now, WallTime},
 };
-use task_messenger_daemon::shutdown::Shutdown;
+use task_messenger_daemon::{reload::Changes, shutdown::Shutdown};
 use task_messenger_protocol::{
     messages::{self, Code, Reason, from_manager, hello::Credential},
     secret::Secret,
@@ -55,7 +55,7 @@ use crate::{
     config::Config,
     disk::Disk,
     observation::About,
-    reload::{Asker, Changes},
+    reload::Asker,
     session::{Admitted, Arriving, Identity, NewToken, Outgoing},
     tokens::TokenMaker,
 };

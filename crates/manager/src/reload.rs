@@ -6,7 +6,7 @@ use task_messenger_core::ids::SessionNumber;
 use task_messenger_daemon::{
     exit::chain,
     logging::Logging,
-    reload::{Hangups, Reloaded, Reloader},
+    reload::{Changes, Hangups, Reloader},
     service::Service,
 };
 use tokio::sync::mpsc;
@@ -21,15 +21,6 @@ pub(crate) const ASKERS: usize = 16;
 pub(crate) struct Asker {
     pub(crate) session: SessionNumber,
     pub(crate) request: u64,
-}
-
-/// The keys that have other values.
-#[derive(Clone, Debug)]
-pub(crate) struct Changes {
-    /// From now on.
-    pub(crate) changed: Vec<String>,
-    /// From the next start on.
-    pub(crate) restart: Vec<String>,
 }
 
 /// What takes a new configuration, besides the owner.
@@ -56,7 +47,9 @@ pub(crate) async fn serve(
         };
         takers.service.reloading();
         let result = match reloader.reload() {
-            Ok(Reloaded { config, changed, restart }) => {
+            Ok(reloaded) => {
+                let changes = Changes::from(&reloaded);
+                let config = reloaded.config;
                 if let Err(error) = takers.logging.set_level(&config.log.level) {
                     tracing::error!(%error, "the log level can't be changed");
                 }
@@ -64,7 +57,7 @@ pub(crate) async fn serve(
                 takers.doorkeeper.set_limit(config.link.handshakes_per_address);
                 // It fails when the owner has ended: then nothing matters any more.
                 let _ = events.send(Event::Configured(Box::new(config))).await;
-                Ok(Changes { changed, restart })
+                Ok(changes)
             }
             Err(error) => Err(chain(&error)),
         };

@@ -17,9 +17,9 @@ use task_messenger_protocol::{
 };
 use task_messenger_store::{
     Store,
-    archive::{ARCHIVE_FILE, Archive, ArchiveError},
+    archive::{self, ARCHIVE_FILE, Archive, ArchiveError},
     disk::FileDisk,
-    journal::{Found, OpenError, Recovery, Replayed, open},
+    journal::{self, Found, OpenError, Recovery, Replayed, open},
     lock::StoreLock,
 };
 use tracing::info;
@@ -28,6 +28,18 @@ use crate::{config::Config, tokens::TokenMaker};
 
 /// The file that says where a running manager listens.
 const LISTENING_FILE: &str = "listening.json";
+
+/// Whether this program knows the store's formats, as before an upgrade; a manager may run on it. Where there is no store yet, any
+/// program may make one.
+pub(crate) fn check_formats(config: &Config) -> Result<()> {
+    let directory = config.state_directory()?.join("store");
+    if directory.exists() {
+        let disk = FileDisk::new(&directory).with_context(|| format!("{} can't be used", directory.display()))?;
+        journal::check_formats(&disk).map_err(|cause| StoreRefused { directory: directory.clone(), cause })?;
+        archive::check_format(&directory.join(ARCHIVE_FILE)).map_err(ArchiveRefused)?;
+    }
+    Ok(())
+}
 
 /// A manager's state, held by this process alone.
 pub(crate) struct State {

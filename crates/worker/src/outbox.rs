@@ -13,9 +13,12 @@ use bytes::{Bytes, BytesMut};
 use rustc_hash::FxHashSet;
 use task_messenger_protocol::messages::Outcomes;
 
-pub(crate) use self::file::NewerOutbox;
 use self::file::OutboxFile;
+pub(crate) use self::file::{NewerOutbox, check_format};
 use crate::runners::TaskName;
+
+/// Its file in the state directory.
+pub(crate) const OUTBOX: &str = "outbox";
 
 /// Outcomes that came together, by columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

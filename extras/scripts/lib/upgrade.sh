@@ -22,7 +22,7 @@ is_older() {
     [ "$one" != "$two" ] && [ "$(printf '%s\n' "$one" "$two" | sort -V | head -n 1)" = "$one" ]
 }
 
-# Has the new program check each kept configuration, and the manager's store.
+# Has the new program check each kept configuration, and what is kept beside it.
 check_upgrade() {
     local name=task-messenger-$COMPONENT key output file
     CHECKER=${FILE_SOURCE[bin/$name]}
@@ -34,24 +34,18 @@ check_upgrade() {
         [ -e "$ROOT$file" ] || continue
         output=$(check_configuration "$CHECKER" "$ROOT$file") ||
             die "version $(version_of "$CHECKER") does not take the configuration $file, so nothing was changed: $output"
-        [ "$COMPONENT" = manager ] || continue
-        check_store "$file"
+        check_state "$file"
     done
 }
 
 # A version that can't read what a newer one has written must not replace it.
-check_store() {
-    local state output status=0
-    state=$(setting "$CHECKER" "$ROOT$1" state_directory)
-    state=${state#\"}
-    state=${state%\"}
-    [ -d "$ROOT${state:-$(state_of manager)}" ] || return 0
-    [ -n "$(ls -A -- "$ROOT${state:-$(state_of manager)}")" ] || return 0
-    output=$(run_program "$CHECKER" --config "$ROOT$1" store check --formats 2>&1) || status=$?
+check_state() {
+    local output status=0
+    output=$(run_program "$CHECKER" --config "$ROOT$1" --check-state 2>&1) || status=$?
     case $status in
         0) ;;
-        78) die "version $(version_of "$CHECKER") can't open the store that is there (a newer version wrote it, or it is damaged), so nothing was changed: $output" ;;
-        *) die "version $(version_of "$CHECKER") could not check the store, so nothing was changed (exit code $status): $output" ;;
+        78) die "version $(version_of "$CHECKER") can't take what the $COMPONENT keeps here (a newer version wrote it, or it is damaged), so nothing was changed: $output" ;;
+        *) die "version $(version_of "$CHECKER") could not check what the $COMPONENT keeps here, so nothing was changed (exit code $status): $output" ;;
     esac
 }
 

@@ -35,6 +35,7 @@ class ArchiveScenario(Scenario):
         step("upgrade of workers of which one is masked", lambda: upgrade.masked_worker(fleet, archives))
         step("upgrade that refuses the configuration", lambda: upgrade.one_that_refuses_the_configuration(fleet, archives))
         step("downgrade over a newer store is refused", lambda: upgrade.one_that_refuses_the_store(fleet, archives))
+        step("downgrade over a newer outbox is refused", lambda: upgrade.one_that_refuses_the_outbox(fleet, archives))
         step("upgrade that never gets ready goes back", lambda: upgrade.one_that_never_gets_ready(fleet, archives))
         step("one installer at a time", lambda: interrupted.second_installer(fleet, archives))
         step("upgrade that is told to end is undone", lambda: interrupted.told_to_end(fleet, archives))

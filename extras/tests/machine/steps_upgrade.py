@@ -135,17 +135,29 @@ def one_that_refuses_the_store(fleet, archives):
     fleet.ready()
 
 
-def changes_nothing(fleet, archives, name, *words):
-    """Another manager's archive is refused with these words: no file is another, and the manager runs as before."""
-    machine = fleet.machine
-    top = archives.variant("manager", name, lambda place: touch_program(f"{place}/bin/task-messenger-manager"))
-    before, main = installed_files(machine), fleet.main(MANAGER)
-    done = archives.install("manager", top=top, check=False)
+def one_that_refuses_the_outbox(fleet, archives):
+    """Nothing is changed when a newer worker has left outcomes that the manager has not got."""
+    outbox = "/var/lib/task-messenger/worker/outbox"
+    before = fleet.machine.run(f"cat {outbox}", check=False).text
+    fleet.machine.write(outbox, "TMOUTBX2", 0o600)
+    try:
+        changes_nothing(fleet, archives, "outbox", "written by a newer version", component="worker")
+    finally:
+        fleet.machine.write(outbox, before, 0o600)
+        fleet.machine.run(f"chown task-messenger-worker: {outbox}")
+
+
+def changes_nothing(fleet, archives, name, *words, component="manager"):
+    """Another archive is refused with these words: no file is another, and the component runs as before."""
+    machine, unit = fleet.machine, f"task-messenger-{component}.service"
+    top = archives.variant(component, name, lambda place: touch_program(f"{place}/bin/task-messenger-{component}"))
+    before, main = installed_files(machine), fleet.main(unit)
+    done = archives.install(component, top=top, check=False)
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
     want_text(done, *words)
     changed = differences(before, installed_files(machine), allowed=False)
     want(not changed, "\n".join(changed))
-    want(fleet.main(MANAGER) == main, "the manager was restarted")
+    want(fleet.main(unit) == main, f"the {component} was restarted")
 
 
 def installed_files(machine):

@@ -125,10 +125,19 @@ start $manager" ]
 @test "a downgrade over a newer store is refused" {
     install_manager 0.2.0
     : >"$ROOT/var/lib/task-messenger/manager/journal"
-    echo 'the store has format 2' >"$ROOT/control/refuses-store-0.1.0"
+    echo 'the store has format 2' >"$ROOT/control/refuses-state-0.1.0"
     make_archive manager 0.1.0
     refused "the store has format 2" "$ARCHIVE/scripts/install_service_linux.sh" manager
     [ "$(installed_version)" = "task-messenger-manager 0.2.0" ]
+}
+
+@test "a downgrade of a worker over what a newer one keeps is refused" {
+    install_worker
+    make_archive worker 0.2.0
+    "$ARCHIVE/scripts/install_service_linux.sh" worker
+    echo 'the outbox was written by a newer version' >"$ROOT/control/refuses-state-0.1.0"
+    make_archive worker 0.1.0
+    refused "written by a newer version" "$ARCHIVE/scripts/install_service_linux.sh" worker
 }
 
 @test "a default that has changed lies beside the kept configuration, with the difference shown" {

@@ -10,6 +10,9 @@ pub struct ConfigOptions {
     /// Check the configuration and end
     #[arg(long, global = true)]
     check_config: bool,
+    /// Check the configuration, and that this program knows the formats of what is kept, as before an upgrade, and end
+    #[arg(long, global = true, conflicts_with_all = ["check_config", "print_config"])]
+    check_state: bool,
     /// Print the configuration as it is in effect, with where each value comes from, and end; `json` for programs
     #[arg(
         long,
@@ -25,7 +28,12 @@ pub struct ConfigOptions {
 impl ConfigOptions {
     /// Whether anything was asked for.
     pub fn is_asked(self) -> bool {
-        self.check_config || self.print_config.is_some()
+        self.check_config || self.check_state || self.print_config.is_some()
+    }
+
+    /// Whether what is kept is to be checked. That is the component's to do, after [`Self::answer`] had nothing to say.
+    pub fn checks_state(self) -> bool {
+        self.check_state
     }
 
     /// What is to be printed instead of anything else, if that is what was asked for.

@@ -121,16 +121,7 @@ fn check_kept(layout: &Layout, program: &Path) -> Result<(), ServiceError> {
     if !file.exists() {
         return Ok(());
     }
-    let with_file = |words: &[&str]| {
-        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        words.extend(["--config".to_owned(), file.display().to_string()]);
-        words
-    };
-    call(program, &with_file(&["--check-config"]))?;
-    if layout.component() == "manager" {
-        call(program, &with_file(&["store", "check", "--formats"]))?;
-    }
-    Ok(())
+    call(program, &["--check-state".to_owned(), "--config".to_owned(), file.display().to_string()]).map(drop)
 }
 
 fn call_component(layout: &Layout, words: &[String]) -> Result<(), ServiceError> {

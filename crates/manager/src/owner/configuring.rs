@@ -1,13 +1,11 @@
 //! Another configuration: whoever asks for it, and what the owner takes of it.
 
 use task_messenger_core::ids::SessionNumber;
+use task_messenger_daemon::reload::Changes;
 use task_messenger_protocol::messages::{self, Code};
 
 use super::Owner;
-use crate::{
-    config::Config,
-    reload::{Asker, Changes},
-};
+use crate::{config::Config, reload::Asker};
 
 impl Owner {
     /// Somebody on this machine asks for the configuration to be loaded anew.

@@ -2,15 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
-use task_messenger_store::{
-    archive,
-    check::{Checked, check},
-    disk::FileDisk,
-    journal::check_formats,
-};
+use task_messenger_store::check::{Checked, check};
 
 use super::{
     StoreCommandError,
@@ -19,20 +14,17 @@ use super::{
     progress::{Progress, Unit},
     write_pairs,
 };
-use crate::{
-    config::Config,
-    state::{ArchiveRefused, StoreRefused},
-};
+use crate::config::Config;
 
 const EXAMPLES: &str = "\
 Examples:
   task-messenger-manager store check
   task-messenger-manager store check --state-dir /var/lib/task-messenger/manager
-  task-messenger-manager store check --formats
   task-messenger-manager store check --json | jq -r '.findings[] | \"\\(.file) \\(.offset) \\(.problem)\"'
 
 A start reads what it needs; this reads all: every block of every segment, every snapshot, every value that is needed, large
-ones with their checksums, and the archive. The manager must be stopped (but for --formats); nothing is changed, also not what is found damaged.
+ones with their checksums, and the archive. The manager must be stopped; nothing is changed, also not what is found damaged.
+Whether this program knows the formats at all, as before an upgrade, is what --check-state says; then the manager may run.
 
 Exit codes: 0 nothing is wrong; 78 something is, or there is no store; 1 a manager runs, or the store can't be held.";
 
@@ -43,18 +35,12 @@ pub(crate) struct Arguments {
     /// Print a JSON object
     #[arg(long)]
     json: bool,
-    /// See only whether this program knows the store's formats, as before an upgrade; the manager may run
-    #[arg(long, conflicts_with = "json")]
-    formats: bool,
 }
 
 const ADVICE: &str = "start nothing on it yet; put back what is missing or damaged, or all of it, from a backup that was \
                       made while the manager was stopped; where only values are damaged, `store export` writes the rest";
 
 pub(super) fn run(config: &Config, arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    if arguments.formats {
-        return formats(config, out);
-    }
     let held = Held::take(config)?;
     let mut progress = Progress::new(Unit::Bytes, false);
     let checked = check(&held.disk, Some(&held.directory), &mut |looked| progress.set(looked.done, looked.total));
@@ -67,17 +53,6 @@ pub(super) fn run(config: &Config, arguments: &Arguments, out: &mut impl Write) 
         return Err(StoreCommandError::Damaged { directory: held.directory, findings, advice: ADVICE }.into());
     }
     Ok(written?)
-}
-
-/// Where there is no store yet, any program may make one.
-fn formats(config: &Config, out: &mut impl Write) -> Result<()> {
-    let directory = config.state_directory()?.join("store");
-    if directory.exists() {
-        let disk = FileDisk::new(&directory).with_context(|| format!("{} can't be used", directory.display()))?;
-        check_formats(&disk).map_err(|cause| StoreRefused { directory: directory.clone(), cause })?;
-        archive::check_format(&directory.join(archive::ARCHIVE_FILE)).map_err(ArchiveRefused)?;
-    }
-    Ok(writeln!(out, "this program knows the store's formats")?)
 }
 
 fn write(checked: &Checked, out: &mut impl Write) -> std::io::Result<()> {

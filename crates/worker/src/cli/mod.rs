@@ -4,7 +4,13 @@ mod join;
 mod place;
 mod run;
 
-use std::{borrow::Cow, ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    borrow::Cow,
+    ffi::OsString,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -187,10 +193,15 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     }
     let place = Place::of(loaded.file.as_deref());
     let config = loaded.config;
+    if cli.of_config.checks_state() {
+        become_owner(&config, loaded.file.as_deref())?;
+        run::check_formats(&config)?;
+        tell("this program takes the configuration, and knows the formats of what is kept");
+        return Ok(exit::SUCCESS);
+    }
     match cli.command {
         Some(Command::Run { .. }) => {
-            become_owner_of(&config.state_directory, loaded.file.as_deref())
-                .context("root can't become the state directory's owner")?;
+            become_owner(&config, loaded.file.as_deref())?;
             run::run(&config, sources, &place, skills)
         }
         Some(Command::Join(join)) => join::join(&config, &place, &join).map(|()| exit::SUCCESS),
@@ -201,6 +212,10 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
             Err(Failure::new(exit::CONFIGURATION, anyhow::anyhow!(text)))
         }
     }
+}
+
+fn become_owner(config: &WorkerConfig, file: Option<&Path>) -> anyhow::Result<()> {
+    become_owner_of(&config.state_directory, file).context("root can't become the state directory's owner")
 }
 
 #[cfg(windows)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::Path,
     rc::Rc,
     sync::Arc,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     config::WorkerConfig,
     enrolment::{Enrolment, SOFTWARE},
-    outbox::NewerOutbox,
+    outbox::{self, NewerOutbox, OUTBOX},
     runners::{
         command,
         skill::{SkillRegistry, keep_panics_private},
@@ -114,16 +114,23 @@ fn work(
         watch.reload_by(Reloading { reloader, hangups, logging, addresses: addresses.clone() });
         let service = watch.service.clone();
         let worker = Worker::new(&config, identity, connector(addresses, credential), skills, shutdown, watch)
-            .map_err(|error| {
-                let is_newer = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NewerOutbox>);
-                let text = format!("the state directory {} can't be used", config.state_directory.display());
-                let code = if is_newer { exit::CONFIGURATION } else { exit::FAILURE };
-                Failure::new(code, anyhow::Error::from(error).context(text))
-            })?;
+            .map_err(|error| unusable_state(&config, error))?;
         // With or without a manager: no outage of something remote is a failed start.
         service.ready();
         Ok(worker.run().await)
     })
+}
+
+/// Whether this program knows the formats of what is in the state directory.
+pub(super) fn check_formats(config: &WorkerConfig) -> Result<(), Failure> {
+    outbox::check_format(&config.state_directory.join(OUTBOX)).map_err(|error| unusable_state(config, error))
+}
+
+fn unusable_state(config: &WorkerConfig, error: io::Error) -> Failure {
+    let is_newer = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NewerOutbox>);
+    let text = format!("the state directory {} can't be used", config.state_directory.display());
+    let code = if is_newer { exit::CONFIGURATION } else { exit::FAILURE };
+    Failure::new(code, anyhow::Error::from(error).context(text))
 }
 
 /// Logs as a configuration says that was loaded anew.

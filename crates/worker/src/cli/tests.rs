@@ -154,6 +154,9 @@ fn exit_codes_say_what_is_wrong() {
     assert_eq!(program(&state, &[]), 78);
     assert_eq!(program(&state, &["--check-config"]), 0);
     assert_eq!(program(&state, &["--print-config"]), 0);
+    assert_eq!(program(&state, &["--check-state"]), 0);
+    fs::write(state.join("outbox"), b"TMOUTBX2 and what only a newer version reads").unwrap();
+    assert_eq!(program(&state, &["--check-state"]), 78);
     assert_eq!(program(&state, &["--version"]), 0);
     assert!(!state.join("worker.credential").exists());
 }

@@ -28,6 +28,24 @@ pub(crate) struct NewerOutbox {
     path: PathBuf,
 }
 
+/// Whether this program can read the outbox at `path`, if there is one. Nothing is changed.
+pub(crate) fn check_format(path: &Path) -> io::Result<()> {
+    let mut begin = Vec::new();
+    match File::open(path) {
+        Ok(file) => _ = file.take(MAGIC.len() as u64).read_to_end(&mut begin)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    refuse_newer(path, &begin)
+}
+
+fn refuse_newer(path: &Path, content: &[u8]) -> io::Result<()> {
+    if content.starts_with(NAME) && !content.starts_with(MAGIC) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, NewerOutbox { path: path.to_owned() }));
+    }
+    Ok(())
+}
+
 /// The file, made when something is first written to it.
 #[derive(Debug)]
 pub(super) struct OutboxFile {
@@ -72,9 +90,7 @@ impl OutboxFile {
             return Ok((file, Vec::new()));
         }
         let content = Bytes::from(content);
-        if content.starts_with(NAME) && !content.starts_with(MAGIC) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, NewerOutbox { path: path.to_owned() }));
-        }
+        refuse_newer(path, &content)?;
         if !content.starts_with(&header) {
             tracing::warn!(path = %path.display(), "the outbox is of another store or worker, and is emptied");
             file.clear()?;

@@ -164,5 +164,6 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
     fs::write(&path, &newer).unwrap();
     let error = Outbox::open(&path, STORE, 1).unwrap_err();
     assert!(error.get_ref().unwrap().is::<super::NewerOutbox>(), "{error}");
+    assert!(super::check_format(&path).unwrap_err().get_ref().unwrap().is::<super::NewerOutbox>());
     assert_eq!(fs::read(&path).unwrap(), newer);
 }

@@ -38,7 +38,7 @@ use crate::{
     backoff::Backoff,
     config::WorkerConfig,
     measure::{Measure, Turnaround},
-    outbox::Outbox,
+    outbox::{OUTBOX, Outbox},
     runners::{
         command::CommandRunner,
         skill::{SkillPool, SkillRegistry},
@@ -142,7 +142,7 @@ impl Worker {
             measure: Measure::default(),
             turnaround: Turnaround::default(),
             last_progress: now,
-            outbox: Outbox::open(&config.state_directory.join("outbox"), identity.store, identity.worker)?,
+            outbox: Outbox::open(&config.state_directory.join(OUTBOX), identity.store, identity.worker)?,
             outbox_failures: 0,
             claims: Claims::default(),
             full: false,
