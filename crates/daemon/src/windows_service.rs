@@ -21,6 +21,8 @@ mod install;
 mod kept;
 pub mod layout;
 #[cfg(windows)]
+mod messages;
+#[cfg(windows)]
 pub(crate) mod native;
 mod nssm;
 #[cfg(windows)]

@@ -1,7 +1,6 @@
 //! The Event Log of Windows: starts, stops and failures of a service, by fixed numbers under its own name.
 //!
-//! The texts lie in the program itself (`messages.bin`, made by its build script from [`MESSAGES`]); each has one place for what
-//! happened.
+//! The texts lie in the program itself, where its build script has put [`messages`]; each has one place for what happened.
 
 use windows::{
     Win32::System::EventLog::{
@@ -12,7 +11,7 @@ use windows::{
 };
 use windows_registry::LOCAL_MACHINE;
 
-use super::{error::ServiceError, layout::Layout};
+use super::{error::ServiceError, layout::Layout, messages};
 use crate::exit;
 
 /// The variable that says which service this process is.
@@ -36,13 +35,13 @@ pub enum Event {
 }
 
 impl Event {
-    /// The number that Event Viewer shows, and the severity (MS-DTYP 2.1: the two highest bits of an NTSTATUS).
+    /// Its number and severity.
     fn number(self) -> (u32, REPORT_EVENT_TYPE) {
         match self {
-            Self::Started => (0x4000_0001, EVENTLOG_INFORMATION_TYPE),
-            Self::Stopping => (0x4000_0002, EVENTLOG_INFORMATION_TYPE),
-            Self::Configuration => (0xC000_0010, EVENTLOG_ERROR_TYPE),
-            Self::Failed => (0xC000_0011, EVENTLOG_ERROR_TYPE),
+            Self::Started => (messages::STARTED, EVENTLOG_INFORMATION_TYPE),
+            Self::Stopping => (messages::STOPPING, EVENTLOG_INFORMATION_TYPE),
+            Self::Configuration => (messages::CONFIGURATION, EVENTLOG_ERROR_TYPE),
+            Self::Failed => (messages::FAILED, EVENTLOG_ERROR_TYPE),
         }
     }
 }
