@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     thread::sleep,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Serialize;
@@ -45,6 +45,7 @@ pub(super) struct Status {
     since: Option<String>,
     pid: Option<u32>,
     exit_code: Option<u32>,
+    next_try: Option<String>,
     startup_type: Option<StartupType>,
     account: Option<String>,
     version: &'static str,
@@ -71,6 +72,7 @@ impl Status {
             since: report.as_ref().and_then(since),
             pid: found.as_ref().and_then(|found| found.process),
             exit_code: found.as_ref().and_then(|found| found.exit_code),
+            next_try: if state == CRASH_LOOPING { next_try(&logs) } else { None },
             startup_type: found.as_ref().map(|found| found.startup_type),
             account: found.map(|found| found.account),
             version: env!("CARGO_PKG_VERSION"),
@@ -102,6 +104,7 @@ impl Status {
         line("since", self.since.clone());
         line("process", self.pid.map(|pid| pid.to_string()));
         line("exit code", self.exit_code.map(|code| code.to_string()));
+        line("next try", self.next_try.as_ref().map(|time| format!("at the latest {time}")));
         line("version", Some(self.version.to_owned()));
         line("account", self.account.clone());
         line("says", self.says.clone());
@@ -113,13 +116,24 @@ impl Status {
     }
 }
 
+const CRASH_LOOPING: &str = "crash-looping";
+/// NSSM doubles its waits up to this, and says nowhere how far it is.
+const LONGEST_WAIT: Duration = Duration::from_secs(128);
+
+/// When the program is started again at the latest: its last try ended when a log was last written.
+fn next_try(logs: &[PathBuf]) -> Option<String> {
+    let ends = logs.iter().filter_map(|file| file.metadata().ok()?.modified().ok());
+    let next = ends.max()?.checked_add(LONGEST_WAIT)?.max(SystemTime::now());
+    Some(humantime::format_rfc3339_seconds(next).to_string())
+}
+
 /// NSSM pauses a service between its tries.
 fn word(state: ServiceState, mode: Mode) -> &'static str {
     match state {
         ServiceState::Running => "running",
         ServiceState::StartPending | ServiceState::ContinuePending => "starting",
         ServiceState::StopPending => "stopping",
-        ServiceState::Paused | ServiceState::PausePending if mode == Mode::Nssm => "crash-looping",
+        ServiceState::Paused | ServiceState::PausePending if mode == Mode::Nssm => CRASH_LOOPING,
         ServiceState::Stopped | ServiceState::Paused | ServiceState::PausePending => "stopped",
     }
 }
