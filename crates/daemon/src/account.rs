@@ -66,7 +66,6 @@ fn is_meant(name: &str) -> bool {
 
 /// Does nothing: access is inherited from the directory.
 #[cfg(not(target_os = "linux"))]
-#[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
 pub fn become_owner_of(_directory: &Path, _configuration: Option<&Path>) -> io::Result<()> {
     Ok(())
 }

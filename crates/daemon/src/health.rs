@@ -268,6 +268,7 @@ impl Health {
     }
 }
 
+#[cfg_attr(windows, expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with"))]
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
 }

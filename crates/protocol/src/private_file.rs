@@ -157,8 +157,8 @@ mod system {
     pub(super) fn exposed(path: &Path, _: &File) -> io::Result<Option<(String, String)>> {
         let strangers = strangers(&access(path)?, &access(super::directory_of(path))?, &user()?);
         let cure = || {
-            let removed: String = strangers.iter().map(|who| format!(" /remove:g *{who}")).collect();
-            format!("icacls \"{}\" /inheritance:d{removed}", path.display())
+            let removed = strangers.join(" /remove:g *");
+            format!("icacls \"{}\" /inheritance:d /remove:g *{removed}", path.display())
         };
         Ok((!strangers.is_empty()).then(|| (strangers.join(", "), cure())))
     }

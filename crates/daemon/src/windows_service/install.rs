@@ -25,7 +25,7 @@ use super::{
 use crate::say::{say, tell};
 
 /// How long a service that ran may take to be ready again.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// More than NSSM and Windows take themselves.
 const AROUND: Duration = Duration::from_secs(30);
 
@@ -127,7 +127,7 @@ fn check_kept(layout: &Layout, program: &Path) -> Result<(), ServiceError> {
 fn call_component(layout: &Layout, words: &[String]) -> Result<(), ServiceError> {
     let mut words = words.to_vec();
     words.extend(["--config".to_owned(), layout.configuration().display().to_string()]);
-    call(&layout.program(), &words).map(|said| tell(said))
+    call(&layout.program(), &words).map(tell)
 }
 
 /// NSSM's bytes, checked, and where they came from. The very bytes that were checked are those that are written.

@@ -134,6 +134,7 @@ fn make_writable(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let Ok(metadata) = entry.metadata() else { continue };
         let mut permissions = metadata.permissions();
+        #[expect(clippy::permissions_set_readonly_false, reason = "Windows has no other right in it")]
         permissions.set_readonly(false);
         _ = fs::set_permissions(entry.path(), permissions);
         if metadata.is_dir() {

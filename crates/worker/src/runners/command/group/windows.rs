@@ -20,12 +20,14 @@ const ALONE: PROCESS_CREATION_FLAGS = PROCESS_CREATION_FLAGS(CREATE_NEW_PROCESS_
 pub(in super::super) struct Family;
 
 impl Family {
+    #[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
     pub(in super::super) fn found(_state_directory: &Path) -> io::Result<Self> {
         Ok(Self)
     }
 
     pub(in super::super) fn end_leftovers(_state_directory: &Path) {}
 
+    #[expect(clippy::unused_self, reason = "the same as on Unix")]
     pub(in super::super) fn tidy(&self) {}
 }
 
@@ -71,6 +73,7 @@ impl Group {
     }
 
     /// Ends all processes of the job; the first one's exit, after [`Group::exited`].
+    #[expect(clippy::unused_async, reason = "the same as on Unix")]
     pub(in super::super) async fn end(&mut self) -> io::Result<ExitStatus> {
         self.kill();
         self.status.ok_or_else(|| io::Error::other("the program has not ended"))
