@@ -34,6 +34,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 #[cfg(windows)]
+mod together;
+#[cfg(windows)]
 mod tree;
 #[cfg(windows)]
 mod undo;

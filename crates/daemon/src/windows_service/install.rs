@@ -19,7 +19,9 @@ use super::{
     nssm, places,
     rights::{self, Account},
     settings::{Settings, StartupType},
-    status, tree,
+    status,
+    together::{self, Other},
+    tree,
     undo::Steps,
 };
 use crate::say::{say, tell};
@@ -58,21 +60,45 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         wanted.startup_type.or(found.as_ref().map(|found| found.startup_type)).unwrap_or(settings.service.startup_type);
     places::check(layout)?;
     let program = layout.program_in(&source);
-    check_kept(layout, &program)?;
+    let others = together::others(&services, layout)?;
+    let mates: Vec<&Other> = others.iter().filter(|other| other.shares_programs(layout)).collect();
+    for kept in [layout].into_iter().chain(mates.iter().map(|mate| &mate.layout)) {
+        check_kept(kept, &program)?;
+    }
     let nssm = if mode == Mode::Nssm { Some(take_nssm(layout, wanted, &source)?) } else { None };
     let sid = places::sid_of(&account)?;
 
     let mut steps = Steps::new(wanted.dry_run);
+    let tree_changes = !tree::is_same(&source, &layout.tree());
+    // Other services run from it too; while it is the same it is left alone.
+    let nssm = nssm.filter(|(bytes, _)| !fs::read(layout.nssm()).is_ok_and(|there| there == *bytes));
+    let is_concerned =
+        |other: &Other| (tree_changes && other.shares_programs(layout)) || (nssm.is_some() && other.has_nssm());
     let ran = found.as_ref().is_some_and(Found::runs);
-    if ran {
-        let place = layout.clone();
-        steps.take(format!("stop {service}"), || services.stop(layout, stop + AROUND))?;
+    let is_another = |found: &Found| found.mode != mode || Account::parse(&found.account).as_ref() != Ok(&account);
+    let mut restarted = Vec::new();
+    if ran && (tree_changes || nssm.is_some() || found.as_ref().is_some_and(is_another)) {
+        restarted.push((layout, stop));
+    }
+    let concerned = others.iter().filter(|other| other.found.runs() && is_concerned(other));
+    restarted.extend(concerned.map(|other| (&other.layout, Other::stop(stop))));
+    for (layout, stop) in &restarted {
+        let (service, place) = (layout.service(), (*layout).clone());
+        steps.take(format!("stop {service}"), || services.stop(layout, *stop + AROUND))?;
         steps.or(format!("{service} is started"), move || Services::change()?.start(&place, READY));
     }
     if let Some((bytes, text)) = nssm {
         put_nssm(layout, &bytes, &text, &mut steps)?;
     }
-    let old = if tree::is_same(&source, &layout.tree()) { None } else { put_tree(layout, &source, &mut steps)? };
+    if tree_changes {
+        // By the program that will be back then: what is to be undone first comes later.
+        for mate in &mates {
+            let (program, words) = (layout.program(), mate.installing());
+            let what = format!("{} is set up as before", mate.layout.service());
+            steps.or(what, move || call(&program, &words).map(drop));
+        }
+    }
+    let old = if tree_changes { put_tree(layout, &source, &mut steps)? } else { None };
     places::make(layout, sid.as_deref(), &mut steps)?;
     kept::put(layout, old.as_deref().unwrap_or(&source), &source, sid.as_deref(), wanted.slots, &mut steps)?;
     set_up(layout, &settings, &account, startup_type, mode, found.as_ref(), stop, &mut steps)?;
@@ -80,8 +106,15 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         let words = ["join".to_owned(), format!("@{}", file.display())];
         steps.take(format!("join with the token in {}", file.display()), || call_component(layout, &words))?;
     }
-    if ran {
-        steps.take(format!("start {service} again"), || {
+    if tree_changes {
+        for mate in mates {
+            let (service, program) = (mate.layout.service(), layout.program());
+            let words = mate.installing();
+            steps.take(format!("bring {service} up to it too"), || call(&program, &words).map(drop))?;
+        }
+    }
+    for (layout, _) in restarted {
+        steps.take(format!("start {} again", layout.service()), || {
             services.start(layout, READY)?;
             status::wait_until_ready(layout, READY)
         })?;
@@ -166,10 +199,6 @@ fn take_nssm(layout: &Layout, wanted: &Wanted, source: &Path) -> Result<(Vec<u8>
 
 fn put_nssm(layout: &Layout, bytes: &[u8], from: &str, steps: &mut Steps) -> Result<(), ServiceError> {
     let file = layout.nssm();
-    // Other services run from it; while it is the same it is left alone.
-    if fs::read(&file).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
     let directory = file.parent().unwrap_or(layout.all_programs()).to_owned();
     steps.take(format!("copy NSSM from {from} to {}", file.display()), || {
         fs::create_dir_all(&directory).map_err(at(&directory, "made"))?;

@@ -43,6 +43,19 @@ impl Layout {
         format!("TaskMessenger{component}{instance}")
     }
 
+    /// Of another service on the same machine; `None` if it is none of TaskMessenger's.
+    pub fn of_service(&self, service: &str) -> Option<Self> {
+        ["manager", "worker"].into_iter().find_map(|component| {
+            let plain = Self { component, instance: None, ..self.clone() };
+            let rest = service.strip_prefix(&plain.service())?;
+            match rest.strip_prefix('-') {
+                Some(name) if !name.is_empty() => Some(Self { instance: Some(name.to_owned()), ..plain }),
+                None if rest.is_empty() => Some(plain),
+                _ => None,
+            }
+        })
+    }
+
     /// The component's name with the instance's: `worker-gpu`.
     pub fn name(&self) -> String {
         let instance = self.instance.as_ref().map(|name| format!("-{name}")).unwrap_or_default();

@@ -24,6 +24,17 @@ fn settings(layout: &Layout) -> Settings {
 }
 
 #[test]
+fn a_services_layout_is_found_by_its_name() {
+    for (component, instance) in [("manager", None), ("worker", None), ("worker", Some("gpu-2"))] {
+        let wanted = layout(component, instance);
+        assert_eq!(layout("worker", Some("other")).of_service(&wanted.service()), Some(wanted));
+    }
+    for foreign in ["TaskMessenger", "TaskMessengerWorkers", "TaskMessengerWorker-", "Spooler"] {
+        assert_eq!(layout("manager", None).of_service(foreign), None, "{foreign}");
+    }
+}
+
+#[test]
 fn what_is_shipped_sets_up_each_component_as_it_should_be() {
     for (component, instance, service) in [
         ("manager", None, "TaskMessengerManager"),
