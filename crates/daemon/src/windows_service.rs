@@ -8,6 +8,8 @@
 #[cfg(windows)]
 mod calls;
 #[cfg(windows)]
+mod caught;
+#[cfg(windows)]
 mod command;
 mod configuration;
 #[cfg(windows)]
@@ -26,6 +28,7 @@ mod nssm;
 #[cfg(windows)]
 mod places;
 mod rights;
+mod said;
 mod settings;
 #[cfg(windows)]
 mod status;
@@ -39,5 +42,5 @@ mod undo;
 mod uninstall;
 
 #[cfg(windows)]
-pub use self::command::{Of, ServiceCommand, execute};
+pub use self::command::{Of, ServiceCommand, code_of_silence, execute};
 pub use self::{error::ServiceError, settings::SettingsError};
