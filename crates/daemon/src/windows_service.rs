@@ -25,6 +25,7 @@ pub mod layout;
 #[cfg(windows)]
 pub(crate) mod native;
 mod nssm;
+mod patience;
 #[cfg(windows)]
 mod places;
 mod rights;

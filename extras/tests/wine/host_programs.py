@@ -135,6 +135,6 @@ class Map:
         """Waits for its end: each task must have said its number, once."""
         self.machine.wait("the end of the map", lambda: not self.runs(), seconds)
         with open(self.path, encoding="utf-8") as file:
-            said = file.read().split()
+            said = [line for line in file.read().splitlines() if line.isdigit()]
         if self.process.returncode != 0 or sorted(said, key=int) != [str(number) for number in range(1, self.tasks + 1)]:
             raise Failure(f"map ended with {self.process.returncode}, {len(said)} tasks spoke\n{' '.join(said)[-1500:]}")

@@ -210,7 +210,7 @@ class Prefix:
                 if name.endswith(".log"):
                     with open(os.path.join(directory, name), "rb") as file:
                         lines = file.read().decode("utf-8", "replace").replace("\0", "").splitlines()
-                    parts += [f"--- {name}", *lines[-15:]]
+                    parts += [f"--- {name}", *(line[:300] for line in lines[-12:])]
         return "\n".join(parts) or "there is no log"
 
 

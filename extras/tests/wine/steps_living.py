@@ -5,7 +5,7 @@ import os
 import time
 
 from fleet import TASK, numbers_of, want, want_text
-from steps_tasks import LOG, is_ready
+from steps_tasks import is_ready
 
 RESTART_SECONDS = 5
 
@@ -43,42 +43,69 @@ def back(service, old, begin):
 
 
 def reloads(fleet):
-    """A broken configuration is refused by manager and worker, a right one is taken; what can't change waits."""
-    said = {}
-    for service in (fleet.manager, fleet.worker):
-        pid = service.pid()
-        with open(fleet.machine.place(service.configuration), encoding="utf-8") as file:
-            good = json.load(file)
-        level = good["log"].get("level", "info")
-        service.configure(**{**good, "log": {**good["log"], "level": 7}})
-        done = service.call("reload", *service.instance, check=False)
-        want(done.code == 1, f"{service.name}: exit code {done.code}\n{done.text}")
-        want_text(done, "log.level")
-        service.configure(**good)
-        want_text(service.call("reload", *service.instance), "changed: nothing")
-        other = "trace" if level == "debug" else "debug"
-        service.configure(**{**good, "log": {**good["log"], "level": other}})
-        want_text(service.call("reload", *service.instance), "changed: log.level")
-        want(service.pid() == pid, f"{service.name} was restarted")
-        said[service] = (good, other)
-    fleet.linux_client.task(TASK, "say", "x")
-    fleet.client.task("true")
-    for service, (good, other) in said.items():
-        fleet.machine.wait(f"lines of level {other}", lambda s=service, o=other: o.upper() in s.said(), 10)
-        service.configure(**good)
-        service.call("reload", *service.instance)
+    """A broken configuration is refused by manager and worker, and the old one holds; a right one is taken at once."""
+    reload_of(fleet.manager, lambda: fleet.client.task("true"))
+    reload_of(fleet.worker, lambda: fleet.linux_client.task(TASK, "say", "x"))
+
+
+def reload_of(service, task):
+    pid, good = service.pid(), json.loads(service.machine.read(service.configuration))
+    tells = good["log"].get("level") == "debug"
+    told_more(service, task, tells)
+    has_level(service, good, 7)
+    done = service.call("reload", *service.instance, check=False)
+    want(done.code == 1, f"{service.name}: exit code {done.code}\n{done.text}")
+    want_text(done, "log.level")
+    told_more(service, task, tells)
+    has_level(service, good, "info" if tells else "debug")
+    want_text(service.call("reload", *service.instance), "changed: log.level")
+    told_more(service, task, not tells)
+    service.configure(**good)
+    want_text(service.call("reload", *service.instance), "changed: log.level")
+    told_more(service, task, tells)
+    want(service.pid() == pid, f"{service.name} was restarted")
+
+
+def has_level(service, good, level):
+    service.configure(**{**good, "log": {**good["log"], "level": level}})
+
+
+def told_more(service, task, wanted):
+    """Whether a task brings forth lines of the level `debug`."""
+    def lines():
+        return service.said().count("DEBUG")
+    before = lines()
+    task()
+    if wanted:
+        service.machine.wait(f"{service.name} to say more", lambda: lines() > before, 10)
+    else:
+        want(lines() == before, f"{service.name} says what it should not")
 
 
 def rotated_by_the_program(fleet):
-    """Each task of many was submitted and has finished, in one whole line each, whichever file they are in."""
-    before = len(files_of(fleet.manager, "task-messenger-manager.log"))
-    tasks = 600
-    load = fleet.client.map(tasks, "echo", "{}")
+    """The program turns its own log over: of each task of many it tells in whole lines, whichever file they are in."""
+    service, tasks = fleet.manager, 600
+    before = len(files_of(service, service.program[:-len(".exe")]))
+    fleet.client.map(tasks, "echo", "{}").end()
+    found = files_of(service, service.program[:-len(".exe")])
+    want(len(found) >= before + 2, f"the log was not turned over: {found}")
+    all_is_told(found, tasks, "submitted", "finished")
+    return f"{len(found) - before} times"
+
+
+def rotated_by_nssm(fleet):
+    """NSSM turns over, while it is written, what the other worker says, which has no log of its own."""
+    service, client, tasks = fleet.second, fleet.linux_client, 120
+    load, times = client.map(tasks, TASK, "say", "{}"), 0
+    while load.runs() or times < 2:
+        fleet.nssm("rotate", service.name)
+        times += 1
     load.end()
-    found = files_of(fleet.manager, "task-messenger-manager.log")
-    want(len(found) >= before + 2, f"the log was not rotated: {found}")
-    jobs = all_lines_are_there(fleet, found, tasks)
-    return f"{len(found)} files, {jobs} tasks"
+    fleet.machine.wait("all to be told", lambda: service.said().count('"message":"ended"') >= tasks, 10)
+    found = files_of(service, "service")
+    want(len(found) >= 3, f"it was not turned over: {found}")
+    all_is_told(found, tasks, "received", "started", "ended")
+    return f"{len(found)} files"
 
 
 def files_of(service, begin):
@@ -86,40 +113,19 @@ def files_of(service, begin):
     return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.startswith(begin)]
 
 
-def all_lines_are_there(fleet, paths, tasks):
-    """What the manager says of each task of the last map."""
+def all_is_told(paths, tasks, *messages):
+    """Each message once for each task of the last job, and each line is whole."""
     text = ""
     for path in paths:
-        with open(path, encoding="utf-8") as file:
-            text += file.read()
+        with open(path, encoding="utf-8", newline="") as file:
+            text += file.read().replace("\r", "")
     broken = [line for line in text.splitlines() if not (line.startswith("{") and line.endswith("}"))]
     want(not broken, f"lines that are not whole: {broken[:3]}")
-    for message in ("submitted", "finished"):
+    for message in messages:
         names = numbers_of(text, message)
-        want(len(names) == len(set(names)), f"{message}: {len(names)} lines about {len(set(names))} tasks")
-        job = [name for name in names if name.startswith(f"{last_job(names)}.")]
-        want(len(job) == tasks, f"{message}: {len(job)} of {tasks} tasks")
-    return tasks
-
-
-def last_job(names):
-    return max((int(name.split(".")[0]) for name in names), default=0)
-
-
-def rotated_by_nssm(fleet):
-    """What the other worker says, which has no log of its own, goes to files that NSSM turns over while it runs."""
-    service, client = fleet.second, fleet.linux_client
-    load, rotations = client.map(120, TASK, "say", "{}"), 0
-    while load.runs() or rotations < 2:
-        fleet.nssm("rotate", service.name)
-        rotations += 1
-    load.end()
-    found = files_of(service, "service")
-    want(len(found) >= 3, f"{found}")
-    text = "".join(open(path, encoding="utf-8").read() for path in found)
-    broken = [line for line in text.splitlines() if not (line.startswith("{") and line.endswith("}"))]
-    want(not broken, f"lines that are not whole: {broken[:3]}")
-    return f"{len(found)} files"
+        last = max((int(name.split(".")[0]) for name in names), default=0)
+        of_last = [name for name in names if name.startswith(f"{last}.")]
+        want(len(of_last) == len(set(of_last)) == tasks, f"{message}: {len(of_last)} lines about {len(set(of_last))} of {tasks} tasks")
 
 
 def rebooted(fleet):
@@ -140,3 +146,21 @@ def rebooted(fleet):
         shown = fleet.client.await_state(task, "succeeded", 60)
         want(shown["attempts"] == 1, f"{task} ran more than once")
     return f"back after {seconds:.1f} s"
+
+
+def killed_and_rebooted(fleet):
+    """Manager and worker crash while a task runs. Wine carries out no recovery, which is Windows' own: a reboot does."""
+    machine = fleet.machine
+    running = fleet.linux_client.submit(TASK, "wait", "3", "done")
+    fleet.linux_client.await_state(running, "running")
+    late = [fleet.client.submit("true", options=("--delay", "3s")) for _ in range(20)]
+    machine.together(fleet.manager.kill, fleet.worker.kill)
+    machine.wait("only the other worker to be left", lambda: len(machine.processes("task-messenger-")) == 1, 10)
+    machine.reboot()
+    for service in (fleet.manager, fleet.worker):
+        service.wait_for("running", 60)
+        is_ready(service)
+    shown = fleet.linux_client.await_state(running, "succeeded")
+    want(shown["attempts"] == 2, f"the task that ran: {shown}")
+    for task in late:
+        want(fleet.client.await_state(task, "succeeded")["attempts"] == 1, f"{task} ran more than once")
