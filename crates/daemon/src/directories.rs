@@ -1,5 +1,8 @@
 //! Where things lie when nothing says otherwise.
 
+#[cfg(windows)]
+pub(crate) mod windows;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -66,12 +69,16 @@ pub fn personal() -> Result<PathBuf, NoHome> {
 }
 
 fn base(variable: &str, below_home: &str) -> Result<PathBuf, NoHome> {
-    if cfg!(windows) {
-        return absolute(std::env::var_os("ProgramData")).map(|data| data.join("TaskMessenger")).ok_or(NoHome);
+    #[cfg(windows)]
+    {
+        let _ = (variable, below_home);
+        windows::program_data().map(|data| data.join("TaskMessenger")).ok_or(NoHome)
     }
+    #[cfg(not(windows))]
     locate(std::env::var_os(variable), std::env::home_dir(), below_home)
 }
 
+#[cfg(not(windows))]
 fn locate(variable: Option<std::ffi::OsString>, home: Option<PathBuf>, below_home: &str) -> Result<PathBuf, NoHome> {
     let base = absolute(variable).or_else(|| Some(absolute(Some(home?.into()))?.join(below_home)));
     base.map(|base| base.join("task-messenger")).ok_or(NoHome)

@@ -10,6 +10,10 @@ pub const SUCCESS: u8 = 0;
 pub const FAILURE: u8 = 1;
 /// Of clients: something failed that is neither a task nor one of the codes below.
 pub const CLIENT_FAILURE: u8 = 2;
+/// Of what asks for a service: it does not run.
+pub const NOT_RUNNING: u8 = 3;
+/// Of what asks for a service: there is none.
+pub const NOT_INSTALLED: u8 = 4;
 /// Of clients: the command line is wrong.
 pub const USAGE: u8 = 64;
 /// Of clients: the manager can't be reached.
@@ -31,12 +35,21 @@ pub fn report(error: &(dyn Error + 'static), code: u8) {
     crate::windows_service::events::failed(code, &chain(error));
     #[cfg(not(windows))]
     let _ = code;
-    let text = format!("error: {}", chain(error));
+    let text = format!("{}error: {}", time_of_service(), chain(error));
     if journal::is_here() {
         text.lines().for_each(|line| say(format_args!("<3>{line}")));
     } else {
         say(text);
     }
+}
+
+/// What stands in front of an error of a Windows service, in a file that also keeps those of earlier starts.
+fn time_of_service() -> String {
+    #[cfg(windows)]
+    if std::env::var_os(crate::windows_service::events::SERVICE_VARIABLE).is_some() {
+        return format!("{} ", humantime::format_rfc3339_seconds(std::time::SystemTime::now()));
+    }
+    String::new()
 }
 
 /// An error and its causes in one text, separated by colons.

@@ -9,7 +9,7 @@ mod asked;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-pub use self::asked::{Asker, Changes, ask};
+pub use self::asked::{AskError, Asker, Changes, ask};
 use crate::{
     config::{ConfigError, Configuration, Sources, changes, load},
     exit::chain,

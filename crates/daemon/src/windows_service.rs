@@ -8,6 +8,8 @@
 #[cfg(windows)]
 mod calls;
 #[cfg(windows)]
+mod caught;
+#[cfg(windows)]
 mod command;
 mod configuration;
 #[cfg(windows)]
@@ -25,9 +27,11 @@ mod messages;
 #[cfg(windows)]
 pub(crate) mod native;
 mod nssm;
+mod patience;
 #[cfg(windows)]
 mod places;
 mod rights;
+mod said;
 mod settings;
 #[cfg(windows)]
 mod status;
@@ -43,5 +47,5 @@ mod undo;
 mod uninstall;
 
 #[cfg(windows)]
-pub use self::command::{Of, ServiceCommand, execute};
+pub use self::command::{Of, ServiceCommand, code_of_silence, execute};
 pub use self::{error::ServiceError, settings::SettingsError};

@@ -14,8 +14,6 @@ use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use task_messenger_core::record::Role;
-#[cfg(windows)]
-use task_messenger_daemon::windows_service::{self, ServiceCommand, ServiceError};
 use task_messenger_daemon::{
     account::become_owner_of,
     config::{ConfigDuration, ConfigError, ConfigOptions, Override, Sources, load, load_what_fits, redact},
@@ -28,6 +26,11 @@ use task_messenger_daemon::{
     say::say,
     shutdown::Shutdown,
     signals::on_reopen,
+};
+#[cfg(windows)]
+use task_messenger_daemon::{
+    local::LocalError,
+    windows_service::{self, ServiceCommand, ServiceError},
 };
 use task_messenger_protocol::{
     messages::{self, TokenSummary},
@@ -228,7 +231,14 @@ fn code(error: &anyhow::Error) -> u8 {
             || cause.downcast_ref::<StoreRefused>().is_some_and(StoreRefused::is_final)
             || cause.downcast_ref::<ArchiveRefused>().is_some_and(ArchiveRefused::is_final)
     });
-    if hopeless { exit::CONFIGURATION } else { exit::FAILURE }
+    if hopeless {
+        return exit::CONFIGURATION;
+    }
+    #[cfg(windows)]
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(LocalError::NotRunning { .. }))) {
+        return windows_service::code_of_silence("manager", None);
+    }
+    exit::FAILURE
 }
 
 fn execute(cli: Cli) -> Result<()> {

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from report import Failure
 
@@ -93,6 +94,12 @@ class Prefix:
         """What a path of this machine is called there."""
         return "Z:" + os.path.abspath(path).replace("/", "\\")
 
+    def exists(self, path):
+        return os.path.lexists(self.place(path))
+
+    def mode(self, path):
+        return os.stat(self.place(path)).st_mode
+
     def read(self, path):
         with open(self.place(path), encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -101,6 +108,41 @@ class Prefix:
         os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
         with open(self.place(path), "w", encoding="utf-8") as file:
             file.write(text)
+
+    def copy(self, source, path):
+        os.makedirs(os.path.dirname(self.place(path)), exist_ok=True)
+        shutil.copy(source, self.place(path))
+
+    def listing(self):
+        """What is installed and kept: each file with its size and time, and what the registry has of TaskMessenger."""
+        found = {}
+        for top in ("C:\\Program Files\\TaskMessenger", "C:\\ProgramData\\TaskMessenger"):
+            for directory, _, names in os.walk(self.place(top)):
+                found[directory] = "directory"
+                for name in names:
+                    state = os.stat(os.path.join(directory, name))
+                    found[os.path.join(directory, name)] = f"{state.st_size} {state.st_mtime_ns}"
+        key = ""
+        for line in self.run("reg", "query", "HKLM\\SYSTEM\\CurrentControlSet\\Services", "/s").text.splitlines():
+            key = line if line.startswith("HKEY") else key
+            if "TaskMessenger" in key:
+                found[f"{key}: {line.strip()}"] = "registry"
+        return found
+
+    def processes(self, word):
+        """The processes of this prefix with a word in their command line, by their numbers here."""
+        found = {}
+        for number in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{number}/cmdline", "rb") as file:
+                    line = file.read().replace(b"\0", b" ").decode("utf-8", "replace")
+                with open(f"/proc/{number}/environ", "rb") as file:
+                    is_here = f"WINEPREFIX={self.root}\0".encode() in file.read() + b"\0"
+            except OSError:
+                continue
+            if is_here and word in line and "\\" in line:
+                found[int(number)] = line.strip()
+        return found
 
     # Commands
 
@@ -138,6 +180,12 @@ class Prefix:
         """Ends a process of Windows by its number there, as a crash does."""
         self.run("C:\\kill.exe", str(process))
 
+    @staticmethod
+    def together(*calls):
+        """Does all at the same time; what came of each."""
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return [future.result() for future in [pool.submit(call) for call in calls]]
+
     # Waiting
 
     @staticmethod
@@ -162,7 +210,7 @@ class Prefix:
                 if name.endswith(".log"):
                     with open(os.path.join(directory, name), "rb") as file:
                         lines = file.read().decode("utf-8", "replace").replace("\0", "").splitlines()
-                    parts += [f"--- {name}", *lines[-15:]]
+                    parts += [f"--- {name}", *(line[:300] for line in lines[-12:])]
         return "\n".join(parts) or "there is no log"
 
 

@@ -1,7 +1,24 @@
 """Services that Windows' own service manager runs."""
 
+import steps_install as install
+import steps_living as living
+import steps_stop as stop
 from scenario_nssm import NssmScenario
 
 
 class NativeScenario(NssmScenario):
+    """The same steps, but for those that are NSSM's own, and a restart after a crash, which Wine's service manager knows not."""
+
     mode = "native"
+    settings = "the registry has each setting", install.settings_are_in_the_registry
+
+    def lives(self):
+        self.step("reload", living.reloads)
+        self.step("the program turns its log over", living.rotated_by_the_program)
+
+    def stops(self):
+        self.step("a stop drains", stop.stop_drains)
+        if self.needed("the manager and another worker", stop.others_start):
+            self.step("a stop ends what takes too long", stop.stop_ends_what_takes_too_long)
+        self.needed("both workers start", stop.all_start)
+        self.step("killed, and back after a reboot", living.killed_and_rebooted)

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import socket
 import zipfile
 
@@ -10,8 +11,10 @@ from report import Failure
 
 PROGRAMS = "C:\\Program Files\\TaskMessenger"
 DATA = "C:\\ProgramData\\TaskMessenger"
+TOKEN = "C:\\a token.txt"
 # Where archives are unpacked: a path with a blank and letters beyond ASCII.
 DOWNLOADS = "C:\\Größe und Maß"
+NSSM = f"{PROGRAMS}\\nssm\\nssm.exe"
 NAMES = {"manager": "TaskMessengerManager", "worker": "TaskMessengerWorker"}
 
 
@@ -43,24 +46,29 @@ class Service:
         if not os.path.isdir(machine.place(self.archive)):
             with zipfile.ZipFile(archive) as file:
                 file.extractall(machine.place(DOWNLOADS))
+        self.ports = {"http": {"listen": f"127.0.0.1:{free_port()}"}}
+        if component == "manager":
+            self.address = f"127.0.0.1:{free_port()}"
+            self.ports |= {"listen": [self.address], "advertise": [self.address]}
         self.program = f"task-messenger-{component}.exe"
         self.configuration = f"{DATA}\\config\\config-{self.key}.json"
         self.state_directory = f"{DATA}\\{self.key}"
         self.logs = f"{DATA}\\logs\\{self.key}"
         self.log = f"{self.logs}\\task-messenger-{component}.log"
 
-    def install(self, *options, top=None, check=True):
+    def install(self, *options, top=None, check=True, program=None):
         """Installs from the unpacked archive, or another one, `top`. Wine has no other account than LocalSystem."""
         mode = ["--native"] if self.mode == "native" else ["--nssm", self.machine.windows(self.machine.tools.nssm)]
-        return self.machine.run(f"{top or self.archive}\\bin\\{self.program}", "service", "install", *self.instance, *mode,
+        return self.machine.run(f"{top or self.archive}\\bin\\{program or self.program}", "service", "install", *self.instance, *mode,
                                 "--account", "LocalSystem", *options, check=check)
 
-    def call(self, *words, check=True, timeout=120):
-        """The installed program, as an administrator calls it."""
-        return self.machine.run(f"{PROGRAMS}\\{self.component}\\bin\\{self.program}", *words, check=check, timeout=timeout)
+    def call(self, *words, check=True, timeout=120, top=None):
+        """The installed program, as an administrator calls it, or that of an archive, `top`."""
+        top = top or f"{PROGRAMS}\\{self.component}"
+        return self.machine.run(f"{top}\\bin\\{self.program}", *words, check=check, timeout=timeout)
 
-    def service(self, verb, *options, check=True, timeout=120):
-        return self.call("service", verb, *self.instance, *options, check=check, timeout=timeout)
+    def service(self, verb, *options, check=True, timeout=120, top=None):
+        return self.call("service", verb, *self.instance, *options, check=check, timeout=timeout, top=top)
 
     def status(self):
         return json.loads(self.service("status", "--json", check=False).text)
@@ -69,5 +77,37 @@ class Service:
         return self.machine.wait(f"{self.name} is {state}", lambda: self.status()["state"] == state and self.status(), seconds)
 
     def configure(self, **values):
-        """Writes its configuration; without values it is only made to use no port of this machine's."""
-        self.machine.write(self.configuration, json.dumps(values, indent=2))
+        """Writes its configuration: what the installed one has, ports that are free here, and these values."""
+        settings = {"state_directory": self.state_directory, "log": {"file": self.log}, **self.ports, **values}
+        self.machine.write(self.configuration, json.dumps(settings, indent=2))
+
+    def start(self):
+        return self.service("start", timeout=150)
+
+    def stop(self):
+        return self.service("stop", timeout=150)
+
+    def join(self, token):
+        """Joins with a token, as an administrator does."""
+        self.machine.write(TOKEN, token)
+        self.call("join", *self.instance, "@" + TOKEN)
+
+    def pid(self):
+        """The number of the program's process; None if there is none."""
+        if self.mode == "native":
+            return self.status()["pid"]
+        text = self.machine.run(NSSM, "processes", self.name, check=False).text
+        found = re.search(rf"^\s*(\d+)\s.*{re.escape(self.program)}", text, re.MULTILINE)
+        return int(found.group(1)) if found else None
+
+    def kill(self):
+        """Ends its process as a crash does; its number."""
+        pid = self.pid()
+        self.machine.kill(pid)
+        return pid
+
+    def said(self):
+        """All that its logs say, the oldest files first."""
+        directory = self.machine.place(self.logs)
+        names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+        return "".join(self.machine.read(f"{self.logs}\\{name}") for name in names)

@@ -17,7 +17,8 @@ Examples:
   service status --json
   service uninstall --purge
 
-Exit codes: 0 done, or it runs; 1 something failed; 3 it does not run; 4 there is no such service; 78 wrong command line.";
+Exit codes: 0 done, or it runs; 1 something failed; 3 it does not run; 4 there is no such service; 78 wrong command line, or
+it can't run with its configuration.";
 
 /// How long a start may take: NSSM calls a service running after ten seconds.
 const START: Duration = Duration::from_secs(90);
@@ -97,6 +98,14 @@ pub struct Of {
     pub run: fn(Vec<OsString>) -> u8,
 }
 
+/// What a program ends with that has found no daemon of its component to talk to: as a control script does (LSB), 4 if there is
+/// no such service, else 3.
+pub fn code_of_silence(component: &'static str, instance: Option<&str>) -> u8 {
+    let found =
+        || Services::look()?.find(&Layout::of_machine(component, instance).ok_or(ServiceError::NoPlaces)?.service());
+    if matches!(found(), Ok(None)) { exit::NOT_INSTALLED } else { exit::NOT_RUNNING }
+}
+
 /// Does it; the exit code.
 pub fn execute(command: &ServiceCommand, of: &Of) -> Result<u8, ServiceError> {
     let layout = Layout::of_machine(of.component, of.instance.as_deref()).ok_or(ServiceError::NoPlaces)?;
@@ -134,7 +143,7 @@ pub fn execute(command: &ServiceCommand, of: &Of) -> Result<u8, ServiceError> {
             let run = of.run;
             let program: OsString = format!("task-messenger-{}", of.component).into();
             let words = vec![program, "run".into(), "--config".into(), layout.configuration().into_os_string()];
-            native::run(&layout.service(), move || run(words)).map_err(|error| {
+            native::run(&layout.service(), &layout.log_files()[1], move || run(words)).map_err(|error| {
                 ServiceError::Refused(format!(
                     "only the service control manager of Windows can start this ({error}): `service start` has it do so"
                 ))

@@ -14,7 +14,7 @@ use windows_service::{
     service::{
         Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceDependency, ServiceErrorControl,
         ServiceExitCode, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState,
-        ServiceType,
+        ServiceStatus, ServiceType,
     },
     service_manager::{ServiceManager, ServiceManagerAccess},
 };
@@ -25,6 +25,7 @@ use super::{
     nssm,
     rights::Account,
     settings::{Settings, StartupType},
+    status,
 };
 
 const ACCESS_DENIED: i32 = 5;
@@ -35,6 +36,8 @@ const ALREADY_RUNNING: i32 = 1056;
 const NOT_KNOWN: [i32; 2] = [120, 124];
 
 const LOOK: Duration = Duration::from_millis(100);
+/// NSSM says for a moment even of a program that has ended at once that it runs.
+const STEADY: Duration = Duration::from_millis(800);
 /// Windows counts it in milliseconds, in 32 bits.
 const NEVER: Duration = Duration::from_hours(24);
 
@@ -186,7 +189,13 @@ impl Services {
             Err(error) if code(&error) == Some(ALREADY_RUNNING) => {}
             Err(error) => return Err(failed(&name, "started")(error)),
         }
-        wait_for(&service, layout, ServiceState::Running, "running", patience)
+        wait_for(&service, layout, ServiceState::Running, "running", patience)?;
+        let begin = Instant::now();
+        while begin.elapsed() < STEADY {
+            has_not_ended(&service.query_status().map_err(failed(&name, "asked"))?, layout)?;
+            sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Stops it and waits until it has; whether it ran.
@@ -232,14 +241,30 @@ fn wait_for(
     patience: Duration,
 ) -> Result<(), ServiceError> {
     let begin = Instant::now();
-    while service.query_status().map_err(failed(&layout.service(), "asked"))?.current_state != state {
+    loop {
+        let status = service.query_status().map_err(failed(&layout.service(), "asked"))?;
+        if status.current_state == state {
+            return Ok(());
+        }
+        if state == ServiceState::Running {
+            has_not_ended(&status, layout)?;
+        }
         if begin.elapsed() > patience {
             let (service, logs) = (layout.service(), layout.logs());
             return Err(ServiceError::Late { service, wanted, seconds: patience.as_secs(), logs });
         }
         sleep(LOOK);
     }
-    Ok(())
+}
+
+/// Of a service that was started. NSSM pauses one that it is going to start again.
+fn has_not_ended(status: &ServiceStatus, layout: &Layout) -> Result<(), ServiceError> {
+    if !matches!(status.current_state, ServiceState::Stopped | ServiceState::Paused) {
+        return Ok(());
+    }
+    let (ServiceExitCode::ServiceSpecific(code) | ServiceExitCode::Win32(code)) = status.exit_code;
+    let said = status::last_error(layout).unwrap_or_else(|| format!("see {}", layout.logs().display()));
+    Err(ServiceError::Ended { service: layout.service(), code, said })
 }
 
 /// What the service control manager starts the program with.

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::settings::SettingsError;
+use crate::exit;
 
 /// Why something could not be done with a service.
 #[derive(Debug, thiserror::Error)]
@@ -10,15 +11,12 @@ pub enum ServiceError {
     /// Only administrators may.
     #[error("this needs an administrator: open PowerShell with \"Run as administrator\", and try again")]
     NotAdministrator,
-    /// `%ProgramFiles%` or `%ProgramData%` is missing.
-    #[error("the system's variables ProgramFiles and ProgramData are not set")]
+    /// The system doesn't say where programs and their data are.
+    #[error("the system does not know its directories for programs (Program Files) and their data (ProgramData)")]
     NoPlaces,
     /// There is no such service.
     #[error("there is no service {0}: install it first")]
     NotInstalled(String),
-    /// It does not run.
-    #[error("the service {0} does not run")]
-    NotRunning(String),
     /// The data that sets up the service can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -52,6 +50,16 @@ pub enum ServiceError {
         /// What it printed.
         said: String,
     },
+    /// It ended when it was to start.
+    #[error("the service {service} has ended at once, with exit code {code}: {said}")]
+    Ended {
+        /// Which.
+        service: String,
+        /// What its program exited with.
+        code: u32,
+        /// Why, or where that may be found.
+        said: String,
+    },
     /// It did not come about in time.
     #[error("the service {service} is not {wanted} after {seconds} s: see {logs}", logs = .logs.display())]
     Late {
@@ -73,10 +81,10 @@ impl ServiceError {
     /// What the program exits with: as a control script does (LSB), 3 for what does not run, 4 for what is not there.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotInstalled(_) => 4,
-            Self::NotRunning(_) => 3,
-            Self::Settings(_) => crate::exit::CONFIGURATION,
-            _ => crate::exit::FAILURE,
+            Self::NotInstalled(_) => exit::NOT_INSTALLED,
+            Self::Settings(_) => exit::CONFIGURATION,
+            Self::Ended { code, .. } if *code == u32::from(exit::CONFIGURATION) => exit::CONFIGURATION,
+            _ => exit::FAILURE,
         }
     }
 }

@@ -18,10 +18,11 @@ impl Layout {
         Self { component, instance: instance.map(str::to_owned), programs, data }
     }
 
-    /// Of this machine. `None` if the system's variables are missing.
+    /// Of this machine. `None` if the system doesn't say where that is.
+    #[cfg(windows)]
     pub fn of_machine(component: &'static str, instance: Option<&str>) -> Option<Self> {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        Some(Self::new(component, instance, &variable("ProgramFiles")?, &variable("ProgramData")?))
+        use crate::directories::windows::{program_data, program_files};
+        Some(Self::new(component, instance, &program_files()?, &program_data()?))
     }
 
     /// `manager` or `worker`.

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    path::{Path, PathBuf},
     sync::{Mutex, OnceLock},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use windows_service::{
     service_dispatcher,
 };
 
-use super::events::SERVICE_VARIABLE;
+use super::{caught::catch, events::SERVICE_VARIABLE};
 use crate::{
     exit,
     shutdown::{Cause, Trigger, from_outside},
@@ -25,7 +26,7 @@ const HINT: Duration = Duration::from_secs(30);
 /// What the service is to do; the exit code.
 type Work = Box<dyn FnOnce() -> u8 + Send>;
 
-static WORK: Mutex<Option<(String, Work)>> = Mutex::new(None);
+static WORK: Mutex<Option<(String, PathBuf, Work)>> = Mutex::new(None);
 static CURRENT: OnceLock<Mutex<Current>> = OnceLock::new();
 
 struct Current {
@@ -36,24 +37,31 @@ struct Current {
 
 define_windows_service!(service_main_of_windows, service_main);
 
-/// Does `work` as the service `name`, on a thread of the service control manager's. Returns when the service has stopped.
+/// Does `work` as the service `name`, on a thread of the service control manager's. What it says goes to `said`. Returns when
+/// the service has stopped.
 ///
 /// # Errors
 /// The process was not started by the service control manager.
-pub(super) fn run(name: &str, work: impl FnOnce() -> u8 + Send + 'static) -> Result<(), windows_service::Error> {
+pub(super) fn run(
+    name: &str,
+    said: &Path,
+    work: impl FnOnce() -> u8 + Send + 'static,
+) -> Result<(), windows_service::Error> {
     if let Ok(mut place) = WORK.lock() {
-        *place = Some((name.to_owned(), Box::new(work)));
+        *place = Some((name.to_owned(), said.to_owned(), Box::new(work)));
     }
     service_dispatcher::start(name, service_main_of_windows)
 }
 
 fn service_main(_arguments: Vec<OsString>) {
-    let Some((name, work)) = WORK.lock().ok().and_then(|mut place| place.take()) else { return };
+    let Some((name, said, work)) = WORK.lock().ok().and_then(|mut place| place.take()) else { return };
     #[expect(unsafe_code, reason = "the environment is changed before there is any other thread that reads it")]
     // SAFETY: the only other thread of this process waits in the dispatcher.
     unsafe {
         std::env::set_var(SERVICE_VARIABLE, &name);
     }
+    // Without it, it works all the same.
+    let _ = catch(&said);
     let trigger = from_outside();
     let handler = move |control| heed(control, &trigger);
     let Ok(handle) = service_control_handler::register(&name, handler) else { return };

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{Read, Seek, SeekFrom, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     thread::sleep,
@@ -17,8 +17,10 @@ use super::{
     control::{Found, Mode, Services},
     error::ServiceError,
     layout::Layout,
+    said::{End, newest_error},
     settings::StartupType,
 };
+use crate::exit;
 
 /// How long the daemon may take to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -78,7 +80,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: report.as_ref().and_then(|report| report["ok"].as_bool()),
             says: report.as_ref().map(says),
-            last_error: logs.iter().find_map(last_error),
+            last_error: last_error(layout),
             logs,
         })
     }
@@ -86,9 +88,9 @@ impl Status {
     /// As a control script's: 0 it runs, 3 it does not, 4 there is none.
     pub(super) fn exit_code(&self) -> u8 {
         match self.state {
-            _ if !self.installed => 4,
-            "running" => 0,
-            _ => 3,
+            _ if !self.installed => exit::NOT_INSTALLED,
+            "running" => exit::SUCCESS,
+            _ => exit::NOT_RUNNING,
         }
     }
 
@@ -108,7 +110,8 @@ impl Status {
         line("version", Some(self.version.to_owned()));
         line("account", self.account.clone());
         line("says", self.says.clone());
-        line("error", self.last_error.clone());
+        // While all is well nobody has to look at what is over.
+        line("error", self.last_error.clone().filter(|_| self.state != "running" || self.ready == Some(false)));
         for file in &self.logs {
             line("log", Some(file.display().to_string()));
         }
@@ -165,18 +168,19 @@ fn ask_daemon(address: SocketAddr) -> Option<Value> {
     serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()
 }
 
-/// The last line of a log that tells of an error.
-fn last_error(file: &PathBuf) -> Option<String> {
+/// The end of a log.
+fn end_of(file: &PathBuf) -> Option<End> {
     let mut opened = fs::File::open(file).ok()?;
-    let length = opened.metadata().ok()?.len();
-    std::io::Seek::seek(&mut opened, std::io::SeekFrom::Start(length.saturating_sub(LONGEST))).ok()?;
+    let metadata = opened.metadata().ok()?;
+    opened.seek(SeekFrom::Start(metadata.len().saturating_sub(LONGEST))).ok()?;
     let mut end = Vec::new();
     opened.take(LONGEST).read_to_end(&mut end).ok()?;
-    let text = String::from_utf8_lossy(&end).into_owned();
-    text.lines()
-        .rev()
-        .find(|line| line.contains("ERROR") || line.starts_with("error:"))
-        .map(|line| line.trim().to_owned())
+    Some(End { text: String::from_utf8_lossy(&end).into_owned(), written: metadata.modified().ok()? })
+}
+
+/// Why a service has ended: what its logs say.
+pub(super) fn last_error(layout: &Layout) -> Option<String> {
+    newest_error(layout.log_files().iter().filter_map(|file| end_of(file)).collect::<Vec<_>>().iter())
 }
 
 /// Waits until a service that was started stays up: what ends at once is not there any more.

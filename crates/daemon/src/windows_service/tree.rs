@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::error::{ServiceError, at};
+use super::{
+    error::{ServiceError, at},
+    patience::{FREE, patiently},
+};
 
 /// What has to be in the tree that a program lies in.
 const MARK: &str = "share";
@@ -52,7 +55,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), ServiceError> {
 
 /// Removes a tree if it is there.
 pub(super) fn remove(tree: &Path) -> Result<(), ServiceError> {
-    match fs::remove_dir_all(tree) {
+    match patiently(FREE, || fs::remove_dir_all(tree)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(tree, "removed")(error)),
         _ => Ok(()),
     }
@@ -66,5 +69,5 @@ pub(super) fn remove_if_empty(directory: &Path) {
 
 /// Gives a directory another name.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), ServiceError> {
-    fs::rename(from, to).map_err(at(from, "moved"))
+    patiently(FREE, || fs::rename(from, to)).map_err(at(from, "moved"))
 }

@@ -13,8 +13,21 @@ pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration)
     let services = Services::change()?;
     let service = layout.service();
     let is_there = services.find(&service)?.is_some();
-    if !is_there && !purge {
+    let mut others = services.all();
+    others.retain(|name| *name != service);
+    let of_component = Layout::new(layout.component(), None, Path::new(""), Path::new("")).service();
+    let is_last = !others.iter().any(|name| name.starts_with(&of_component));
+    // Programs alone are what a removal that failed has left.
+    let is_left = is_last && layout.instance().is_none() && layout.tree().exists();
+    if !is_there && !purge && !is_left {
         return Err(ServiceError::NotInstalled(service));
+    }
+    if is_last && !dry && runs_in(&layout.tree()) {
+        return Err(ServiceError::Refused(format!(
+            "Windows keeps the file of a program that runs, and so {} can't remove itself: \
+             use scripts\\uninstall_service_windows.ps1, or the program in an archive that was unpacked elsewhere",
+            layout.program().display()
+        )));
     }
     let mut steps = Steps::new(dry);
     if is_there {
@@ -22,10 +35,7 @@ pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration)
         steps.take(format!("remove {service}"), || services.delete(&service))?;
     }
     steps.take(format!("remove {service} as a source of events"), || events::forget(layout))?;
-    let mut others = services.all();
-    others.retain(|name| *name != service);
-    let of_component = Layout::new(layout.component(), None, Path::new(""), Path::new("")).service();
-    if !others.iter().any(|name| name.starts_with(&of_component)) {
+    if is_last {
         steps.take(format!("remove {}", layout.tree().display()), || remove_programs(layout))?;
     }
     if others.is_empty() {
@@ -58,7 +68,12 @@ fn purge_data(layout: &Layout, steps: &mut Steps) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Windows keeps the file of a program that runs, which this one may: then it goes with its end.
+/// Whether this very program lies in a directory.
+fn runs_in(directory: &Path) -> bool {
+    let program = std::env::current_exe().and_then(|program| program.canonicalize());
+    matches!((program, directory.canonicalize()), (Ok(program), Ok(directory)) if program.starts_with(&directory))
+}
+
 fn remove_programs(layout: &Layout) -> Result<(), ServiceError> {
     for tree in [layout.tree(), tree::beside(&layout.tree(), "old"), tree::beside(&layout.tree(), "new")] {
         tree::remove(&tree)?;

@@ -26,7 +26,11 @@ use task_messenger_daemon::{
 };
 
 #[cfg(windows)]
-use task_messenger_daemon::windows_service::{self, ServiceCommand};
+use task_messenger_daemon::{
+    local::LocalError,
+    reload::AskError,
+    windows_service::{self, ServiceCommand},
+};
 
 use self::place::Place;
 pub(crate) use self::run::set_level;
@@ -184,7 +188,7 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     let sources = sources(&cli).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     if matches!(cli.command, Some(Command::Reload)) && !cli.of_config.is_asked() {
         // Whether the new configuration can be used is the worker's to say: in its log and in /readyz too.
-        return reload(&load_what_fits(&sources)?).map(|()| exit::SUCCESS);
+        return reload(&load_what_fits(&sources)?, cli.common.instance.as_deref()).map(|()| exit::SUCCESS);
     }
     let loaded = load::<WorkerConfig>(&sources)?;
     if let Some(answer) = cli.of_config.answer(&loaded)? {
@@ -236,9 +240,17 @@ fn service(cli: &Cli, command: &ServiceCommand) -> Result<u8, Failure> {
     windows_service::execute(command, &of).map_err(|error| Failure::new(error.exit_code(), error))
 }
 
-fn reload(config: &WorkerConfig) -> Result<(), Failure> {
-    let changes = runtime()?.block_on(ask(&config.state_directory, "worker"))?;
-    tell(changes);
+fn reload(config: &WorkerConfig, instance: Option<&str>) -> Result<(), Failure> {
+    #[cfg(not(windows))]
+    let _ = instance;
+    match runtime()?.block_on(ask(&config.state_directory, "worker")) {
+        Ok(changes) => tell(changes),
+        #[cfg(windows)]
+        Err(error @ AskError::Local(LocalError::NotRunning { .. })) => {
+            return Err(Failure::new(windows_service::code_of_silence("worker", instance), error));
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 
