@@ -197,7 +197,6 @@ pack() {
     done
 }
 
-# Builds what is committed in two directories with names of different length, from nothing, and compares all that comes out.
 pack_for_windows() {
     local component
     load_windows_contents "$LIST"
@@ -213,6 +212,7 @@ pack_for_windows() {
     done
 }
 
+# Builds what is committed in two directories with names of different length, from nothing, and compares all that comes out.
 verify_rebuild() {
     local copy file differ=0 arguments=("${PACKED[@]}")
     [ ${#PACKED[@]} = 1 ] || arguments=(all)

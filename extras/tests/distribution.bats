@@ -229,9 +229,9 @@ refuses() {
 }
 
 @test "--no-service leaves out units, scripts and their guide, and nothing else" {
-    pack all
+    pack worker
     names worker >"$BATS_TEST_TMPDIR/with"
-    pack all --no-service
+    pack worker --no-service
     names worker >"$BATS_TEST_TMPDIR/without"
     [ -z "$(comm -13 "$BATS_TEST_TMPDIR/with" "$BATS_TEST_TMPDIR/without")" ]
     run -0 comm -23 "$BATS_TEST_TMPDIR/with" "$BATS_TEST_TMPDIR/without"

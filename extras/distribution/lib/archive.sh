@@ -21,10 +21,11 @@ pack_archive() {
 # A line for each file, `SHA-256  MODE  PATH`, sorted by path: the installer finds by it what is missing or damaged, and has
 # no list of its own.
 write_contents() {
-    local path
-    (cd "$1" && find . -type f ! -path ./CONTENTS -printf '%P\n' | LC_ALL=C sort | while IFS= read -r path; do
-        printf '%s  0%s  %s\n' "$(sha256sum -- "$path" | cut -d ' ' -f 1)" "$(stat -c %a -- "$path")" "$path"
-    done) >"$WORK/CONTENTS"
+    local modes=$WORK/modes
+    # The list of contents allows no blanks in places.
+    (cd "$1" && find . -type f ! -path ./CONTENTS -printf '%P 0%m\n' | LC_ALL=C sort >"$modes" &&
+        cut -d ' ' -f 1 "$modes" | xargs sha256sum -- | paste -d ' ' - "$modes" | awk '{ print $1 "  " $4 "  " $2 }') \
+        >"$WORK/CONTENTS" || die "the contents of ${1##*/} could not be listed"
     mv -- "$WORK/CONTENTS" "$1/CONTENTS"
     chmod 0644 "$1/CONTENTS"
 }

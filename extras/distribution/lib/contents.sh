@@ -122,12 +122,14 @@ refuse_what_is_missing() {
 # put_entry KIND MODE SOURCE DESTINATION: makes one file.
 put_entry() {
     local kind=$1 mode=$2 source=$3 destination=$4
-    mkdir -p "${destination%/*}"
+    if [ "$kind" = link ]; then
+        { mkdir -p "${destination%/*}" && ln -s -- "$source" "$destination"; } || die "could not make $destination"
+        return
+    fi
     case $kind in
-        program) cp -- "$PROGRAMS/$source" "$destination" ;;
-        generated | printed) cp -- "$GENERATED/$source" "$destination" ;;
-        file | adapted) cp -- "$CHECKOUT/$source" "$destination" ;;
-        link) ln -s -- "$source" "$destination" && return 0 ;;
-    esac || die "could not make $destination"
-    chmod "$mode" "$destination"
+        program) source=$PROGRAMS/$source ;;
+        generated | printed) source=$GENERATED/$source ;;
+        file | adapted) source=$CHECKOUT/$source ;;
+    esac
+    install -D -m "$mode" -- "$source" "$destination" || die "could not make $destination"
 }

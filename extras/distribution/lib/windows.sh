@@ -80,16 +80,14 @@ take_windows_programs() {
 
 # pack_zip COMPONENT. The same files give the same bytes.
 pack_zip() {
-    local component=$1 name kind mode source place stage path
+    local component=$1 name kind mode source place stage
     name=task-messenger-$component-v$VERSION-windows-x64
     stage=$WORK/archive/$name
     mkdir -p "$stage"
     while read -r kind mode source place; do
         put_entry "$kind" "$mode" "$source" "$stage/$place"
     done < <(entries_of_archive "$component")
-    (cd "$stage" && find . -type f ! -path ./CONTENTS -printf '%P\n' | LC_ALL=C sort | while IFS= read -r path; do
-        printf '%s  %s\n' "$(sha256sum -- "$path" | cut -d ' ' -f 1)" "$path"
-    done >CONTENTS) || die "the contents of $name could not be listed"
+    (cd "$stage" && find . -type f ! -path ./CONTENTS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum -- >CONTENTS) || die "the contents of $name could not be listed"
     (cd "$WORK/archive" && SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH python3 "$CHECKOUT/extras/distribution/zip.py" "$name" &&
         sha256sum "$name.zip" >"$name.zip.sha256") || die "$name could not be packed"
     deliver "$WORK/archive/$name.zip"

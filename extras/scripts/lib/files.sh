@@ -39,11 +39,9 @@ put_file() {
     put_parents "$path"
     temporary=${path%/*}/.task-messenger-new.$$
     note remove "$temporary"
-    must cp -- "$source" "$ROOT$temporary"
-    must chmod -- "$mode" "$ROOT$temporary"
+    must install -m "$mode" -- "$source" "$ROOT$temporary"
     set_owner "$ROOT$temporary" "$owner"
-    must sync -- "$ROOT$temporary"
-    save "$path"
+    save "$path" "$ROOT$temporary"
     must mv -fT -- "$ROOT$temporary" "$ROOT$path"
     relabel "$path"
 }

@@ -84,13 +84,15 @@ note() {
     printf '%s\n' "$*" >>"$ROOT$TRANSACTION/journal" || die "the journal can't be written"
 }
 
-# Keeps what is at a path, for undoing. It stays where it is until something is renamed over it.
+# save PATH [FILE]: keeps what is there, for undoing. It stays where it is until something is renamed over it: FILE, which the
+# disk must have by then.
 SAVED=0
 save() {
     local path=$1 copy
+    shift
     if ! [ -e "$ROOT$path" ] && ! [ -L "$ROOT$path" ]; then
         note remove "$path"
-        settle
+        settle "$@"
         return
     fi
     begin
@@ -102,12 +104,12 @@ save() {
         [ -L "$ROOT$copy" ] || must sync -- "$ROOT$copy"
     }
     note restore "$path" "$copy"
-    settle
+    settle "$@"
 }
 
 # Has the disk know how to undo what comes next: it may write that first, and the power may go between.
 settle() {
-    must sync -- "$ROOT$TRANSACTION/journal" "$ROOT$TRANSACTION" "$ROOT$PREFIX"
+    must sync -- "$@" "$ROOT$TRANSACTION/journal" "$ROOT$TRANSACTION" "$ROOT$PREFIX"
 }
 
 # From here on nothing is undone.

@@ -3,13 +3,15 @@
 
 load helper
 
+# A manager is installed once; tests have copies of that.
 setup_file() {
-    build_programs
+    build_archives 0.1.0
+    make_root "$BATS_FILE_TMPDIR"
+    "$BATS_FILE_TMPDIR/task-messenger-manager-v0.1.0/scripts/install_service_linux.sh" manager >/dev/null
 }
 
 setup() {
-    make_root
-    install_manager >/dev/null
+    copy_root "$BATS_FILE_TMPDIR/root"
     control=$ROOT/opt/task-messenger/scripts/service_control.sh
     manager=task-messenger-manager.service
 }

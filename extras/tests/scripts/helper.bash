@@ -6,25 +6,42 @@ bats_require_minimum_version 1.5.0
 
 REPOSITORY=$(cd "$BATS_TEST_DIRNAME/../../.." && pwd)
 
-# Once a file: programs of two versions.
-build_programs() {
-    local version
-    for version in 0.1.0 0.2.0; do
+# build_archives VERSION...: of both components, once for a file; tests take copies.
+build_archives() {
+    local version component
+    for version in "$@"; do
         cc -O1 "-DVERSION=\"$version\"" -o "$BATS_FILE_TMPDIR/program-$version" "$BATS_TEST_DIRNAME/stand_in.c"
+        for component in manager worker; do
+            pack "$component" "$version" "$BATS_FILE_TMPDIR/task-messenger-$component-v$version"
+        done
     done
 }
 
+# make_root [DIRECTORY]
 make_root() {
     local tool
-    ROOT=$(realpath "$BATS_TEST_TMPDIR")/root
+    ROOT=$(realpath "${1:-$BATS_TEST_TMPDIR}")/root
     mkdir -p "$ROOT"/{control,run/systemd/system,etc/systemd/system,usr/local/bin,opt,var/lib,var/log,home/tester,run/user/1000}
     chmod 755 "$ROOT" "$ROOT/opt"
     : >"$ROOT/.task-messenger-test-root"
     : >"$ROOT/control/calls"
     cp -r "$BATS_TEST_DIRNAME/stubs" "$ROOT/stubs"
+    # A program and no script: the installer calls it for each file.
+    cp /bin/true "$ROOT/stubs/nothing"
     for tool in systemd-tmpfiles useradd groupadd groupdel restorecon; do
         ln -s nothing "$ROOT/stubs/$tool"
     done
+    use_root
+}
+
+# copy_root ROOT: one of the test's own in which everything is as in that.
+copy_root() {
+    ROOT=$(realpath "$BATS_TEST_TMPDIR")/root
+    cp -a "$1" "$ROOT"
+    use_root
+}
+
+use_root() {
     # As for an administrator, whose own variables must not get to the programs.
     export TASKMESSENGER_TEST_ROOT=$ROOT TASKMESSENGER_TEST_READY_SECONDS=4 HOME=/home/tester TERM=dumb
     export PATH=$ROOT/stubs:/usr/bin:/bin
@@ -33,33 +50,34 @@ make_root() {
 
 # make_archive COMPONENT VERSION: sets ARCHIVE to what the archive unpacks to.
 make_archive() {
-    local component=$1 version=$2 owner kind mode source path file
-    ARCHIVE=$(realpath "$BATS_TEST_TMPDIR")/task-messenger-$component-v$version
+    ARCHIVE=$(realpath "$BATS_TEST_TMPDIR")/task-messenger-$1-v$2
+    cp -aT "$BATS_FILE_TMPDIR/${ARCHIVE##*/}" "$ARCHIVE"
+}
+
+# pack COMPONENT VERSION DIRECTORY
+pack() {
+    local component=$1 version=$2 directory=$3 owner kind mode source path
     while read -r owner _ kind mode source path _; do
         [[ ($owner = "$component" || $owner = both) && $path != - ]] || continue
-        mkdir -p "$ARCHIVE/$(dirname "$path.")"
         case $kind in
-            program) install -m "$mode" "$BATS_FILE_TMPDIR/program-$version" "$ARCHIVE/$path" ;;
-            generated | printed) echo "of ${source%%:*}" >"$ARCHIVE/$path" ;;
+            program) install -D -m "$mode" "$BATS_FILE_TMPDIR/program-$version" "$directory/$path" ;;
+            generated | printed) install -D -m "$mode" <(echo "of ${source%%:*}") "$directory/$path" ;;
             *)
-                for file in "$REPOSITORY"/$source; do
-                    # Not every document has to be there to test this.
-                    [ ! -f "$file" ] || install -m "$mode" "$file" "$ARCHIVE/$path"
-                done
+                mkdir -p "$directory/${path%/*}"
+                # With a * in it the place is a directory.
+                # shellcheck disable=SC2086
+                install -m "$mode" "$REPOSITORY"/$source "$directory/$path"
                 ;;
         esac
     done < <(grep -v '^#' "$REPOSITORY/extras/distribution/contents" | grep .)
-    seal "$ARCHIVE"
+    seal "$directory"
 }
 
 # Writes CONTENTS.
 seal() (
     cd "$1" || exit
-    rm -f CONTENTS
-    # shellcheck disable=SC2094 # it does not list itself
-    find . -type f ! -name CONTENTS -printf '%P\n' | LC_ALL=C sort | while read -r file; do
-        echo "$(sha256sum <"$file" | cut -d ' ' -f 1)  $(stat -c 0%a "$file")  $file"
-    done >CONTENTS
+    modes=$(find . -type f ! -name CONTENTS -printf '%P 0%m\n' | LC_ALL=C sort)
+    cut -d ' ' -f 1 <<<"$modes" | xargs sha256sum | paste -d ' ' - <(echo "$modes") | awk '{ print $1 "  " $4 "  " $2 }' >CONTENTS
 )
 
 # What is installed, but for what belongs to the test and for the place of the lock: also times, which show that something was written anew.

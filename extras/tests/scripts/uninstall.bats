@@ -4,7 +4,7 @@
 load helper
 
 setup_file() {
-    build_programs
+    build_archives 0.1.0
 }
 
 setup() {
