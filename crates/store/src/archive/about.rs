@@ -12,7 +12,13 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use task_messenger_core::ids::RecordNumber;
 
-use super::{ArchiveError, Reader, error::Problem, open::known, pool::{Pool, Removed}, rows::unsigned};
+use super::{
+    ArchiveError, Reader,
+    error::Problem,
+    open::known,
+    pool::{Pool, Removed},
+    rows::unsigned,
+};
 
 /// What an archive says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
