@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes what TaskMessenger is delivered as, from one list of contents: extras/distribution/contents.
+# Makes what TaskMessenger is delivered as, from one list of contents for each platform: extras/distribution/contents and
+# extras/distribution/contents-windows.
 set -euo pipefail
 
 PROGRAM=${0##*/}
@@ -180,35 +181,30 @@ all_wanted_entries() {
 
 pack() {
     local component
-    load_contents "$LIST"
+    load_contents "$LIST" "$TARGET"
     all_wanted_entries >"$WORK/wanted"
     # Before minutes of building.
     refuse_what_is_missing <"$WORK/wanted"
-    [ -n "$BIN_DIR" ] || build_programs
-    take_programs "${BIN_DIR:-$(build_directory)/release}"
-    RUST_TARGET=$ARCHITECTURE-unknown-linux-gnu
+    if [ "$TARGET" = windows ]; then
+        [ -n "$BIN_DIR" ] || build_windows_programs
+        take_windows_programs "${BIN_DIR:-$(windows_build_directory)}"
+        RUST_TARGET=$WINDOWS_TARGET
+    else
+        [ -n "$BIN_DIR" ] || build_programs
+        take_programs "${BIN_DIR:-$(build_directory)/release}"
+        RUST_TARGET=$ARCHITECTURE-unknown-linux-gnu
+    fi
     generate_files <"$WORK/wanted"
     mkdir -p "$OUT"
     for component in "${PACKED[@]}"; do
-        pack_archive "$component"
+        if [ "$TARGET" = windows ]; then
+            pack_zip "$component"
+        else
+            pack_archive "$component"
+        fi
     done
     [ "$DEB" = 0 ] || for component in common manager worker; do
         build_package "$component"
-    done
-}
-
-pack_for_windows() {
-    local component
-    load_windows_contents "$LIST"
-    all_wanted_entries >"$WORK/wanted"
-    refuse_what_is_missing <"$WORK/wanted"
-    [ -n "$BIN_DIR" ] || build_windows_programs
-    take_windows_programs "${BIN_DIR:-$(windows_build_directory)}"
-    RUST_TARGET=$WINDOWS_TARGET
-    generate_files <"$WORK/wanted"
-    mkdir -p "$OUT"
-    for component in "${PACKED[@]}"; do
-        pack_zip "$component"
     done
 }
 
@@ -253,11 +249,7 @@ main() {
         return
     fi
     take_version_of_source
-    if [ "$TARGET" = windows ]; then
-        pack_for_windows
-    else
-        pack
-    fi
+    pack
 }
 
 main "$@"

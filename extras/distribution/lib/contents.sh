@@ -4,14 +4,22 @@
 # The list's lines, each with the eight columns of extras/distribution/contents; a * in them is expanded.
 ENTRIES=()
 
+# load_contents LIST linux|windows. The list for Windows has five of the columns: no modes, and nothing of packages.
 load_contents() {
-    local list=$1 number=0 line
+    local list=$1 platform=$2 number=0 line component when kind source archive more
     ENTRIES=()
     [ -f "$list" ] || die "there is no list of contents: $list"
     while IFS= read -r line || [ -n "$line" ]; do
         number=$((number + 1))
         if [[ $line =~ ^[[:space:]]*(#|$) ]]; then
             continue
+        fi
+        if [ "$platform" = windows ]; then
+            read -r component when kind source archive more <<<"$line"
+            if [ -z "$archive" ] || [ -n "$more" ]; then
+                die "$list:$number: there must be five columns"
+            fi
+            line="$component $when $kind 0644 $source $archive - -"
         fi
         load_entry "$list:$number" "$line"
     done <"$list"

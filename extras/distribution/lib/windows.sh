@@ -4,26 +4,6 @@
 WINDOWS_TARGET=x86_64-pc-windows-gnu
 WINDOWS_TOOLS=x86_64-w64-mingw32
 
-# Reads extras/distribution/contents-windows: the columns of the other list without modes and packages.
-load_windows_contents() {
-    local list=$1 number=0 line component when kind source archive more
-    # shellcheck disable=SC2034 # for contents.sh
-    ENTRIES=()
-    [ -f "$list" ] || die "there is no list of contents: $list"
-    while IFS= read -r line || [ -n "$line" ]; do
-        number=$((number + 1))
-        if [[ $line =~ ^[[:space:]]*(#|$) ]]; then
-            continue
-        fi
-        read -r component when kind source archive more <<<"$line"
-        if [ -z "$archive" ] || [ -n "$more" ]; then
-            die "$list:$number: there must be five columns"
-        fi
-        load_entry "$list:$number" "$component $when $kind 0644 $source $archive - -"
-    done <"$list"
-    refuse_places_of_two
-}
-
 refuse_missing_windows_tools() {
     local tool missing=()
     for tool in "$WINDOWS_TOOLS-gcc" "$WINDOWS_TOOLS-strip" "$WINDOWS_TOOLS-objdump" "$WINDOWS_TOOLS-windres" python3 sha256sum; do
@@ -33,7 +13,7 @@ refuse_missing_windows_tools() {
 }
 
 # Sets COMPILER to how cargo is called: with the toolchain's own library for Windows, or with Debian's compiler, which can make
-# that library first.
+# that library first. Fails if there is neither.
 choose_windows_compiler() {
     local library
     library=$(cd "$CHECKOUT" && rustc --print target-libdir --target "$WINDOWS_TARGET" 2>/dev/null) || library=""
@@ -44,16 +24,21 @@ choose_windows_compiler() {
         COMPILER=(env RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "-Zbuild-std=std,panic_unwind")
         warn "building for Windows, and its standard library first, with $(/usr/bin/rustc --version)"
     else
-        die "no Rust compiler here knows Windows: \`rustup target add $WINDOWS_TARGET\`, or on Debian apt-get install rustc-web cargo-web rust-web-src"
+        return 1
     fi
 }
 
+# cargo_for_windows ARGUMENTS...: runs cargo so that what it builds is for Windows.
+cargo_for_windows() {
+    choose_windows_compiler ||
+        die "no Rust compiler here knows Windows: \`rustup target add $WINDOWS_TARGET\`, or on Debian apt-get install rustc-web cargo-web rust-web-src"
+    (build_environment && cd "$CHECKOUT" && export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=$WINDOWS_TOOLS-gcc &&
+        "${COMPILER[@]}" "$@" --locked --target "$WINDOWS_TARGET")
+}
+
 build_windows_programs() {
-    choose_windows_compiler
-    (build_environment && cd "$CHECKOUT" &&
-        export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=$WINDOWS_TOOLS-gcc &&
-        "${COMPILER[@]}" build --release --locked --target "$WINDOWS_TARGET" \
-            -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker) || die "the programs could not be built"
+    cargo_for_windows build --release -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker ||
+        die "the programs could not be built"
 }
 
 windows_build_directory() {

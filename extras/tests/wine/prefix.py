@@ -146,18 +146,18 @@ class Prefix:
 
     # Commands
 
-    def run(self, *command, check=True, timeout=WINE_SECONDS, environment=None):
+    def run(self, *command, check=True, timeout=WINE_SECONDS, environment=None, directory=None):
         """Runs a program of Windows. Never through a pipe, which every service that it starts would inherit."""
-        return self.host("wine", *command, check=check, timeout=timeout, environment=environment)
+        return self.host("wine", *command, check=check, timeout=timeout, environment=environment, directory=directory)
 
     def must(self, *command):
         return self.host(*command, check=True, timeout=WINE_SECONDS)
 
-    def host(self, *command, check=True, timeout=WINE_SECONDS, environment=None):
+    def host(self, *command, check=True, timeout=WINE_SECONDS, environment=None, directory=None):
         """Runs a program of this machine's with the prefix as its environment."""
         with tempfile.TemporaryFile(dir=self.directory) as output:
             process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL,
-                                       stdout=output, stderr=output, start_new_session=True)
+                                       stdout=output, stderr=output, start_new_session=True, cwd=directory)
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:

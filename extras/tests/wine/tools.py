@@ -41,20 +41,24 @@ def missing():
 
 
 class Tools:
-    """The test's own programs for Windows, built into a directory, and NSSM."""
+    """The test's own programs for Windows, built into a directory, and NSSM where it is wanted."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, nssm=True):
         self.directory = directory
         for name, options in BUILT.items():
             source = os.path.join(HERE, "tools", os.path.splitext(name)[0] + ".c")
             flags = [option for option in options if not option.startswith("-l")]
             libraries = [option for option in options if option.startswith("-l")]
             subprocess.run(["x86_64-w64-mingw32-gcc", "-O2", *flags, "-o", self.path(name), source, *libraries], check=True)
-        done = subprocess.run([os.path.join(HERE, "../windows/get_nssm")], check=False, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
-        if done.returncode != 0:
-            refuse(f"the real NSSM can't be had (NSSM names one): {done.stderr.strip()[-500:]}")
-        self.nssm = done.stdout.strip()
+        self.nssm = find_nssm() if nssm else None
 
     def path(self, name):
         return os.path.join(self.directory, name)
+
+
+def find_nssm():
+    done = subprocess.run([os.path.join(HERE, "../windows/get_nssm")], check=False, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        refuse(f"the real NSSM can't be had (NSSM names one): {done.stderr.strip()[-500:]}")
+    return done.stdout.strip()

@@ -12,16 +12,21 @@ async fn one_exchange(directory: &Path, listener: &mut LocalListener) {
 }
 
 #[tokio::test]
-async fn one_manager_listens_and_its_owner_connects() {
+async fn a_manager_listens_and_its_owner_connects() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
     assert!(matches!(connect_local(directory, "manager").await, Err(LocalError::NotRunning { .. })));
-    let mut listener = LocalListener::bind(directory, "manager").await.unwrap();
-    assert!(matches!(LocalListener::bind(directory, "manager").await, Err(LocalError::Taken { .. })));
-    drop(listener);
+    drop(LocalListener::bind(directory, "manager").await.unwrap());
     assert!(matches!(connect_local(directory, "manager").await, Err(LocalError::NotRunning { .. })));
-    listener = LocalListener::bind(directory, "manager").await.unwrap();
+    let mut listener = LocalListener::bind(directory, "manager").await.unwrap();
     one_exchange(directory, &mut listener).await;
+}
+
+#[tokio::test]
+async fn a_second_manager_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = LocalListener::bind(directory.path(), "manager").await.unwrap();
+    assert!(matches!(LocalListener::bind(directory.path(), "manager").await, Err(LocalError::Taken { .. })));
 }
 
 #[cfg(unix)]

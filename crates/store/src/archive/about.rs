@@ -12,7 +12,13 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use task_messenger_core::ids::RecordNumber;
 
-use super::{ArchiveError, Reader, error::Problem, open::known, pool::Pool, rows::unsigned};
+use super::{
+    ArchiveError, Reader,
+    error::Problem,
+    open::known,
+    pool::{Pool, Removed},
+    rows::unsigned,
+};
 
 /// What an archive says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +35,8 @@ impl Reader {
     /// Opens an archive that no process writes to, as whoever holds the store's lock knows. Neither the file is changed nor
     /// anything beside it.
     pub fn open_unused(path: &Path) -> Result<Self, ArchiveError> {
-        let reader = Self { pool: Arc::new(Pool::opening_by(path.to_owned(), open_unused)) };
+        let pool = Pool::opening_by(path.to_owned(), open_unused).removing(share_nothing(path));
+        let reader = Self { pool: Arc::new(pool) };
         reader.about()?;
         Ok(reader)
     }
@@ -54,25 +61,22 @@ impl Reader {
     }
 }
 
-/// A connection that takes no locks and makes no files.
+/// A connection that takes no locks.
 fn open_unused(path: &Path) -> Result<Connection, Problem> {
-    let (log, shared) = (beside(path, "-wal"), beside(path, "-shm"));
-    if !fs::metadata(log).is_ok_and(|log| log.len() > 0) {
-        return connect(path, "immutable=1");
-    }
-    // The writer was killed: what it committed last stands in the log. What it shared with readers is not relied on, but
-    // SQLite wants the file.
-    let is_missing = !shared.exists();
-    if is_missing {
-        // If that can't be, SQLite says what is wrong.
-        let _ = File::create_new(&shared);
-    }
-    let connection = connect(path, "readonly_shm=1");
-    if is_missing {
-        // Empty: whoever opens the archive next makes it anew.
-        let _ = fs::remove_file(shared);
-    }
-    connection
+    // Where the writer was killed, what it committed last stands in the log.
+    connect(path, if has_log(path) { "readonly_shm=1" } else { "immutable=1" })
+}
+
+fn has_log(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// What the writer of a log shared with readers is not relied on, but SQLite wants the file. Where it is missing, an empty one
+/// does: whoever opens the archive next makes it anew. It must go again, and on Windows it can't as long as it is open.
+fn share_nothing(path: &Path) -> Option<Removed> {
+    let shared = beside(path, "-shm");
+    // If it can't be made, SQLite says what is wrong.
+    (has_log(path) && File::create_new(&shared).is_ok()).then(|| Removed(shared))
 }
 
 fn connect(path: &Path, option: &str) -> Result<Connection, Problem> {

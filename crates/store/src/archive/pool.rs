@@ -1,6 +1,7 @@
 //! Connections for reading, shared by threads.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -21,7 +22,12 @@ pub(super) struct Pool {
     open: Open,
     state: Mutex<State>,
     returned: Condvar,
+    /// After the connections, which are closed first.
+    _removed: Option<Removed>,
 }
+
+/// A file that is removed in the end.
+pub(super) struct Removed(pub(super) PathBuf);
 
 #[derive(Default)]
 struct State {
@@ -41,7 +47,12 @@ impl Pool {
     }
 
     pub(super) fn opening_by(path: PathBuf, open: Open) -> Self {
-        Self { path, open, state: Mutex::default(), returned: Condvar::new() }
+        Self { path, open, state: Mutex::default(), returned: Condvar::new(), _removed: None }
+    }
+
+    /// The same, which removes a file once all its connections are closed.
+    pub(super) fn removing(self, removed: Option<Removed>) -> Self {
+        Self { _removed: removed, ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -74,6 +85,12 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -115,7 +115,7 @@ fn a_worker_joins_once_keeps_no_token_and_runs_until_it_is_revoked() {
     let lock = fs::File::open(state.join("worker.lock")).unwrap();
     lock.lock().unwrap();
     assert_eq!(program(&state, &["run"]), 1, "another worker has the directory");
-    lock.unlock().unwrap();
+    drop(lock);
     assert_eq!(program(&state, &["run", "--slots", "3"]), 78, "it is revoked");
     let Ok(Heard::Resume(resume)) = heard.recv_timeout(LIMIT) else { panic!("it resumes") };
     assert_eq!(resume.slots, 3);

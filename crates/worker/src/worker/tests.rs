@@ -16,7 +16,7 @@ use std::{
 use task_messenger_daemon::{config::ConfigDuration, shutdown::Cause};
 use task_messenger_protocol::messages::{Command, Goodbye, Reason, Template, from_peer::Message, outcome::Ending};
 
-use self::harness::{Place, decode, exists, go, held_up, skills, text};
+use self::harness::{Place, decode, exists, go, skills, text};
 use crate::runners::skill::{SkillError, SkillRegistry};
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_lost_link_loses_nothing_and_what_the_manager_drops_is_stopped() {
     let exit = place
         .work(SkillRegistry::empty(), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
-            peer.define(5, &held_up()).await;
+            peer.define(5, &place.held_up()).await;
             peer.assign(5, 100, &payloads[..2]).await;
             assert_eq!(peer.started().await, [100, 101]);
             exists(&files[0]).await;
@@ -101,7 +101,7 @@ async fn a_lost_link_loses_nothing_and_what_the_manager_drops_is_stopped() {
                 }
             }
             assert_eq!(started, [102], "the first one's slot is free, and the second is stopped");
-            assert_eq!((ended[0].0, ended[0].1[0].0, &ended[0].1[0].2.output[..]), (1, 100, &b"7.0\n"[..]));
+            assert_eq!((ended[0].0, ended[0].1[0].0, ended[0].1[0].2.output.trim_ascii_end()), (1, 100, &b"7.0"[..]));
             exists(&files[2]).await;
             drop(peer);
 
@@ -130,7 +130,7 @@ async fn a_lost_link_loses_nothing_and_what_the_manager_drops_is_stopped() {
             let mut peer = manager.resume(&[]).await;
             assert_eq!((&peer.resume.leases[..], &peer.resume.ended[..]), (&[102][..], &[true][..]));
             let (number, ended) = peer.outcomes().await;
-            assert_eq!(ended[0].2.output, "7.0\n");
+            assert_eq!(ended[0].2.output.trim_ascii_end(), b"7.0");
             peer.take(number).await;
             trigger.request(Cause::Terminate);
             peer.is_left().await;
@@ -147,7 +147,7 @@ async fn a_stop_gives_back_what_waits_and_lets_finish_what_runs() {
     let exit = place
         .work(SkillRegistry::empty(), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
-            peer.define(1, &held_up()).await;
+            peer.define(1, &place.held_up()).await;
             peer.assign(1, 1, &[text(&files[0]), text(&files[1])]).await;
             assert_eq!(peer.started().await, [1]);
             exists(&files[0]).await;
@@ -181,7 +181,7 @@ async fn what_outlasts_the_grace_is_ended_and_given_back() {
     let exit = place
         .work(work, async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
-            peer.define(1, &held_up()).await;
+            peer.define(1, &place.held_up()).await;
             peer.define(2, &Template::of_skill("function")).await;
             peer.assign(1, 1, &[text(&file)]).await;
             peer.assign(2, 2, &[""]).await;

@@ -41,7 +41,8 @@ fn what_was_committed_last_is_read_and_nothing_is_changed_whatever_the_writer_le
 #[test]
 fn a_path_is_taken_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("a?b#c%20 ü.sqlite");
+    // Windows has no names with a question mark.
+    let path = directory.path().join(if cfg!(windows) { "a#b%20 ü.sqlite" } else { "a?b#c%20 ü.sqlite" });
     Archive::open(&path, STORE, RecordNumber(3)).unwrap();
     assert_eq!(Reader::open_unused(&path).unwrap().about().unwrap().watermark, RecordNumber(3));
     let absent = directory.path().join("absent");

@@ -9,7 +9,7 @@ use std::{
 use task_messenger_daemon::shutdown::Cause;
 use task_messenger_protocol::messages::{CancelLeases, Command, Ping, Template, from_peer::Message};
 
-use super::harness::{Place, exists, go, held_up, skills, text};
+use super::harness::{Place, exists, go, skills, text};
 use crate::runners::skill::{SkillError, SkillRegistry};
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn what_waits_is_given_back_what_runs_is_ended_and_reported_and_the_rest_g
     let exit = place
         .work(SkillRegistry::empty(), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
-            peer.define(1, &held_up()).await;
+            peer.define(1, &place.held_up()).await;
             let script =
                 format!("trap '' TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 1; done", text(&process));
             let arguments = vec!["-c".to_owned(), script];
@@ -74,7 +74,7 @@ async fn what_is_announced_and_not_yet_started_never_starts() {
     let exit = place
         .work(SkillRegistry::empty(), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
-            peer.define(1, &held_up()).await;
+            peer.define(1, &place.held_up()).await;
             // Answers that nobody reads fill the link: the word of a start doesn't leave.
             for number in 0..1_000 {
                 peer.say(Ping { number }).await;

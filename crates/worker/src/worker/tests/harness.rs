@@ -60,6 +60,21 @@ impl Place {
         self.directory.path().join(name)
     }
 
+    /// A command that says that it runs by making the file that its payload names, and runs until `-go` stands beside it.
+    pub(super) fn held_up(&self) -> Template {
+        let (program, arguments) = if cfg!(windows) {
+            let script = "@echo off\r\ntype nul >\"%~1\"\r\n:wait\r\nif not exist \"%~1-go\" goto wait\r\n\
+                          echo %TASK_MESSENGER_TASK%\r\n";
+            let path = self.path("held-up.cmd");
+            fs::write(&path, script).unwrap();
+            (text(&path).to_owned(), vec!["{}".to_owned()])
+        } else {
+            let script = "touch \"$0\"; while [ ! -e \"$0-go\" ]; do sleep 0.01; done; echo \"$TASK_MESSENGER_TASK\"";
+            ("sh".to_owned(), vec!["-c".to_owned(), script.to_owned(), "{}".to_owned()])
+        };
+        Template::of_command(Command { program, arguments, payload: Use::Argument.into(), ..Command::default() })
+    }
+
     /// Runs a worker beside a test; its exit code.
     pub(super) async fn work<F: Future<Output = ()>>(
         &self,
@@ -214,17 +229,6 @@ pub(super) fn decode(outcomes: Outcomes) -> Vec<(u64, u8, Outcome)> {
         Value::External { .. } => unreachable!("the values were checked"),
     });
     heads.zip(outcomes).map(|((lease, status), outcome)| (lease, status, outcome)).collect()
-}
-
-/// Says that it runs by making the file that its payload names, and runs until `-go` stands beside it.
-pub(super) fn held_up() -> Template {
-    let script = "touch \"$0\"; while [ ! -e \"$0-go\" ]; do sleep 0.01; done; echo \"$TASK_MESSENGER_TASK\"";
-    Template::of_command(Command {
-        program: "sh".to_owned(),
-        arguments: vec!["-c".to_owned(), script.to_owned(), "{}".to_owned()],
-        payload: Use::Argument.into(),
-        ..Command::default()
-    })
 }
 
 pub(super) async fn exists(path: &Path) {

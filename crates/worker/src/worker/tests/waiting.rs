@@ -8,7 +8,7 @@ use task_messenger_daemon::{
 };
 use task_messenger_protocol::messages::{TakeBack, Template, from_peer::Message};
 
-use super::harness::{Manager, Peer, Place, decode, exists, go, held_up, skills, text};
+use super::harness::{Manager, Peer, Place, decode, exists, go, skills, text};
 use crate::runners::skill::{SkillContext, SkillError, SkillRegistry};
 
 /// Hands out quick tasks of template 1 until the worker wants many; the next lease.
@@ -98,7 +98,7 @@ async fn commands_that_come_after_quick_skills_do_not_wait_here() {
         .work(skills(|_, _| Ok(Vec::new())), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
             peer.define(1, &Template::of_skill("function")).await;
-            peer.define(2, &held_up()).await;
+            peer.define(2, &place.held_up()).await;
             let lease = hand_out_quick_ones(&mut peer).await;
             let files: Vec<_> = (0..500).map(|number| place.path(&number.to_string())).collect();
             let payloads: Vec<&str> = files.iter().map(|file| text(file)).collect();
@@ -131,7 +131,7 @@ async fn what_is_taken_back_is_given_back_unless_it_has_started() {
     let exit = place
         .work(SkillRegistry::empty(), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;
-            peer.define(1, &held_up()).await;
+            peer.define(1, &place.held_up()).await;
             peer.assign(1, 1, &files.each_ref().map(|file| text(file))).await;
             assert_eq!(peer.started().await, [1]);
             exists(&files[0]).await;
