@@ -318,7 +318,7 @@ farewell() {
     say "  start           ${sudo}systemctl$option start ${unit%.service}
   look at it      task-messenger-service$option status $KEY
   its log         $log ${unit%.service} -f
-  reload, stop    ${sudo}task-messenger-service$option reload $KEY, ${sudo}task-messenger-service$option stop $KEY
+  reload, stop    ${sudo}systemctl$option reload ${unit%.service}, ${sudo}systemctl$option stop ${unit%.service}
   remove          ${sudo}$PREFIX/scripts/uninstall_service_linux.sh $COMPONENT${INSTANCE:+ --instance $INSTANCE}$option"
     case :$PATH: in
         *":$COMMANDS:"*) ;;

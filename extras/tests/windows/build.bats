@@ -6,8 +6,8 @@ load helper
 
 setup_file() {
     has_powershell_for_windows || return 0
-    export WINEPREFIX=$BATS_FILE_TMPDIR/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
-    build_programs x86_64-w64-mingw32-gcc -lshell32
+    use_prefix
+    build_programs x86_64-w64-mingw32-gcc task-messenger task-messenger-manager task-messenger-worker
     export CHECKOUT="$BATS_FILE_TMPDIR/eine Kopie" BIN=$BATS_FILE_TMPDIR/bin
     mkdir "$BIN"
     mv "$BATS_FILE_TMPDIR"/*.exe "$BIN/"
@@ -31,7 +31,7 @@ setup_file() {
 }
 
 teardown_file() {
-    [ ! -e "$BATS_FILE_TMPDIR/prefix" ] || WINEPREFIX=$BATS_FILE_TMPDIR/prefix timeout 60 wineserver -k 3>&- 4>&- || true
+    end_prefix
 }
 
 setup() {
@@ -40,14 +40,10 @@ setup() {
     export SOURCE_DATE_EPOCH=1700000000
 }
 
-windows() {
-    printf 'Z:%s' "${1//\//\\}"
-}
-
 # pack [ARGUMENTS...]
 pack() {
-    run "$PWSH_WINE" -NoProfile -NonInteractive -File "$(windows "$CHECKOUT/extras/scripts/build_distribution.ps1")" \
-        -BinDir "$(windows "$BIN")" -Out "$(windows "$OUT")" "$@" 3>&- 4>&-
+    run windows_powershell -File "$(windows "$CHECKOUT/extras/scripts/build_distribution.ps1")" \
+        -BinDir "$(windows "$BIN")" -Out "$(windows "$OUT")" "$@"
 }
 
 # What the list says for a component; with `always` only what isn't for services.

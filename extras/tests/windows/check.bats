@@ -6,6 +6,8 @@ load helper
 
 setup() {
     checker=("$BATS_TEST_DIRNAME/check_powershell")
+    wanted=()
+    planted=$BATS_TEST_TMPDIR
 }
 
 @test "the scripts have nothing that 5.1 or 7 lacks" {
@@ -14,15 +16,23 @@ setup() {
     [ "$status" = 0 ] || { [ "$status" = 77 ] && skip "SKIPPED: no PowerShell"; }
 }
 
-# planted TEXT < SCRIPT: the checker must find a fault that it describes so.
-planted() {
-    local file=$BATS_TEST_TMPDIR/planted.ps1
-    cat >"$file"
-    run "${checker[@]}" "$file"
-    if [ "$status" != 1 ] || [[ $output != *"$1"* ]]; then
-        printf 'not found in\n%s\n: "%s", but\n%s\n' "$(cat "$file")" "$1" "$output"
-        return 1
-    fi
+# plant TEXT < SCRIPT: a script in which the checker must find a fault that it describes so.
+plant() {
+    wanted+=("$1")
+    cat >"$planted/planted-${#wanted[@]}.ps1"
+}
+
+# Each in its own script, which are looked at together.
+all_found() {
+    local index
+    run "${checker[@]}" "$planted"/planted-*.ps1
+    [ "$status" = 1 ]
+    for index in "${!wanted[@]}"; do
+        if ! grep -F "planted-$((index + 1)).ps1:" <<<"$output" | grep -qF -- "${wanted[index]}"; then
+            printf 'not found in\n%s\n: "%s", but\n%s\n' "$(cat "$planted/planted-$((index + 1)).ps1")" "${wanted[index]}" "$output"
+            return 1
+        fi
+    done
 }
 
 @test "it finds what the text shows, with no PowerShell at all" {
@@ -30,13 +40,14 @@ planted() {
     python=$(python3 -c 'import sys; print(sys.executable)')
     mkdir "$BATS_TEST_TMPDIR/empty"
     checker=(env -u PWSH PATH="$BATS_TEST_TMPDIR/empty" "$python" "$BATS_TEST_DIRNAME/check_powershell")
-    planted "planted.ps1:2: not plain ASCII" <<<$'# first\n# Größe'
-    planted "not plain ASCII" <<<$'\t$a = 1'
-    planted "blanks at the end" <<<'$a = 1 '
-    planted "no operator: -ne" <<<'if ($a != 1) { }'
-    planted "no operator: -ne and -eq" <<<'if ($a == 1) { }'
-    planted "5.1 has no &&" <<<'a && b'
-    planted "5.1 has no ?? and no ?." <<<'$a = $b ?? 1'
+    plant "ps1:2: not plain ASCII" <<<$'# first\n# Größe'
+    plant "not plain ASCII" <<<$'\t$a = 1'
+    plant "blanks at the end" <<<'$a = 1 '
+    plant "no operator: -ne" <<<'if ($a != 1) { }'
+    plant "no operator: -ne and -eq" <<<'if ($a == 1) { }'
+    plant "5.1 has no &&" <<<'a && b'
+    plant "5.1 has no ?? and no ?." <<<'$a = $b ?? 1'
+    all_found
     # Not in texts and comments.
     printf '%s\n' '$a = "x == y"' "\$b = 'a && b' # != ??" '<# a || b' '#>' >"$BATS_TEST_TMPDIR/good.ps1"
     run "${checker[@]}" "$BATS_TEST_TMPDIR/good.ps1"
@@ -45,45 +56,46 @@ planted() {
 }
 
 @test "it finds what a script of ours must have" {
-    mkdir -p "$BATS_TEST_TMPDIR/scripts"
-    local wanted script=$SCRIPTS/service_control.ps1 copy=$BATS_TEST_TMPDIR/scripts/service_control.ps1
-    for wanted in '#Requires -Version 5.1' '[CmdletBinding()]' 'Set-StrictMode -Version Latest' "\$ErrorActionPreference = 'Stop'" \
+    local line
+    # The directory is what makes it one.
+    planted=$BATS_TEST_TMPDIR/scripts
+    mkdir "$planted"
+    for line in '#Requires -Version 5.1' '[CmdletBinding()]' 'Set-StrictMode -Version Latest' "\$ErrorActionPreference = 'Stop'" \
         .SYNOPSIS .DESCRIPTION .EXAMPLE '.PARAMETER Follow'; do
-        grep -vxF -- "$wanted" "$script" >"$copy"
-        run "$BATS_TEST_DIRNAME/check_powershell" "$copy"
-        [ "$status" = 1 ]
-        [[ $output == *"there is no $wanted"* ]]
+        plant "there is no $line" < <(grep -vxF -- "$line" "$SCRIPTS/service_control.ps1")
     done
+    all_found
 }
 
 @test "it finds syntax, commands, parameters and types that one of the two lacks" {
     need_powershell
-    planted "planted.ps1:2: " <<<$'$a = 1\nif ($a -lt ) { }'
-    planted "erminator" <<<'$a = "open'
-    planted "5.1 has no ? :" <<<'$a = $b ? 1 : 2'
-    planted "5.1 has no ?." <<<'${a}?.Length'
-    planted "5.1 has no ??=" <<<'$a ??= 1'
-    planted "5.1 has no ||" <<<'Get-Item a || Get-Item b'
-    planted "5.1 has no & behind a command" <<<'Get-Item a &'
-    planted 'no `e and no `u' <<<'$a = "`e[1m"'
-    planted "doesn't read the number 1u" <<<'$a = 1u'
-    planted "script block" <<<'$a = "a" -replace "a", { "b" }'
-    planted "2>&1: Invoke-Program" <<<'$a = Get-Item a 2>&1'
-    planted "5.1 loses quotes" <<<'& "sc.exe" query'
-    planted "Get-Nonsense is neither" <<<'Get-Nonsense'
-    planted "gci is neither" <<<'gci .'
-    planted "Join-String is neither" <<<'"a" | Join-String'
-    planted "Invoke-Expression: runs a text" <<<'Invoke-Expression "1"'
-    planted "Get-ChildItem of 5.1 has no -FollowSymlink" <<<'Get-ChildItem -Path . -FollowSymlink'
-    planted "Get-Service of 7.0 has no -ComputerName" <<<'Get-Service -Name a -ComputerName b'
-    planted "ConvertFrom-Json of 5.1 has no -AsHashtable" <<<'"{}" | ConvertFrom-Json -AsHashtable'
-    planted "Test-It has no -Twice" <<<$'function Test-It {\n    param($Once)\n    $Once\n}\nTest-It -Twice 1'
-    planted "IsWindows: not in 5.1" <<<'$a = $IsWindows'
-    planted "type IO.Nonsense is not in known.json" <<<'$a = New-Object -TypeName IO.Nonsense'
-    planted "[IO.Path]::GetRelativePath is not in known.json" <<<'$a = [IO.Path]::GetRelativePath("a", "b")'
-    planted "doesn't take 5 arguments" <<<'$a = [IO.File]::ReadAllBytes(1, 2, 3, 4, 5)'
-    planted "a method Nonsense is not in known.json" <<<'$a = "".Nonsense()'
-    planted "has no ArgumentList" <<<'$a.ArgumentList.Add("b")'
+    plant "ps1:2: " <<<$'$a = 1\nif ($a -lt ) { }'
+    plant "erminator" <<<'$a = "open'
+    plant "5.1 has no ? :" <<<'$a = $b ? 1 : 2'
+    plant "5.1 has no ?." <<<'${a}?.Length'
+    plant "5.1 has no ??=" <<<'$a ??= 1'
+    plant "5.1 has no ||" <<<'Get-Item a || Get-Item b'
+    plant "5.1 has no & behind a command" <<<'Get-Item a &'
+    plant 'no `e and no `u' <<<'$a = "`e[1m"'
+    plant "doesn't read the number 1u" <<<'$a = 1u'
+    plant "script block" <<<'$a = "a" -replace "a", { "b" }'
+    plant "2>&1: Invoke-Program" <<<'$a = Get-Item a 2>&1'
+    plant "5.1 loses quotes" <<<'& "sc.exe" query'
+    plant "Get-Nonsense is neither" <<<'Get-Nonsense'
+    plant "gci is neither" <<<'gci .'
+    plant "Join-String is neither" <<<'"a" | Join-String'
+    plant "Invoke-Expression: runs a text" <<<'Invoke-Expression "1"'
+    plant "Get-ChildItem of 5.1 has no -FollowSymlink" <<<'Get-ChildItem -Path . -FollowSymlink'
+    plant "Get-Service of 7.0 has no -ComputerName" <<<'Get-Service -Name a -ComputerName b'
+    plant "ConvertFrom-Json of 5.1 has no -AsHashtable" <<<'"{}" | ConvertFrom-Json -AsHashtable'
+    plant "Test-It has no -Twice" <<<$'function Test-It {\n    param($Once)\n    $Once\n}\nTest-It -Twice 1'
+    plant "IsWindows: not in 5.1" <<<'$a = $IsWindows'
+    plant "type IO.Nonsense is not in known.json" <<<'$a = New-Object -TypeName IO.Nonsense'
+    plant "[IO.Path]::GetRelativePath is not in known.json" <<<'$a = [IO.Path]::GetRelativePath("a", "b")'
+    plant "doesn't take 5 arguments" <<<'$a = [IO.File]::ReadAllBytes(1, 2, 3, 4, 5)'
+    plant "a method Nonsense is not in known.json" <<<'$a = "".Nonsense()'
+    plant "has no ArgumentList" <<<'$a.ArgumentList.Add("b")'
+    all_found
 }
 
 @test "it finds what only the table shows to be missing in one version" {

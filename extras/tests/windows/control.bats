@@ -2,16 +2,9 @@
 # shellcheck disable=SC2030,SC2031 # tests are subshells
 # The control script, with everything that asks Windows something replaced: exit codes, the screen, logs.
 
-load helper
 load pretend
 
-setup_file() {
-    build_programs cc
-}
-
 setup() {
-    need_powershell
-    make_archive "$BATS_TEST_TMPDIR/an archive" manager worker
     pretend_windows
     export TZ=UTC TEST_SERVICES="TaskMessengerManager"
 }

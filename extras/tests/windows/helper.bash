@@ -22,12 +22,31 @@ need_powershell_for_windows() {
     has_powershell_for_windows || skip "SKIPPED: no Wine, or no compiler for it"
 }
 
-# The stand-ins, once a file: build_programs COMPILER [LIBRARY]
+# build_programs COMPILER NAME...: the stand-ins, once a file.
 build_programs() {
-    local name
-    for name in task-messenger task-messenger-manager task-messenger-worker; do
-        "$1" -O1 "-DNAME=\"$name\"" '-DVERSION="1.2.3"' -o "$BATS_FILE_TMPDIR/$name.exe" "$BATS_TEST_DIRNAME/stand_in.c" "${@:2}"
+    local name libraries=()
+    [ "$1" = cc ] || libraries=(-lshell32)
+    for name in "${@:2}"; do
+        "$1" -O1 "-DNAME=\"$name\"" '-DVERSION="1.2.3"' -o "$BATS_FILE_TMPDIR/$name.exe" "$BATS_TEST_DIRNAME/stand_in.c" "${libraries[@]}"
     done
+}
+
+# A Wine of the file's own. What it starts must not keep bats' own files, which are 3 and 4.
+use_prefix() {
+    export WINEPREFIX=$BATS_FILE_TMPDIR/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
+}
+
+end_prefix() {
+    [ ! -e "$BATS_FILE_TMPDIR/prefix" ] || WINEPREFIX=$BATS_FILE_TMPDIR/prefix timeout 60 wineserver -k 3>&- 4>&- || true
+}
+
+windows_powershell() {
+    "$PWSH_WINE" -NoProfile -NonInteractive "$@" 3>&- 4>&-
+}
+
+# The path as Windows has it.
+windows() {
+    printf 'Z:%s' "${1//\//\\}"
 }
 
 # make_archive DIRECTORY COMPONENT...: what archives unpack to. The NSSM in it is a text, and known.

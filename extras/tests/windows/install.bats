@@ -2,18 +2,11 @@
 # shellcheck disable=SC2030,SC2031,SC1003,SC2016 # tests are subshells; a quote of PowerShell's is none of ours
 # The installer, with everything that asks Windows something replaced: which NSSM it takes, what it hands to the program.
 
-load helper
 load pretend
 
-setup_file() {
-    build_programs cc
-}
-
 setup() {
-    need_powershell
-    make_archive "$BATS_TEST_TMPDIR/an archive" manager worker
-    make_nssm "$BATS_TEST_TMPDIR/nssm"
     pretend_windows
+    make_nssm "$BATS_TEST_TMPDIR/nssm"
     exe=$BATS_TEST_TMPDIR/nssm/nssm.exe zip=$BATS_TEST_TMPDIR/nssm/nssm.zip
     hash=$(sha256sum <"$exe" | cut -d ' ' -f 1)
 }

@@ -1,7 +1,16 @@
 # shellcheck shell=bash
-# For tests that have the scripts run on Linux as if it were Windows: only what asks Windows something is replaced.
+# For files of tests that have the scripts run on Linux as if it were Windows: only what asks Windows something is replaced.
 
+load helper
+
+setup_file() {
+    build_programs cc task-messenger-manager task-messenger-worker
+}
+
+# An archive of both components, and a Windows on which nothing is installed.
 pretend_windows() {
+    need_powershell
+    make_archive "$BATS_TEST_TMPDIR/an archive" manager worker
     export TEST_PROGRAMS=$BATS_TEST_TMPDIR/programs/TaskMessenger TEST_DATA=$BATS_TEST_TMPDIR/data/TaskMessenger
     export TEST_SERVICES="" TEST_IS_USER=""
     export STAND_IN=$BATS_TEST_TMPDIR/answers TMPDIR=$BATS_TEST_TMPDIR/scratch

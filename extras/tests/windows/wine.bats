@@ -7,8 +7,8 @@ load helper
 
 setup_file() {
     has_powershell_for_windows || return 0
-    export WINEPREFIX=$BATS_FILE_TMPDIR/prefix WINEDEBUG=-all LC_ALL=C.UTF-8
-    build_programs x86_64-w64-mingw32-gcc -lshell32
+    use_prefix
+    build_programs x86_64-w64-mingw32-gcc task-messenger-manager task-messenger-worker
     # Makes the prefix. Its Wine has to be gone: services that are made while it goes are lost.
     windows_powershell -Command 'exit 0'
     timeout 60 wineserver -w 3>&- 4>&-
@@ -19,7 +19,7 @@ setup_file() {
 
 teardown_file() {
     [ -e "$BATS_FILE_TMPDIR/holder" ] || return 0
-    WINEPREFIX=$BATS_FILE_TMPDIR/prefix timeout 60 wineserver -k 3>&- 4>&- || true
+    end_prefix
     kill "$(cat "$BATS_FILE_TMPDIR/holder")" 2>/dev/null || true
 }
 
@@ -33,16 +33,6 @@ setup() {
 
 teardown() {
     [ -z "${PROGRAMS:-}" ] || rm -rf "$PROGRAMS"
-}
-
-# The path as Windows has it.
-windows() {
-    printf 'Z:%s' "${1//\//\\}"
-}
-
-# Nothing that Wine starts may keep bats' own files.
-windows_powershell() {
-    "$PWSH_WINE" -NoProfile -NonInteractive "$@" 3>&- 4>&-
 }
 
 # script NAME [ARGUMENTS...]
