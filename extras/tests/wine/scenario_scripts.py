@@ -58,12 +58,14 @@ class ScriptsScenario:
         self.step("refused: a machine that isn't safe", refused.machines)
         self.step("nothing is installed", refused.nothing_is_there)
         self.step("a dry run changes nothing", install.dry_run_changes_nothing)
-        if not self.step("the manager installed and started", install.manager, needed=True):
+        if not self.step("the manager installed, and not started", install.manager, needed=True):
+            return
+        self.step("installed again, nothing changes", install.again_changes_nothing)
+        if not self.step("start", install.manager_starts, needed=True):
             return
         self.step("NSSM of an installation, and another one", install.another_nssm_is_allowed)
         if not self.step("workers that join with a token's file", install.workers, needed=True):
             return
-        self.step("installed again, nothing changes", install.again_changes_nothing)
         self.step("status of all", control.status)
         self.step("a task", control.task)
         self.step("logs", control.logs)

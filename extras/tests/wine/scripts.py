@@ -48,9 +48,12 @@ class Scripts:
         self.machine.run("reg", "add", "HKCU\\Software\\Wine", "/v", "Version", "/d", "win10", "/f")
         return self.powershell("-Command", "\"PowerShell $($PSVersionTable.PSVersion)\"").text.strip()
 
+    def script(self, top, name, *words):
+        return self.powershell("-File", f"{top}\\scripts\\{name}.ps1", *words, check=False)
+
     def call(self, top, name, *words, code=0, says=()):
         """Runs a script, which has to end with a code and to say something."""
-        done = self.powershell("-File", f"{top}\\scripts\\{name}.ps1", *words, check=False)
+        done = self.script(top, name, *words)
         want(done.code == code, f"{name} {' '.join(words)}: exit code {done.code}, not {code}\n{done.text}")
         for text in says:
             want(text in done.text, f"{name} {' '.join(words)}: it does not say '{text}'\n{done.text}")
@@ -61,8 +64,12 @@ class Scripts:
         return self.call(top or service.archive, "install_service_windows", "-Component", service.component,
                          *instance_of(service), "-Account", "LocalSystem", *words, code=code, says=says)
 
-    def control(self, verb, *words, code=0, says=(), top=f"{PROGRAMS}\\manager"):
-        return self.call(top, "service_control", verb, *words, code=code, says=says)
+    def control(self, verb, *words, code=0, says=()):
+        return self.call(f"{PROGRAMS}\\manager", "service_control", verb, *words, code=code, says=says)
+
+    def try_control(self, verb, *words):
+        """The same, whatever comes of it."""
+        return self.script(f"{PROGRAMS}\\manager", "service_control", verb, *words)
 
     def uninstall(self, top, component, *words, code=0, says=()):
         return self.call(top, "uninstall_service_windows", "-Component", component, *words, code=code, says=says)

@@ -35,8 +35,20 @@ def manager(scripted):
                     says=[KNOWN, f"{service.name} is installed, and not started."])
     scripts.control("status", code=3, says=["manager  stopped", "kept by     NSSM", "at boot     automatic", "account     LocalSystem"])
     scripted.configure(service)
-    scripts.control("start", "-Component", "manager", says=[f"{service.name} runs"])
-    scripts.control("status", says=["manager  running, since ", "ready       yes"])
+
+
+def again_changes_nothing(scripted):
+    """The same once more, from the same archive: the configuration and what was chosen stay."""
+    service = scripted.manager
+    kept, before = scripted.machine.read(service.configuration), service.status()
+    scripted.scripts.install(service, says=[f"{KNOWN}{PROGRAMS}\\nssm\\nssm.exe"])
+    want(scripted.machine.read(service.configuration) == kept, "the configuration was changed")
+    want(service.status() == before, f"{before}\n{service.status()}")
+
+
+def manager_starts(scripted):
+    scripted.scripts.control("start", "-Component", "manager", says=[f"{scripted.manager.name} runs"])
+    scripted.scripts.control("status", says=["manager  running, since ", "ready       yes"])
 
 
 @unchanged
@@ -63,20 +75,6 @@ def workers(scripted):
         want(scripted.machine.read(scripted.token).strip() not in scripted.machine.read(service.configuration), "the token is kept")
         scripted.configure(service)
     scripts.control("start", "-Component", "all", says=[f"{service.name} runs" for service in (scripted.worker, scripted.gpu)])
-
-
-def again_changes_nothing(scripted):
-    """The same once more from the same archive: what runs is as before, and so is what is kept."""
-    kept = {name: state for name, state in states(scripted.machine).items() if is_kept(name)}
-    scripted.scripts.install(scripted.gpu, says=[f"start {scripted.gpu.name} again"])
-    now = {name: state for name, state in states(scripted.machine).items() if is_kept(name)}
-    want(now == kept, f"{sorted(set(now.items()) ^ set(kept.items()))}")
-    want(scripted.gpu.status()["startup_type"] == "manual", "the start type that was chosen was not kept")
-    scripted.gpu.wait_for("running")
-
-
-def is_kept(name):
-    return "config-" in name or name.endswith(("credential", ".pem"))
 
 
 def newer(scripted, name):

@@ -73,18 +73,17 @@ def another_nssm(scripted):
 
 @unchanged
 def archives(scripted):
-    """A checkout has no programs, and an archive without services no data."""
+    """A checkout has no programs, an archive without services no data, and the worker's archive no manager."""
     machine, archive = scripted.machine, scripted.manager.archive
-    program, data = f"{archive}\\bin\\{scripted.manager.program}", f"{archive}\\share\\windows-service\\nssm.json"
-    # The worker's archive has no manager in it.
-    scripted.scripts.install(scripted.manager, "-Native", top=scripted.worker.archive, code=1, says=["task-messenger-manager.exe is missing"])
-    moved = {path: machine.place(path) + ".moved" for path in (program, data)}
-    for path, away in moved.items():
-        os.rename(machine.place(path), away)
-        try:
-            scripted.scripts.install(scripted.manager, code=1, says=[f"{os.path.basename(path.replace(chr(92), '/'))} is missing"])
-        finally:
-            os.rename(away, machine.place(path))
+    data = machine.place(f"{archive}\\share\\windows-service\\nssm.json")
+    os.rename(data, f"{data}.moved")
+    try:
+        scripted.scripts.refused([
+            (f"{scripted.worker.archive}\\{INSTALL}", "-Component manager -Native", 1, "task-messenger-manager.exe is missing"),
+            (f"{archive}\\{INSTALL}", "-Component manager", 1, "nssm.json is missing"),
+        ])
+    finally:
+        os.rename(f"{data}.moved", data)
 
 
 @unchanged
@@ -104,7 +103,7 @@ def machines(scripted):
         finally:
             os.rmdir(machine.place(directory))
     scripts.call(manager.archive, "install_service_windows", "-Component", "manager", "-Native", "-DryRun", "-Account", ".\\kein Konto",
-                 code=1, says=["there is no account"])
+                 code=1, says=["is no account that works without a password"])
     # Kept by an earlier installation.
     machine.write(manager.configuration, json.dumps({"no such key": 1}))
     try:
