@@ -107,7 +107,7 @@ def crash_looping(scripted):
 
         def says_so():
             screens.append(scripted.scripts.try_control("status", "-Component", "manager"))
-            return re.match(r"manager  crash-looping, (next try (now|in \d+ s)|tried again after growing waits)", screens[-1].text)
+            return re.match(r"manager  crash-looping, next try (now|in \d+ s at the latest)\n", screens[-1].text)
 
         machine.wait("crash-looping", says_so)
         want(screens[-1].code == 3, f"exit code {screens[-1].code}\n{screens[-1].text}")
