@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 
 from scripts import MINE, want
 
@@ -103,14 +104,15 @@ def crash_looping(scripted):
         machine.kill(int(done.text))
         machine.wait("its port", lambda: is_bound(taken, scripted.port), 4)
         taken.listen()
-        screens = []
-
-        def says_so():
-            screens.append(scripted.scripts.try_control("status", "-Component", "manager"))
-            return re.match(r"manager  crash-looping, next try (now|in \d+ s at the latest)\n", screens[-1].text)
-
-        machine.wait("crash-looping", says_so)
-        want(screens[-1].code == 3, f"exit code {screens[-1].code}\n{screens[-1].text}")
+        machine.wait("its end", lambda: manager.status()["state"] == "crash-looping")
+        end = time.monotonic() + 60
+        while True:
+            # It is starting at times, too.
+            done = scripted.scripts.try_control("status", "-Component", "manager")
+            if re.match(r"manager  crash-looping, next try (now|in \d+ s at the latest)\n", done.text):
+                break
+            want(time.monotonic() < end, f"it does not say that it is crash-looping:\n{done.text}")
+        want(done.code == 3, f"exit code {done.code}\n{done.text}")
     machine.wait("the manager back", lambda: manager.status()["ready"])
     wait_for_workers(scripted)
 
