@@ -77,7 +77,8 @@ class Scripts:
     def refused(self, calls):
         """Calls of scripts, one after the other in one PowerShell, as at a prompt: each a script's path, its arguments as they
         are typed, its exit code and a part of what it says."""
-        lines = [f"$global:LASTEXITCODE = -1; & {quoted(path)} {words}; \"it ended with $LASTEXITCODE\"" for path, words, _, _ in calls]
+        lines = [f"$global:LASTEXITCODE = -1; & {quoted(path)} {words}; \"it ended with $LASTEXITCODE\""
+                 for path, words, _, _ in calls]
         text = self.powershell("-Command", "; ".join(lines), check=False).text
         said = [line for line in text.splitlines() if line.startswith("it ended with ")]
         wanted = [f"it ended with {code}" for _, _, code, _ in calls]

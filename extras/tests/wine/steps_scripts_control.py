@@ -18,7 +18,8 @@ def lines_of(text, key):
 
 
 def wait_for_workers(scripted):
-    scripted.machine.wait("both workers at work", lambda: all(service.status()["ready"] for service in (scripted.worker, scripted.gpu)))
+    workers = (scripted.worker, scripted.gpu)
+    scripted.machine.wait("both workers at work", lambda: all(service.status()["ready"] for service in workers))
 
 
 def status(scripted):
