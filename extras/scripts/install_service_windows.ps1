@@ -12,8 +12,8 @@ again, and configuration and state stay. A step that fails has the earlier ones 
 NSSM is one known file (share\windows-service\nssm.json: version, address and SHA-256) and anything else is refused, wherever it
 comes from: -NssmPath, nssm.exe beside this script, the one of an earlier installation, or a download.
 
-Exit codes: 0 done; 1 refused or failed, and undone; 64 wrong command line; 78 the configuration is wrong. What the program
-answers is passed on.
+Exit codes: 0 done; 1 refused or failed, and undone; 64 wrong command line (1 where PowerShell itself refuses it);
+78 the configuration is wrong. What the program answers is passed on.
 
 .PARAMETER Component
 What is to be installed: manager or worker.

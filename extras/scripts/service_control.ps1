@@ -12,8 +12,8 @@ Without -Component, all that are installed are meant. start, stop, restart and r
 
 status is in colour on a screen, unless the variable NO_COLOR is set.
 
-Exit codes: 0 it runs, or it is done; 1 it failed; 3 it is stopped; 4 it is not installed; 64 wrong command line. For several
-services the worst.
+Exit codes: 0 it runs, or it is done; 1 it failed; 3 it is stopped; 4 it is not installed; 64 wrong command line (1 where
+PowerShell itself refuses it). For several services the worst.
 
 .PARAMETER Verb
 What is to be done.

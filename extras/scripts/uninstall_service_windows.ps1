@@ -9,7 +9,8 @@ stay, unless -Purge is given. As an administrator.
 -Component worker is the worker without a name; all is everything that is installed. Nothing is asked: -DryRun shows beforehand
 what would be removed.
 
-Exit codes: 0 removed, or there was nothing to remove; 1 refused or failed; 64 wrong command line. For several services the worst.
+Exit codes: 0 removed, or there was nothing to remove; 1 refused or failed; 64 wrong command line (1 where PowerShell
+itself refuses it). For several services the worst.
 
 .PARAMETER Component
 What is to be removed: manager, worker or all.

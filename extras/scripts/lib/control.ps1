@@ -41,13 +41,14 @@ function Format-Time {
     (ConvertTo-Time $Value).ToLocalTime().ToString('yyyy-MM-dd HH:mm:ss', [Globalization.CultureInfo]::InvariantCulture)
 }
 
+# Only the longest wait of NSSM is known.
 function Format-Wait {
     param($Until)
     $seconds = [int][Math]::Ceiling(((ConvertTo-Time $Until).ToUniversalTime() - [DateTime]::UtcNow).TotalSeconds)
     if ($seconds -le 0) {
         return 'now'
     }
-    "in $seconds s"
+    "in $seconds s at the latest"
 }
 
 # Asks the program how its service is: what it answers, or nothing, and then $ProgramCode and $ProgramComplaint say why.

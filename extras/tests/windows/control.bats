@@ -91,7 +91,7 @@ call task-messenger-worker service status --json --instance b" ]
     state 3 state '"crash-looping"' next_try "\"$(date -u -d '1 minute' +%FT%TZ)\""
     script service_control status
     expect 3
-    [[ $output =~ crash-looping,\ next\ try\ in\ [3-6][0-9]\ s ]]
+    [[ $output =~ crash-looping,\ next\ try\ in\ [3-6][0-9]\ s\ at\ the\ latest ]]
     state 3 state '"stopped"' exit_code 78 last_error '"line 3: slots"'
     script service_control status
     expect 3 "stopped, with exit code 78" "cause exit code 78: the same start can't succeed" "last error line 3: slots"

@@ -127,20 +127,30 @@ function Test-Account {
         Assert-That "the path of $name is quoted" ($service.PathName -match '\A"')
         $recovery = (& sc.exe qfailure $name) -join "`n"
         $recovery | Out-Host
-        Assert-That "$name is started again by Windows" ($recovery -match '5000' -and $recovery -match '30000' -and $recovery -match '300000')
+        Assert-That "$name is started again by Windows" ($recovery -match '\b5000\b' -and $recovery -match '\b30000\b' -and $recovery -match '\b300000\b')
         Assert-That "$name starts some time after the machine" (((& sc.exe qc $name) -join "`n") -match 'DELAYED')
     }
 }
 
-# Nobody else may read what is kept, nor write where programs lie.
+# Rights on a directory or file that everybody has.
+function Get-RightOfAll {
+    param([string]$Path)
+    $rights = Get-Acl -LiteralPath $Path
+    $rights.Access | Format-Table -AutoSize | Out-Host
+    $rights.Access | Where-Object { "$($_.IdentityReference)" -match 'Everyone|\\Users|Authenticated' }
+}
+
+# Nobody else may read secrets, nor write what is kept or where programs lie.
 function Test-Rights {
-    foreach ($path in $Data, (Join-Path $Data 'manager'), (Join-Path $Data 'worker'), (Join-Path $Data 'config')) {
-        $rights = Get-Acl -LiteralPath $path
-        $rights.Access | Format-Table -AutoSize | Out-Host
-        Assert-That "$path inherits no rights" $rights.AreAccessRulesProtected
-        $others = @($rights.Access | Where-Object { "$($_.IdentityReference)" -match 'Everyone|\\Users|Authenticated' -and
-                "$($_.FileSystemRights)" -match 'Write|Modify|FullControl' })
+    foreach ($path in $Programs, $Data, (Join-Path $Data 'manager'), (Join-Path $Data 'worker'), (Join-Path $Data 'config')) {
+        Assert-That "$path inherits no rights" (Get-Acl -LiteralPath $path).AreAccessRulesProtected
+    }
+    foreach ($path in $Programs, $Manager, (Join-Path $Programs 'worker\bin'), $Data, (Join-Path $Data 'config')) {
+        $others = @(Get-RightOfAll $path | Where-Object { "$($_.FileSystemRights)" -match 'Write|Modify|FullControl' })
         Assert-That "nobody else writes in $path" ($others.Count -eq 0)
+    }
+    foreach ($path in 'manager', 'manager\key.pem', 'worker', 'worker\worker.credential', 'config\config-worker.json') {
+        Assert-That "nobody else reads $path" (@(Get-RightOfAll (Join-Path $Data $path)).Count -eq 0)
     }
     $worker = (Get-Acl -LiteralPath (Join-Path $Data 'manager')).Access | Where-Object { "$($_.IdentityReference)" -match 'TaskMessengerWorker' }
     Assert-That "the worker has no right on the manager's state" (-not $worker)
@@ -148,11 +158,13 @@ function Test-Rights {
 
 function Test-Restart {
     foreach ($component in 'manager', 'worker') {
-        $before = (Get-State $component).pid
+        # Not the process of the service, which is NSSM's if that runs it.
+        $name = "task-messenger-$component"
+        $before = @(Get-Process -Name $name).Id
         Stop-Process -Id $before -Force
         Wait-Until "the $component is back after a kill" {
-            $state = Get-State $component
-            $state.state -eq 'running' -and $state.pid -and $state.pid -ne $before
+            $now = @(Get-Process -Name $name -ErrorAction Ignore | ForEach-Object { $_.Id })
+            $now.Count -eq 1 -and $now[0] -notin $before -and (Get-State $component).state -eq 'running'
         } -Seconds 90
     }
     Test-Task

@@ -28,6 +28,8 @@ class Prefix:
         self.name = name
         self.directory = os.path.join(directory, name)
         os.mkdir(self.directory)
+        # Wine makes access lists of the permissions here, and files inherit what their directories let everybody do.
+        os.umask(0o077)
         self.root = os.path.join(self.directory, "prefix")
         self.tools = tools
         self.holder = None

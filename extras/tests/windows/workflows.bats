@@ -1,0 +1,44 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031 # tests are subshells
+# That the workflows hold, as far as actionlint sees it; and that what looks for faults finds them.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    checker=$BATS_TEST_DIRNAME/check_workflows
+}
+
+@test "the workflows are right" {
+    run "$checker"
+    echo "$output"
+    [ "$status" = 0 ] || { [ "$status" = 77 ] && skip "SKIPPED: no actionlint"; }
+}
+
+# planted TEXT OLD NEW: with a line changed, it must find a fault that it describes so.
+planted() {
+    local file=$BATS_TEST_TMPDIR/planted.yml
+    sed "s|$2|$3|" "$BATS_TEST_DIRNAME/../../../.github/workflows/windows.yml" >"$file"
+    run "$checker" "$file"
+    [ "$status" != 77 ] || skip "SKIPPED: no actionlint"
+    if [ "$status" != 1 ] || [[ $output != *planted.yml:*"$1"* ]]; then
+        printf 'not found: "%s", but\n%s\n' "$1" "$output"
+        return 1
+    fi
+}
+
+@test "it finds what is wrong in one" {
+    planted 'property "modes" is not defined' 'matrix.mode }}' 'matrix.modes }}'
+    planted 'job "builds" which does not exist' 'needs: build' 'needs: builds'
+    planted 'unexpected key "shells"' 'shell: powershell$' 'shells: powershell'
+    planted 'label "windows-lastest" is unknown' 'windows-latest' 'windows-lastest'
+}
+
+@test "without actionlint it says so, loudly" {
+    mkdir "$BATS_TEST_TMPDIR/empty"
+    for program in bash dirname readlink; do
+        ln -s "$(command -v "$program")" "$BATS_TEST_TMPDIR/empty/"
+    done
+    run env PATH="$BATS_TEST_TMPDIR/empty" "$checker"
+    [ "$status" = 77 ]
+    [[ $output == "SKIPPED: no actionlint "* ]]
+}
