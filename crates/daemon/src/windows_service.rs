@@ -28,6 +28,8 @@ mod nssm;
 mod patience;
 #[cfg(windows)]
 mod places;
+#[cfg(windows)]
+mod process;
 mod rights;
 mod said;
 mod settings;
