@@ -30,6 +30,8 @@ mod nssm;
 mod patience;
 #[cfg(windows)]
 mod places;
+#[cfg(windows)]
+mod process;
 mod rights;
 mod said;
 mod settings;

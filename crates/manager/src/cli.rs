@@ -207,7 +207,9 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 #[cfg(windows)]
 fn service(command: &ServiceCommand) -> Result<u8, ServiceError> {
     let mut file = directories::system_config();
-    file.iter_mut().for_each(|file| file.push("config-manager.json"));
+    if let Some(file) = &mut file {
+        file.push("config-manager.json");
+    }
     let config: Config = load_what_fits(&Sources { default_file: file, ..Sources::of_process() }).unwrap_or_default();
     let of = windows_service::Of {
         component: "manager",

@@ -205,15 +205,16 @@ class Prefix:
     # Reports
 
     def state(self):
-        """The ends of all logs, for a step that failed."""
-        parts = []
+        """What runs, and the ends of all logs, for a step that failed."""
+        running = {**self.processes("TaskMessenger"), **self.processes("nssm.exe")}
+        parts = [f"{number} {line[:200]}" for number, line in running.items()]
         for directory, _, files in os.walk(self.place("C:\\ProgramData\\TaskMessenger")):
             for name in sorted(files):
                 if name.endswith(".log"):
                     with open(os.path.join(directory, name), "rb") as file:
                         lines = file.read().decode("utf-8", "replace").replace("\0", "").splitlines()
                     parts += [f"--- {name}", *(line[:300] for line in lines[-12:])]
-        return "\n".join(parts) or "there is no log"
+        return "\n".join(parts) or "nothing runs, and there is no log"
 
 
 def text_of(file):

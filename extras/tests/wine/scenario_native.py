@@ -1,6 +1,5 @@
 """Services that Windows' own service manager runs."""
 
-import steps_install as install
 import steps_living as living
 import steps_stop as stop
 from scenario_nssm import NssmScenario
@@ -10,7 +9,9 @@ class NativeScenario(NssmScenario):
     """The same steps, but for those that are NSSM's own, and a restart after a crash, which Wine's service manager knows not."""
 
     mode = "native"
-    settings = "the registry has each setting", install.settings_are_in_the_registry
+
+    def settings(self):
+        """All of them are in the registry."""
 
     def lives(self):
         self.step("reload", living.reloads)

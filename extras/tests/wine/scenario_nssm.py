@@ -37,13 +37,15 @@ class NssmScenario:
         self.step("a dry run changes nothing", install.dry_run_changes_nothing)
         if not self.needed("installed, and not started", install.installed_and_not_started):
             return False
-        self.step(*self.settings)
+        self.step("the registry has each setting", install.settings_are_in_the_registry)
+        self.settings()
         self.step("installed again, nothing changes", install.again_changes_nothing)
         self.step("a worker that has not joined ends with 78", install.not_joined)
         self.step("a wrong configuration ends with 78", install.wrong_configuration)
         return self.needed("manager and worker are ready", tasks.all_are_ready)
 
-    settings = "NSSM gives back each setting", install.settings_are_those_of_the_data
+    def settings(self):
+        self.step("NSSM gives back each setting", install.settings_are_those_of_the_data)
 
     def has_tasks(self):
         self.step("what ended with 78 was not tried again", install.was_tried_once)

@@ -59,8 +59,9 @@ class Service:
     def install(self, *options, top=None, check=True, program=None):
         """Installs from the unpacked archive, or another one, `top`. Wine has no other account than LocalSystem."""
         mode = ["--native"] if self.mode == "native" else ["--nssm", self.machine.windows(self.machine.tools.nssm)]
-        return self.machine.run(f"{top or self.archive}\\bin\\{program or self.program}", "service", "install", *self.instance, *mode,
-                                "--account", "LocalSystem", *options, check=check)
+        path = f"{top or self.archive}\\bin\\{program or self.program}"
+        return self.machine.run(path, "service", "install", *self.instance, *mode, "--account", "LocalSystem", *options,
+                                check=check)
 
     def call(self, *words, check=True, timeout=120, top=None):
         """The installed program, as an administrator calls it, or that of an archive, `top`."""

@@ -4,13 +4,12 @@ import re
 import tomllib
 
 from fleet import want, want_text
-from service import DATA, PROGRAMS
+from service import DATA, NSSM, PROGRAMS
 
-# What this NSSM, or Wine below it, doesn't give back as it was set, and why.
-NOT_KEPT = {
-    "DependOnService": "Wine 8 has its service manager read dependencies at a boot only, and NSSM gets none",
-    "Start": "Wine 8 knows no delayed start: it is an automatic one",
-}
+SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services"
+
+# Of what is set, Wine 8 keeps no delayed start (it says that the start is automatic), no recovery actions, and no dependencies
+# for NSSM, which are looked up in the registry instead.
 
 
 def dry_run_changes_nothing(fleet):
@@ -82,26 +81,37 @@ def wanted_of_nssm(fleet, service):
 
 
 def settings_are_in_the_registry(fleet):
-    """What Windows' own service manager is told of each service."""
+    """What Windows' own service manager is told of each service, and the Event Log of its texts."""
     for service in fleet.services:
-        data = data_of(fleet, service)["service"]
-        key = f"HKLM\\SYSTEM\\CurrentControlSet\\Services\\{service.name}"
-        lines = fleet.machine.run("reg", "query", key).text.splitlines()
-        found = dict(re.split(r"\s{4}REG_\w+\s{4}", line.strip(), maxsplit=1) for line in lines if "REG_" in line)
-        program = f'"{PROGRAMS}\\{service.component}\\bin\\{service.program}" service run'
-        wanted = {"ImagePath": " ".join([program, *service.instance]), "DisplayName": data["display_name"],
-                  "Description": data["description"], "ObjectName": "LocalSystem", "Start": "0x2", "Type": "0x10",
+        data, program = data_of(fleet, service)["service"], f"{PROGRAMS}\\{service.component}\\bin\\{service.program}"
+        starts = f'"{NSSM}"' if fleet.mode == "nssm" else " ".join([f'"{program}" service run', *service.instance])
+        wanted = {"ImagePath": starts, "DisplayName": data["display_name"], "Description": data["description"],
+                  "ObjectName": "LocalSystem", "Start": "0x2", "Type": "0x10",
                   "DependOnService": "\\0".join(data["dependencies"])}
-        wrong = [f"{name}: {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
-        want(not wrong, f"{service.name}\n" + "\n".join(wrong))
+        if fleet.mode == "native":
+            wanted["PreshutdownTimeout"] = hex(int(grace_of(service)))
+        same_in_registry(fleet, service, f"{SERVICES}\\{service.name}", wanted)
+        same_in_registry(fleet, service, f"{SERVICES}\\EventLog\\Application\\{service.name}",
+                         {"EventMessageFile": program, "TypesSupported": "0x7"})
+
+
+def same_in_registry(fleet, service, key, wanted):
+    lines = fleet.machine.run("reg", "query", key).text.splitlines()
+    found = dict(re.split(r"\s{4}REG_\w+\s{4}", line.strip(), maxsplit=1) for line in lines if "REG_" in line)
+    wrong = [f"{name}: {found.get(name)!r}, not {value!r}" for name, value in wanted.items() if found.get(name) != value]
+    want(not wrong, f"{service.name}\n" + "\n".join(wrong))
+
+
+def grace_of(service):
+    """How long a stop may take, in milliseconds: the manager's time for a last snapshot, the worker's for its tasks."""
+    return "600000" if service.component == "manager" else "65000"
 
 
 def data_of(fleet, service):
     """The settings' file, with this service's own names in it."""
     instance = f" {service.instance[1]}" if service.instance else ""
-    grace = 600000 if service.component == "manager" else 65000
     names = {"service": service.name, "instance": instance, "config": service.configuration, "logs": service.logs,
-             "bin": f"{PROGRAMS}\\{service.component}\\bin", "stop_milliseconds": str(grace),
+             "bin": f"{PROGRAMS}\\{service.component}\\bin", "stop_milliseconds": grace_of(service),
              "program": f"{PROGRAMS}\\{service.component}\\bin\\{service.program}"}
     text = fleet.machine.read(f"{PROGRAMS}\\{service.component}\\share\\windows-service\\{service.component}.toml")
     return tomllib.loads(re.sub(r"^([^#\n]*)", lambda line: filled(line.group(1), names), text, flags=re.MULTILINE))

@@ -125,7 +125,8 @@ def all_is_told(paths, tasks, *messages):
         names = numbers_of(text, message)
         last = max((int(name.split(".")[0]) for name in names), default=0)
         of_last = [name for name in names if name.startswith(f"{last}.")]
-        want(len(of_last) == len(set(of_last)) == tasks, f"{message}: {len(of_last)} lines about {len(set(of_last))} of {tasks} tasks")
+        want(len(of_last) == len(set(of_last)) == tasks,
+             f"{message}: {len(of_last)} lines about {len(set(of_last))} of {tasks} tasks")
 
 
 def rebooted(fleet):

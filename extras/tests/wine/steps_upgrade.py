@@ -88,7 +88,7 @@ def one_that_can_not_run(fleet):
     before, pid = installed(service), service.pid()
     done = service.install(top=top, check=False, program="real.exe")
     want(done.code == 1, f"exit code {done.code}\n{done.text}")
-    want_text(done, "undoing", "ended at once")
+    want_text(done, f"undoing: {service.name} is started", f"the service {service.name}")
     want(installed(service) == before, f"the programs are not the old ones\n{done.text}")
     is_ready(service)
     want(service.pid() not in (None, pid), f"the other version was not even tried\n{done.text}")

@@ -23,6 +23,7 @@ use super::{
     error::ServiceError,
     layout::Layout,
     nssm,
+    process::Process,
     rights::Account,
     settings::{Settings, StartupType},
     status,
@@ -35,6 +36,8 @@ const ALREADY_RUNNING: i32 = 1056;
 /// What some systems don't know, and what works without.
 const NOT_KNOWN: [i32; 2] = [120, 124];
 
+/// How long the process of a service that has stopped may go on.
+const END: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 /// NSSM says for a moment even of a program that has ended at once that it runs.
 const STEADY: Duration = Duration::from_millis(800);
@@ -198,14 +201,18 @@ impl Services {
         Ok(())
     }
 
-    /// Stops it and waits until it has; whether it ran.
+    /// Stops it and waits until it has, and until its process has ended; whether it ran.
     pub(super) fn stop(&self, layout: &Layout, patience: Duration) -> Result<bool, ServiceError> {
         let name = layout.service();
         let service = self.needed(&name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
-        if service.query_status().map_err(failed(&name, "asked"))?.current_state == ServiceState::Stopped {
+        let status = service.query_status().map_err(failed(&name, "asked"))?;
+        if status.current_state == ServiceState::Stopped {
             return Ok(false);
         }
-        stop(&service, layout, patience).map(|()| true)
+        let process = status.process_id.and_then(Process::open);
+        stop(&service, layout, patience)?;
+        process.inspect(|process| process.await_end(END));
+        Ok(true)
     }
 
     /// Removes it. It has to be stopped.

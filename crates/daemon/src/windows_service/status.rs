@@ -63,7 +63,7 @@ impl Status {
         let found = Services::look()?.find(&layout.service())?;
         let state = found.as_ref().map_or("stopped", |found| word(found.state, found.mode));
         let report = if state == "running" { http.and_then(ask_daemon) } else { None };
-        let logs: Vec<PathBuf> = layout.log_files().into_iter().filter(|file| file.exists()).collect();
+        let logs: Vec<PathBuf> = layout.log_files().into_iter().collect();
         Ok(Self {
             service: layout.service(),
             component: layout.component(),
@@ -180,7 +180,7 @@ fn end_of(file: &PathBuf) -> Option<End> {
 
 /// Why a service has ended: what its logs say.
 pub(super) fn last_error(layout: &Layout) -> Option<String> {
-    newest_error(layout.log_files().iter().filter_map(|file| end_of(file)).collect::<Vec<_>>().iter())
+    newest_error(layout.log_files().iter().filter_map(end_of).collect::<Vec<_>>().iter())
 }
 
 /// Waits until a service that was started stays up: what ends at once is not there any more.

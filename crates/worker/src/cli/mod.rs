@@ -227,7 +227,9 @@ fn service(cli: &Cli, command: &ServiceCommand) -> Result<u8, Failure> {
     let instance = cli.common.instance.clone();
     let mut file = directories::system_config();
     let name = instance.as_ref().map_or_else(|| "worker".to_owned(), |name| format!("worker-{name}"));
-    file.as_mut().map(|file| file.push(format!("config-{name}.json")));
+    if let Some(file) = &mut file {
+        file.push(format!("config-{name}.json"));
+    }
     let config: WorkerConfig =
         load_what_fits(&Sources { default_file: file, ..Sources::of_process() }).unwrap_or_default();
     let of = windows_service::Of {

@@ -1,0 +1,34 @@
+//! The process of a service, whose end comes some time after the service has stopped: until then its files are in use.
+#![expect(unsafe_code, reason = "the system's own functions")]
+
+use std::time::Duration;
+
+use windows::Win32::{
+    Foundation::{CloseHandle, HANDLE},
+    System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject},
+};
+
+/// A process, also when it has ended.
+pub(super) struct Process(HANDLE);
+
+impl Process {
+    /// `None` if there is none of that number, or if this one may not wait for it.
+    pub(super) fn open(number: u32) -> Option<Self> {
+        // SAFETY: the handle is closed when this is dropped.
+        unsafe { OpenProcess(PROCESS_SYNCHRONIZE, false, number) }.ok().map(Self)
+    }
+
+    /// Waits for its end, but no longer than that.
+    pub(super) fn await_end(&self, patience: Duration) {
+        let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1);
+        // SAFETY: the handle is open.
+        unsafe { WaitForSingleObject(self.0, milliseconds) };
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and nobody uses it any more.
+        let _ = unsafe { CloseHandle(self.0) };
+    }
+}
