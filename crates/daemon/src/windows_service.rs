@@ -10,6 +10,8 @@ mod calls;
 #[cfg(windows)]
 mod caught;
 #[cfg(windows)]
+mod child;
+#[cfg(windows)]
 mod command;
 mod configuration;
 #[cfg(windows)]

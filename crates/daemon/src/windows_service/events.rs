@@ -85,6 +85,17 @@ pub(super) fn forget(layout: &Layout) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// NSSM makes itself known as a source too; that is taken back if it is the one that is removed.
+pub(super) fn forget_nssm(layout: &Layout) -> Result<(), ServiceError> {
+    let sources = LOCAL_MACHINE.options().read().write().open(SOURCES);
+    let sources = sources.map_err(|error| refused(layout, "removed as a source of events", error))?;
+    let file = sources.open("nssm").and_then(|source| source.get_string("EventMessageFile"));
+    if file.is_ok_and(|file| file.eq_ignore_ascii_case(&layout.nssm().display().to_string())) {
+        let _ = sources.remove_tree("nssm");
+    }
+    Ok(())
+}
+
 fn refused(layout: &Layout, action: &'static str, error: impl Into<std::io::Error>) -> ServiceError {
     ServiceError::Windows { service: layout.service(), action, source: error.into() }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use task_messenger_protocol::windows_access::set_access;
+use windows_registry::LOCAL_MACHINE;
 
 use super::{
     calls::call,
@@ -92,9 +93,10 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     }
     if tree_changes {
         // By the program that will be back then: what is to be undone first comes later.
-        for mate in &mates {
-            let (program, words) = (layout.program(), mate.installing());
-            let what = format!("{} is set up as before", mate.layout.service());
+        let itself = found.clone().map(|found| Other { layout: layout.clone(), found });
+        for one in mates.iter().copied().chain(&itself) {
+            let (program, words) = (layout.program(), one.installing());
+            let what = format!("{} is set up as before", one.layout.service());
             steps.or(what, move || call(&program, &words).map(drop));
         }
     }
@@ -126,7 +128,7 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         let _ = fs::remove_dir_all(old);
     }
     if !dry && !ran {
-        explain(layout);
+        explain(layout, wanted.join_token_file.is_some());
     }
     Ok(())
 }
@@ -136,12 +138,12 @@ fn kept_account(found: Option<&Found>) -> Option<Account> {
     Account::parse(&found?.account).ok()
 }
 
-fn explain(layout: &Layout) {
+fn explain(layout: &Layout, has_joined: bool) {
     let (service, component) = (layout.service(), layout.component());
     let instance = layout.instance().map(|name| format!(" --instance {name}")).unwrap_or_default();
     let program = layout.program().display().to_string();
     tell(format_args!("{service} is installed, and not started."));
-    if component == "worker" {
+    if component == "worker" && !has_joined {
         tell(format_args!("Let it join:  & '{program}' join{instance}"));
     }
     tell(format_args!("Start it:     & '{program}' service start{instance}"));
@@ -237,6 +239,20 @@ fn put_tree(layout: &Layout, source: &Path, steps: &mut Steps) -> Result<Option<
     Ok(existed.then_some(old))
 }
 
+/// NSSM makes only services that there are not; one that is there is its own once its program is in the registry.
+fn adopt(layout: &Layout) -> Result<(), ServiceError> {
+    let service = layout.service();
+    let write = || {
+        let key = LOCAL_MACHINE.create(format!(r"SYSTEM\CurrentControlSet\Services\{service}\Parameters"))?;
+        key.set_expand_string("Application", layout.program().display().to_string())
+    };
+    write().map_err(|error| ServiceError::Windows {
+        service: service.clone(),
+        action: "made known to NSSM",
+        source: std::io::Error::from(error),
+    })
+}
+
 #[expect(clippy::too_many_arguments, reason = "all that makes a service")]
 fn set_up(
     layout: &Layout,
@@ -263,6 +279,16 @@ fn set_up(
     }
     let kind =
         serde_json::to_value(startup_type).ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default();
+    if let Some(found) = found {
+        let (place, settings, before) = (layout.clone(), settings.clone(), found.clone());
+        steps.or(format!("{service} is configured as before"), move || {
+            let account = Account::parse(&before.account).map_err(ServiceError::Refused)?;
+            Services::change()?.configure(&place, &settings, &account, before.startup_type, before.mode, stop)
+        });
+        if mode == Mode::Nssm && found.mode == Mode::Native {
+            steps.take(format!("make {service} known to NSSM"), || adopt(layout))?;
+        }
+    }
     let what = format!("configure {service}: account {}, start {kind}", account.name());
     steps.take(what, || services.configure(layout, settings, account, startup_type, mode, stop))?;
     if mode == Mode::Nssm {

@@ -14,6 +14,7 @@ use serde_json::Value;
 use windows_service::service::ServiceState;
 
 use super::{
+    child::child_of,
     control::{Found, Mode, Services},
     error::ServiceError,
     layout::Layout,
@@ -72,7 +73,7 @@ impl Status {
             mode: found.as_ref().map(|found| found.mode),
             state,
             since: report.as_ref().and_then(since),
-            pid: found.as_ref().and_then(|found| found.process),
+            pid: found.as_ref().and_then(|found| process_of(found, layout)),
             exit_code: found.as_ref().and_then(|found| found.exit_code),
             next_try: if state == CRASH_LOOPING { next_try(&logs) } else { None },
             startup_type: found.as_ref().map(|found| found.startup_type),
@@ -116,6 +117,14 @@ impl Status {
             line("log", Some(file.display().to_string()));
         }
         lines.join("\n")
+    }
+}
+
+/// The program's own process.
+fn process_of(found: &Found, layout: &Layout) -> Option<u32> {
+    match found.mode {
+        Mode::Native => found.process,
+        Mode::Nssm => child_of(found.process?, &layout.program()),
     }
 }
 

@@ -40,7 +40,10 @@ pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration)
     }
     if others.is_empty() {
         let nssm = layout.all_programs().join("nssm");
-        steps.take(format!("remove {}", nssm.display()), || tree::remove(&nssm))?;
+        steps.take(format!("remove {}", nssm.display()), || {
+            events::forget_nssm(layout)?;
+            tree::remove(&nssm)
+        })?;
         if !dry {
             tree::remove_if_empty(layout.all_programs());
         }
