@@ -81,6 +81,9 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         steps.take(format!("join with the token in {}", file.display()), || call_component(layout, &words))?;
     }
     if ran {
+        let place = layout.clone();
+        // A new version that runs, and not as it should, would hold its files.
+        steps.or(format!("{service} is stopped"), move || Services::change()?.stop(&place, stop + AROUND).map(drop));
         steps.take(format!("start {service} again"), || {
             services.start(layout, READY)?;
             status::wait_until_ready(layout, READY)
