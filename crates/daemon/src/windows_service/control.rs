@@ -37,7 +37,7 @@ const ALREADY_RUNNING: i32 = 1056;
 const NOT_KNOWN: [i32; 2] = [120, 124];
 
 /// How long the process of a service that has stopped may go on.
-const END: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 /// NSSM says for a moment even of a program that has ended at once that it runs.
 const STEADY: Duration = Duration::from_millis(800);
@@ -201,7 +201,7 @@ impl Services {
         Ok(())
     }
 
-    /// Stops it and waits until it has, and until its process has ended; whether it ran.
+    /// Stops it and waits until it has, and its process has ended; whether it ran.
     pub(super) fn stop(&self, layout: &Layout, patience: Duration) -> Result<bool, ServiceError> {
         let name = layout.service();
         let service = self.needed(&name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
@@ -211,7 +211,7 @@ impl Services {
         }
         let process = status.process_id.and_then(Process::open);
         stop(&service, layout, patience)?;
-        process.inspect(|process| process.await_end(END));
+        process.inspect(|process| process.end(END));
         Ok(true)
     }
 

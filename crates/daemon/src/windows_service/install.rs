@@ -115,7 +115,11 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
             steps.take(format!("bring {service} up to it too"), || call(&program, &words).map(drop))?;
         }
     }
-    for (layout, _) in restarted {
+    for (layout, stop) in restarted {
+        let place = layout.clone();
+        let what = format!("{} is stopped", layout.service());
+        // A new version that runs, and not as it should, would hold its files.
+        steps.or(what, move || Services::change()?.stop(&place, stop + AROUND).map(drop));
         steps.take(format!("start {} again", layout.service()), || {
             services.start(layout, READY)?;
             status::wait_until_ready(layout, READY)

@@ -4,25 +4,31 @@
 use std::time::Duration;
 
 use windows::Win32::{
-    Foundation::{CloseHandle, HANDLE},
-    System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject},
+    Foundation::{CloseHandle, HANDLE, WAIT_TIMEOUT},
+    System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject},
 };
 
 /// A process, also when it has ended.
 pub(super) struct Process(HANDLE);
 
 impl Process {
-    /// `None` if there is none of that number, or if this one may not wait for it.
+    /// `None` if there is none of that number, or if this one may not wait for it and end it.
     pub(super) fn open(number: u32) -> Option<Self> {
         // SAFETY: the handle is closed when this is dropped.
-        unsafe { OpenProcess(PROCESS_SYNCHRONIZE, false, number) }.ok().map(Self)
+        unsafe { OpenProcess(PROCESS_SYNCHRONIZE | PROCESS_TERMINATE, false, number) }.ok().map(Self)
     }
 
-    /// Waits for its end, but no longer than that.
-    pub(super) fn await_end(&self, patience: Duration) {
+    /// Waits for its end, and ends it if that takes longer: it has nothing to do any more, and its file is in use. (Under Wine
+    /// nssm.exe does not notice at times that all its services have stopped.)
+    pub(super) fn end(&self, patience: Duration) {
         let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1);
         // SAFETY: the handle is open.
-        unsafe { WaitForSingleObject(self.0, milliseconds) };
+        unsafe {
+            if WaitForSingleObject(self.0, milliseconds) == WAIT_TIMEOUT {
+                let _ = TerminateProcess(self.0, 0);
+                WaitForSingleObject(self.0, milliseconds);
+            }
+        }
     }
 }
 
