@@ -143,6 +143,19 @@ END
     cmp "$OUT.first/task-messenger-worker-v1.2.3-windows-x64.zip" "$OUT/task-messenger-worker-v1.2.3-windows-x64.zip"
 }
 
+@test "programs for Windows have the time of the last commit, not that of packing" {
+    local before=$EPOCHSECONDS
+    git -C "$HERE" init -q
+    git -C "$HERE" -c user.name=x -c user.email=x@example.org commit -q --allow-empty -m x
+    unset SOURCE_DATE_EPOCH
+    pack all
+    mv "$OUT" "$OUT.first"
+    while [ "$EPOCHSECONDS" -le $((before + 1)) ]; do :; done
+    pack all
+    rm -rf "$HERE/.git"
+    diff -r "$OUT.first" "$OUT"
+}
+
 @test "--no-service leaves out of an archive for Windows what is for services, and nothing else" {
     pack all --no-service
     diff <(wanted worker always | LC_ALL=C sort) <(names worker | LC_ALL=C sort)

@@ -55,7 +55,8 @@ take_windows_programs() {
         cp -- "$from/$program.exe" "$PROGRAMS/$program"
         format=$("$WINDOWS_TOOLS-objdump" -f "$PROGRAMS/$program" 2>/dev/null | sed -n 's/.*file format //p')
         [ "$format" = pei-x86-64 ] || die "$program.exe is no program for Windows on x64"
-        "$WINDOWS_TOOLS-strip" --strip-debug "$PROGRAMS/$program" || die "$from/$program.exe could not be stripped"
+        # It writes a time into the program.
+        SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH "$WINDOWS_TOOLS-strip" --strip-debug "$PROGRAMS/$program" || die "$from/$program.exe could not be stripped"
         # One file that needs nothing but Windows 10.
         libraries=$("$WINDOWS_TOOLS-objdump" -p "$PROGRAMS/$program" | sed -n 's/.*DLL Name: //p' | grep -iE '^(lib|vcruntime|msvcp)' || true)
         [ -z "$libraries" ] || die "$program.exe needs what Windows does not bring: $libraries"
