@@ -38,6 +38,7 @@ class NssmScenario:
         if not self.needed("installed, and not started", install.installed_and_not_started):
             return False
         self.step("the registry has each setting", install.settings_are_in_the_registry)
+        self.step("events have texts", install.events_have_texts)
         self.settings()
         self.step("installed again, nothing changes", install.again_changes_nothing)
         self.step("a worker that has not joined ends with 78", install.not_joined)

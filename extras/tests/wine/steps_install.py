@@ -8,6 +8,9 @@ from service import DATA, NSSM, PROGRAMS
 
 SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services"
 
+EVENTS = {"0x40000001": "The service has started", "0x40000002": "The service stops",
+          "0xC0000010": "The configuration can't be used", "0xC0000011": "The service has failed"}
+
 # Of what is set, Wine 8 keeps no delayed start (it says that the start is automatic), no recovery actions, and no dependencies
 # for NSSM, which are looked up in the registry instead.
 
@@ -78,6 +81,16 @@ def wanted_of_nssm(fleet, service):
     wanted |= {("DisplayName",): data["service"]["display_name"], ("Description",): data["service"]["description"],
                ("ObjectName",): "LocalSystem", ("Start",): "SERVICE_AUTO_START", ("Type",): "SERVICE_WIN32_OWN_PROCESS"}
     return wanted
+
+
+def events_have_texts(fleet):
+    """What Event Viewer looks for in the program, by the numbers that events are told by. (Wine keeps no events.)"""
+    tool = fleet.machine.windows(fleet.machine.tools.path("message.exe"))
+    for service in fleet.services:
+        program = f"{PROGRAMS}\\{service.component}\\bin\\{service.program}"
+        for number, text in EVENTS.items():
+            said = fleet.machine.run(tool, program, number, "Größe 5").text.strip()
+            want(said == f"{text}: Größe 5", f"event {number} of {service.name}: {said}")
 
 
 def settings_are_in_the_registry(fleet):
