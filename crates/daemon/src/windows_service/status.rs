@@ -166,7 +166,7 @@ fn end_of(file: &PathBuf) -> Option<End> {
 
 /// Why a service has ended: what its logs say.
 pub(super) fn last_error(layout: &Layout) -> Option<String> {
-    newest_error(layout.log_files().iter().filter_map(|file| end_of(file)).collect::<Vec<_>>().iter())
+    newest_error(layout.log_files().iter().filter_map(end_of).collect::<Vec<_>>().iter())
 }
 
 /// Waits until a service that was started stays up: what ends at once is not there any more.
