@@ -18,7 +18,7 @@ pub(super) fn newest_error<'a>(ends: impl IntoIterator<Item = &'a End>) -> Optio
         let at = lines.iter().rposition(|line| is_error(line))?;
         let (line, behind) = lines.split_at_checked(at).and_then(|(_, lines)| lines.split_first())?;
         // What is wrong with a configuration comes in lines of its own.
-        let more = behind.iter().take_while(|line| line.starts_with(' ')).take(LINES).map(|line| line.trim());
+        let more = behind.iter().copied().take_while(|line| line.starts_with(' ')).take(LINES).map(str::trim);
         let text = std::iter::once(line.trim()).chain(more).collect::<Vec<_>>().join(" ");
         Some((time_of(line).unwrap_or(end.written), text))
     };
