@@ -125,13 +125,3 @@ class Fleet:
     def said(self, unit):
         """The sentence that it tells of itself."""
         return self.machine.show(unit, "StatusText")
-
-
-def want(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def want_text(result, *words):
-    for word in words:
-        want(word in result.text, f"'{word}' is not in\n{result.text}\nexit code {result.code}")

@@ -34,19 +34,24 @@ def prepare():
         refuse("it needs Linux")
     missing = missing_tools()
     if missing and shutil.which("apt-get"):
-        begin = time.monotonic()
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *sorted(set(missing.values()))]):
-            done = subprocess.run(["apt-get", *command], env=environment, check=False, text=True, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                print(done.stdout[-2000:], file=sys.stderr)
-                break
-        print(f"host tools: {time.monotonic() - begin:.1f} s", flush=True)
+        install(set(missing.values()))
         missing = missing_tools()
     if missing:
         refuse(*(f"there is no {tool} (package {package})" for tool, package in missing.items()))
     os.makedirs(CACHE, mode=0o755, exist_ok=True)
+
+
+def install(packages):
+    """Installs Debian packages. Whether it worked is to be seen by what there is then."""
+    begin = time.monotonic()
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *sorted(packages)]):
+        done = subprocess.run(["apt-get", *command], env=environment, check=False, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            print(done.stdout[-2000:], file=sys.stderr)
+            break
+    print(f"host tools: {time.monotonic() - begin:.1f} s", flush=True)
 
 
 def missing_tools():

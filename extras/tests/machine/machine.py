@@ -9,18 +9,10 @@ import time
 
 import host
 from cgroup import Groups
-from report import Failure
+from report import Failure, Result
 
 BOOT_SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class Result:
-    """What came of a command: its exit code, and its output and errors together."""
-
-    def __init__(self, code, text):
-        self.code = code
-        self.text = text
 
 
 class Machine:

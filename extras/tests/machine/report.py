@@ -12,6 +12,24 @@ class Skip(Exception):
     """Why a step can't show anything here. Only for what is expected."""
 
 
+class Result:
+    """What came of a command: its exit code, and its output and errors together."""
+
+    def __init__(self, code, text):
+        self.code = code
+        self.text = text
+
+
+def want(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def want_text(result, *words):
+    for word in words:
+        want(word in result.text, f"'{word}' is not in\n{result.text}\nexit code {result.code}")
+
+
 class Report:
     """What comes of the steps of one machine; `say` gets it, each step's in one piece."""
 

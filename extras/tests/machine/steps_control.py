@@ -2,7 +2,8 @@
 
 import subprocess
 
-from fleet import MANAGER, want, want_text
+from fleet import MANAGER
+from report import want, want_text
 
 LOG = "/var/log/task-messenger/manager/followed.log"
 

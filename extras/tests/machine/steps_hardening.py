@@ -1,7 +1,7 @@
 """What the services may and may not, as tasks see it: the table of commands that work, and all that is out of reach."""
 
-from fleet import MANAGER, SECOND, WORKER, want
-from report import Failure, Skip
+from fleet import MANAGER, SECOND, WORKER
+from report import Failure, Skip, want
 
 PROGRAM = '#include <stdio.h>\nint main(void) { puts("compiled"); return 0; }\n'
 

@@ -1,7 +1,8 @@
 """Installing: enabled, not started; twice; ready soon; not joined; joined."""
 
 from files import differences, listing
-from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want, want_text
+from fleet import MANAGER, OWN, SECOND, UNITS, WORKER
+from report import want, want_text
 
 READY_SECONDS = 10
 

@@ -2,7 +2,8 @@
 
 import contextlib
 
-from fleet import MANAGER, OWN, want, want_text
+from fleet import MANAGER, OWN
+from report import want, want_text
 from steps_upgrade import REAL, never_ready
 
 LOCK = "/run/task-messenger-install.lock"

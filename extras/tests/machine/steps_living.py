@@ -6,7 +6,8 @@ import re
 import time
 
 from base import ADDRESS
-from fleet import MANAGER, SECOND, UNITS, WORKER, want
+from fleet import MANAGER, SECOND, UNITS, WORKER
+from report import want
 
 # Of the units: how long the watchdog waits, and how long a stop may be silent.
 WATCHDOG_SECONDS = 30

@@ -1,6 +1,7 @@
 """What is particular to the Debian packages."""
 
-from fleet import MANAGER, OWN, SECOND, WORKER, want, want_text
+from fleet import MANAGER, OWN, SECOND, WORKER
+from report import want, want_text
 from installed import Archives
 from store import NewerStore
 

@@ -1,7 +1,8 @@
 """Removing: one component, all of it; nothing is left."""
 
 from files import differences, listing
-from fleet import MANAGER, SECOND, UNITS, WORKER, want
+from fleet import MANAGER, SECOND, UNITS, WORKER
+from report import want
 from steps_install import is_enabled_and_not_started
 
 

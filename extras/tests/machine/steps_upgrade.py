@@ -1,7 +1,8 @@
 """Another version: what is kept, what is restarted, and the way back."""
 
 from files import differences, listing
-from fleet import MANAGER, OWN, SECOND, UNITS, WORKER, want, want_text
+from fleet import MANAGER, OWN, SECOND, UNITS, WORKER
+from report import want, want_text
 from installed import Packages, touch_program
 from store import NewerStore
 

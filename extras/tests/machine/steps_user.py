@@ -2,7 +2,8 @@
 
 import os
 
-from fleet import CLIENT, MANAGER, OWN, want
+from fleet import CLIENT, MANAGER, OWN
+from report import want
 
 UNIT = "task-messenger-worker.service"
 

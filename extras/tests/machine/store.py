@@ -3,7 +3,7 @@
 import glob
 import struct
 
-from fleet import want
+from report import want
 
 STATE = "/var/lib/task-messenger/manager"
 # A block begins with these bytes and the number of its format; the journal's file begins with a block.

@@ -3,23 +3,12 @@
 import re
 
 from host_programs import Client, LinuxManager, LinuxWorker
-from report import Failure
 from service import NSSM, Service
 
 # What tasks run: its place has blanks and letters beyond ASCII.
 TASK = "C:\\Werk zeug\\Prüfung.exe"
 # Words that a command line easily loses.
 WORDS = ["zwei Wörter", "日本語", 'a "quoted" word', "back\\slash\\", ""]
-
-
-def want(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def want_text(result, *words):
-    for word in words:
-        want(word in result.text, f"'{word}' is not in\n{result.text}\nexit code {result.code}")
 
 
 class Fleet:

@@ -8,17 +8,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from report import Failure
+from report import Failure, Result
 
 WINE_SECONDS = 120
-
-
-class Result:
-    """What came of a command: its exit code, and its output and errors together."""
-
-    def __init__(self, code, text):
-        self.code = code
-        self.text = text
 
 
 class Prefix:

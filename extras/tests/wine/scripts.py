@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from report import Failure
+from report import want
 from service import DATA, DOWNLOADS, PROGRAMS
 
 # Somebody's own directory, with a blank and letters beyond ASCII in its name.
@@ -15,11 +15,6 @@ SECONDS = 200
 def powershell():
     """`pwsh-wine` on PATH, or what PWSH_WINE names; None if there is none."""
     return os.environ.get("PWSH_WINE") or shutil.which("pwsh-wine")
-
-
-def want(condition, text):
-    if not condition:
-        raise Failure(text)
 
 
 def quoted(text):

@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from fleet import want, want_text
+from report import want, want_text
 from service import DATA, NSSM, PROGRAMS
 
 SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services"

@@ -4,7 +4,8 @@ import json
 import os
 import time
 
-from fleet import TASK, numbers_of, want, want_text
+from fleet import TASK, numbers_of
+from report import want, want_text
 from steps_tasks import is_ready
 
 RESTART_SECONDS = 5

@@ -1,6 +1,6 @@
 """Removing: first what can come back, then all of it."""
 
-from fleet import want, want_text
+from report import want, want_text
 from service import DATA, PROGRAMS
 from steps_tasks import is_ready
 

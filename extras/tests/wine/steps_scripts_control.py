@@ -5,7 +5,8 @@ import re
 import socket
 import time
 
-from scripts import MINE, want
+from report import want
+from scripts import MINE
 
 FOLLOWED, FOLLOWER = f"{MINE}\\verfolgt.txt", f"{MINE}\\Nummer.txt"
 

@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 
-from scripts import MINE, states, want
+from report import want
+from scripts import MINE
 from service import PROGRAMS
 from steps_scripts_refused import unchanged
 

@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 
-from scripts import MINE, quoted, states, want
+from report import want
+from scripts import MINE, quoted, states
 from service import DATA, PROGRAMS
 
 INSTALL = "scripts\\install_service_windows.ps1"

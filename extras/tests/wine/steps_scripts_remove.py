@@ -2,7 +2,8 @@
 
 import os
 
-from scripts import states, want
+from report import want
+from scripts import states
 from service import DATA, PROGRAMS
 
 

@@ -2,7 +2,8 @@
 
 import time
 
-from fleet import TASK, want, want_text
+from fleet import TASK
+from report import want, want_text
 from steps_tasks import LOG, is_ready
 
 GRACE_SECONDS = 2

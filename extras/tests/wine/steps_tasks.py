@@ -2,7 +2,8 @@
 
 import time
 
-from fleet import TASK, WORDS, want, want_text
+from fleet import TASK, WORDS
+from report import want, want_text
 
 LOG = {"level": "debug", "format": "json", "rotation": {"size": "128KiB", "keep": 1000}}
 

@@ -4,7 +4,8 @@ import hashlib
 import os
 import shutil
 
-from fleet import TASK, want, want_text
+from fleet import TASK
+from report import want, want_text
 from steps_tasks import is_ready
 
 

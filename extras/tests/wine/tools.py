@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+
+import host
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROGRAMS = {"wine": ["wine", "wine64"], "x86_64-w64-mingw32-gcc": ["gcc-mingw-w64-x86-64"], "pip3": ["python3-pip"]}
@@ -23,16 +24,7 @@ def refuse(*reasons):
 def prepare():
     """Installs what is missing where there is apt and the right to it."""
     if missing() and shutil.which("apt-get") and os.geteuid() == 0:
-        begin = time.monotonic()
-        packages = sorted({package for program in missing() for package in PROGRAMS[program]})
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
-            done = subprocess.run(["apt-get", *command], env=environment, check=False, text=True, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                print(done.stdout[-2000:], file=sys.stderr)
-                break
-        print(f"tools: {time.monotonic() - begin:.1f} s", flush=True)
+        host.install({package for program in missing() for package in PROGRAMS[program]})
     if missing():
         refuse(*(f"there is no {program} (packages {' '.join(PROGRAMS[program])})" for program in missing()))
 
