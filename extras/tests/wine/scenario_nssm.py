@@ -35,6 +35,7 @@ class NssmScenario:
     def begins(self):
         self.step("what is not installed", install.not_there)
         self.step("a dry run changes nothing", install.dry_run_changes_nothing)
+        self.step("an installation that fails leaves nothing", install.one_that_fails_leaves_nothing)
         if not self.needed("installed, and not started", install.installed_and_not_started):
             return False
         self.step("the registry has each setting", install.settings_are_in_the_registry)

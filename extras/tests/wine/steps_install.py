@@ -83,6 +83,17 @@ def wanted_of_nssm(fleet, service):
     return wanted
 
 
+def one_that_fails_leaves_nothing(fleet):
+    """Its last step fails, for a token that is none: all before it is undone."""
+    machine = fleet.machine
+    machine.write("C:\\token.txt", "tm1w_half")
+    before = machine.listing()
+    done = fleet.worker.install("--join-token-file", "C:\\token.txt", check=False)
+    want(done.code == 1, f"exit code {done.code}\n{done.text}")
+    want_text(done, "undoing", "the token has a wrong character")
+    want(machine.listing() == before, f"something is left\n{done.text}")
+
+
 def events_have_texts(fleet):
     """What Event Viewer looks for in the program, by the numbers that events are told by. (Wine keeps no events.)"""
     tool = fleet.machine.windows(fleet.machine.tools.path("message.exe"))

@@ -206,14 +206,31 @@ fn take_nssm(layout: &Layout, wanted: &Wanted, source: &Path) -> Result<(Vec<u8>
 fn put_nssm(layout: &Layout, bytes: &[u8], from: &str, steps: &mut Steps) -> Result<(), ServiceError> {
     let file = layout.nssm();
     let directory = file.parent().unwrap_or(layout.all_programs()).to_owned();
+    let (place, before) = (layout.clone(), fs::read(&file).ok());
     steps.take(format!("copy NSSM from {from} to {}", file.display()), || {
         fs::create_dir_all(&directory).map_err(at(&directory, "made"))?;
         set_access(layout.all_programs(), &rights::programs())
             .map_err(at(layout.all_programs(), "given its access"))?;
-        let new = tree::beside(&file, "new");
-        fs::write(&new, bytes).map_err(at(&new, "written"))?;
-        tree::rename(&new, &file)
-    })
+        put_file(&file, bytes)
+    })?;
+    let what = format!("{} is as it was", file.display());
+    steps.or(what, move || {
+        if let Some(before) = before {
+            return put_file(&file, &before);
+        }
+        events::forget_nssm(&place)?;
+        tree::remove(&directory)?;
+        tree::remove_if_empty(place.all_programs());
+        Ok(())
+    });
+    Ok(())
+}
+
+/// Never half of it under its name.
+fn put_file(file: &Path, bytes: &[u8]) -> Result<(), ServiceError> {
+    let new = tree::beside(file, "new");
+    fs::write(&new, bytes).map_err(at(&new, "written"))?;
+    tree::rename(&new, file)
 }
 
 /// Puts this program's tree in place of the one that is there, which is kept beside until all is done.
@@ -235,10 +252,14 @@ fn put_tree(layout: &Layout, source: &Path, steps: &mut Steps) -> Result<Option<
             let _ = fs::rename(&old, &place);
         })
     })?;
-    let (back_place, back_old) = (place.clone(), old.clone());
+    let (back_place, back_old, all) = (place.clone(), old.clone(), layout.all_programs().to_owned());
     steps.or(format!("{} is as it was", place.display()), move || {
         tree::remove(&back_place)?;
-        if existed { tree::rename(&back_old, &back_place) } else { Ok(()) }
+        if existed {
+            return tree::rename(&back_old, &back_place);
+        }
+        tree::remove_if_empty(&all);
+        Ok(())
     });
     Ok(existed.then_some(old))
 }
