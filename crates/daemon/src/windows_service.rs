@@ -44,6 +44,8 @@ mod tests;
 #[cfg(windows)]
 mod together;
 #[cfg(windows)]
+mod told;
+#[cfg(windows)]
 mod tree;
 #[cfg(windows)]
 mod undo;

@@ -18,7 +18,7 @@ class NativeScenario(NssmScenario):
         self.step("the program turns its log over", living.rotated_by_the_program)
 
     def stops(self):
-        self.step("a stop drains", stop.stop_drains)
+        self.needed("a stop drains", stop.stop_drains)
         if self.needed("the manager and another worker", stop.others_start):
             self.step("a stop ends what takes too long", stop.stop_ends_what_takes_too_long)
         self.needed("both workers start", stop.all_start)

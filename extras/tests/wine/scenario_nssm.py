@@ -63,7 +63,8 @@ class NssmScenario:
         self.step("killed, both come back", living.killed)
 
     def stops(self):
-        self.step("a stop drains", stop.stop_drains)
+        self.step("events of a console drain", stop.console_events_drain)
+        self.needed("a stop drains", stop.stop_drains)
         if self.needed("the manager and another worker", stop.others_start):
             self.step("NSSM turns its log over", living.rotated_by_nssm)
             self.step("a stop ends what takes too long", stop.stop_ends_what_takes_too_long)

@@ -31,6 +31,25 @@ def stop_drains(fleet):
     return f"drained for {seconds:.0f} s; {waiting} waits"
 
 
+def console_events_drain(fleet):
+    """Ctrl-Break, a console that is closed and the end of Windows let a task that runs finish; the service then stays stopped."""
+    machine, client, worker = fleet.machine, fleet.linux_client, fleet.worker
+    tool, took = machine.windows(machine.tools.path("console.exe")), []
+    for event in ("break", "close", "shutdown"):
+        running = client.submit(TASK, "wait", "3", "done", options=("--max-attempts", "1"))
+        client.await_state(running, "running")
+        begin = time.monotonic()
+        machine.run(tool, event, str(worker.pid()))
+        status = worker.wait_for("stopped")
+        took.append(f"{event} {time.monotonic() - begin:.1f} s")
+        want(status["exit_code"] is None, f"{event}: {status}")
+        shown = client.show(running)
+        want((shown["state"], shown["attempts"]) == ("succeeded", 1), f"{event}: {shown}")
+        worker.start()
+        client.connected(1)
+    return ", ".join(took)
+
+
 def others_start(fleet):
     """The manager again, with its queue, and another worker of this machine instead of the first."""
     machine = fleet.machine

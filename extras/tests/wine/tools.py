@@ -9,7 +9,7 @@ import host
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 PROGRAMS = {"wine": ["wine", "wine64"], "x86_64-w64-mingw32-gcc": ["gcc-mingw-w64-x86-64"], "pip3": ["python3-pip"]}
-BUILT = {"bcryptprimitives.dll": ["-shared", "-ladvapi32"], "kill.exe": [], "message.exe": ["-municode"],
+BUILT = {"bcryptprimitives.dll": ["-shared", "-ladvapi32"], "kill.exe": [], "console.exe": [], "message.exe": ["-municode"],
          "task.exe": ["-municode"], "broken.exe": ["-municode"]}
 MISSING = 77
 

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     io,
-    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -11,23 +10,12 @@ use std::{
 use windows_registry::LOCAL_MACHINE;
 use windows_service::{
     Error,
-    service::{
-        Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceDependency, ServiceErrorControl,
-        ServiceExitCode, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState,
-        ServiceStatus, ServiceType,
-    },
+    service::{Service, ServiceAccess, ServiceExitCode, ServiceStartType, ServiceState, ServiceStatus},
     service_manager::{ServiceManager, ServiceManagerAccess},
 };
 
-use super::{
-    error::ServiceError,
-    layout::Layout,
-    nssm,
-    process::Process,
-    rights::Account,
-    settings::{Settings, StartupType},
-    status,
-};
+use super::{error::ServiceError, layout::Layout, nssm, process::Process, settings::StartupType, status, told::Told};
+use crate::say::say;
 
 const ACCESS_DENIED: i32 = 5;
 const DOES_NOT_EXIST: i32 = 1060;
@@ -41,8 +29,6 @@ const END: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 /// NSSM says for a moment even of a program that has ended at once that it runs.
 const STEADY: Duration = Duration::from_millis(800);
-/// Windows counts it in milliseconds, in 32 bits.
-const NEVER: Duration = Duration::from_hours(24);
 
 /// How a service is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -115,62 +101,25 @@ impl Services {
         Ok(Some(Found { mode, state: status.current_state, process, exit_code, startup_type, account }))
     }
 
-    /// Makes the service, unless it exists, for the program itself.
-    pub(super) fn create(&self, layout: &Layout, settings: &Settings, account: &Account) -> Result<(), ServiceError> {
-        let name = layout.service();
-        let info = info(layout, settings, account, &layout.program(), native_arguments(layout));
-        self.0.create_service(&info, ServiceAccess::QUERY_STATUS).map(drop).map_err(failed(&name, "made"))
+    /// Makes a service, for the program itself.
+    pub(super) fn create(&self, told: &Told) -> Result<(), ServiceError> {
+        let name = told.info.name.to_string_lossy();
+        self.0.create_service(&told.info, ServiceAccess::QUERY_STATUS).map(drop).map_err(failed(&name, "made"))
     }
 
-    /// Sets what Windows keeps of every service.
-    pub(super) fn configure(
-        &self,
-        layout: &Layout,
-        settings: &Settings,
-        account: &Account,
-        startup_type: StartupType,
-        mode: Mode,
-        stop: Duration,
-    ) -> Result<(), ServiceError> {
-        let name = layout.service();
+    /// Tells what Windows keeps of every service.
+    pub(super) fn configure(&self, told: Told) -> Result<(), ServiceError> {
+        let name = told.info.name.to_string_lossy().into_owned();
         // A restart as an action needs the right to start.
-        let service =
-            self.needed(&name, ServiceAccess::CHANGE_CONFIG | ServiceAccess::START | ServiceAccess::QUERY_CONFIG)?;
-        let (program, arguments) = match mode {
-            Mode::Nssm => (layout.nssm(), Vec::new()),
-            Mode::Native => (layout.program(), native_arguments(layout)),
-        };
-        let mut info = info(layout, settings, account, &program, arguments);
-        info.start_type = match startup_type {
-            StartupType::Manual => ServiceStartType::OnDemand,
-            StartupType::Automatic | StartupType::DelayedAutomatic => ServiceStartType::AutoStart,
-        };
-        let known = |done: Result<(), Error>, action| match done {
-            Err(error) if code(&error).is_some_and(|code| NOT_KNOWN.contains(&code)) => {
-                crate::say::say(format_args!("warning: this system does not know how a service can be {action}"));
-                Ok(())
+        let access = ServiceAccess::CHANGE_CONFIG | ServiceAccess::START | ServiceAccess::QUERY_CONFIG;
+        let service = self.needed(&name, access)?;
+        for (action, call) in told.calls() {
+            match call(&service) {
+                Err(error) if code(&error).is_some_and(|code| NOT_KNOWN.contains(&code)) => {
+                    say(format_args!("warning: this system does not know how a service can be {action}"));
+                }
+                done => done.map_err(failed(&name, action))?,
             }
-            other => other.map_err(failed(&name, action)),
-        };
-        known(service.change_config(&info), "configured")?;
-        known(service.set_description(&settings.service.description), "described")?;
-        if startup_type != StartupType::Manual {
-            let delayed = startup_type == StartupType::DelayedAutomatic;
-            known(service.set_delayed_auto_start(delayed), "started with a delay")?;
-        }
-        let actions =
-            settings.recovery.restarts().map(|delay| ServiceAction { action_type: ServiceActionType::Restart, delay });
-        let recovery = ServiceFailureActions {
-            reset_period: ServiceFailureResetPeriod::After(settings.recovery.reset()),
-            reboot_msg: None,
-            command: None,
-            actions: Some(actions.collect()),
-        };
-        known(service.update_failure_actions(recovery), "restarted when it dies")?;
-        // What reports that it has stopped, with whatever code, has not died.
-        known(service.set_failure_actions_on_non_crash_failures(false), "left alone when it has stopped")?;
-        if mode == Mode::Native {
-            known(service.set_preshutdown_timeout(stop.min(NEVER)), "waited for at a shutdown")?;
         }
         Ok(())
     }
@@ -272,41 +221,6 @@ fn has_not_ended(status: &ServiceStatus, layout: &Layout) -> Result<(), ServiceE
     let (ServiceExitCode::ServiceSpecific(code) | ServiceExitCode::Win32(code)) = status.exit_code;
     let said = status::last_error(layout).unwrap_or_else(|| format!("see {}", layout.logs().display()));
     Err(ServiceError::Ended { service: layout.service(), code, said })
-}
-
-/// What the service control manager starts the program with.
-fn native_arguments(layout: &Layout) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["service".into(), "run".into()];
-    if let Some(instance) = layout.instance() {
-        arguments.extend(["--instance".into(), instance.into()]);
-    }
-    arguments
-}
-
-fn info(
-    layout: &Layout,
-    settings: &Settings,
-    account: &Account,
-    program: &Path,
-    arguments: Vec<OsString>,
-) -> ServiceInfo {
-    ServiceInfo {
-        name: layout.service().into(),
-        display_name: settings.service.display_name.clone().into(),
-        service_type: ServiceType::OWN_PROCESS,
-        start_type: ServiceStartType::OnDemand,
-        error_control: ServiceErrorControl::Normal,
-        executable_path: PathBuf::from(program),
-        launch_arguments: arguments,
-        dependencies: settings
-            .service
-            .dependencies
-            .iter()
-            .map(|name| ServiceDependency::Service(name.into()))
-            .collect(),
-        account_name: (*account != Account::System).then(|| account.name().into()),
-        account_password: None,
-    }
 }
 
 fn is_delayed(name: &str) -> bool {

@@ -22,6 +22,7 @@ use super::{
     settings::{Settings, StartupType},
     status,
     together::{self, Other},
+    told::Told,
     tree,
     undo::Steps,
 };
@@ -291,13 +292,14 @@ fn set_up(
 ) -> Result<(), ServiceError> {
     let services = Services::change()?;
     let service = layout.service();
+    let told = || Told::new(layout, settings, account, startup_type, mode, stop);
     if found.is_none() {
         match mode {
             Mode::Nssm => {
                 let words = nssm::making(layout);
                 steps.take(format!("nssm {}", words.join(" ")), || call(&layout.nssm(), &words).map(drop))?;
             }
-            Mode::Native => steps.take(format!("make {service}"), || services.create(layout, settings, account))?,
+            Mode::Native => steps.take(format!("make {service}"), || services.create(&told()))?,
         }
         let made = service.clone();
         steps.or(format!("{service} is removed"), move || Services::change()?.delete(&made));
@@ -308,14 +310,15 @@ fn set_up(
         let (place, settings, before) = (layout.clone(), settings.clone(), found.clone());
         steps.or(format!("{service} is configured as before"), move || {
             let account = Account::parse(&before.account).map_err(ServiceError::Refused)?;
-            Services::change()?.configure(&place, &settings, &account, before.startup_type, before.mode, stop)
+            let told = Told::new(&place, &settings, &account, before.startup_type, before.mode, stop);
+            Services::change()?.configure(told)
         });
         if mode == Mode::Nssm && found.mode == Mode::Native {
             steps.take(format!("make {service} known to NSSM"), || adopt(layout))?;
         }
     }
     let what = format!("configure {service}: account {}, start {kind}", account.name());
-    steps.take(what, || services.configure(layout, settings, account, startup_type, mode, stop))?;
+    steps.take(what, || services.configure(told()))?;
     if mode == Mode::Nssm {
         for words in nssm::setting(layout, settings) {
             steps.take(format!("nssm {}", words.join(" ")), || call(&layout.nssm(), &words).map(drop))?;

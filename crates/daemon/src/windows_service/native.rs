@@ -1,5 +1,8 @@
 //! Running directly under the service control manager.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -31,8 +34,7 @@ static CURRENT: OnceLock<Mutex<Current>> = OnceLock::new();
 
 struct Current {
     handle: ServiceStatusHandle,
-    state: ServiceState,
-    checkpoint: u32,
+    progress: Progress,
 }
 
 define_windows_service!(service_main_of_windows, service_main);
@@ -65,7 +67,8 @@ fn service_main(_arguments: Vec<OsString>) {
     let trigger = from_outside();
     let handler = move |control| heed(control, &trigger);
     let Ok(handle) = service_control_handler::register(&name, handler) else { return };
-    let _ = CURRENT.set(Mutex::new(Current { handle, state: ServiceState::StartPending, checkpoint: 0 }));
+    let progress = Progress { state: ServiceState::StartPending, checkpoint: 0 };
+    let _ = CURRENT.set(Mutex::new(Current { handle, progress }));
     report(ServiceState::StartPending, HINT, ServiceExitCode::NO_ERROR);
     let code = work();
     match code {
@@ -105,27 +108,40 @@ pub(crate) fn stopping(longer: Duration) {
     report(ServiceState::StopPending, longer.max(HINT), ServiceExitCode::NO_ERROR);
 }
 
-/// Tells the service control manager, if there is one. What stops doesn't run again.
+/// Tells the service control manager, if there is one.
 fn report(state: ServiceState, hint: Duration, exit_code: ServiceExitCode) {
     let Some(Ok(mut current)) = CURRENT.get().map(Mutex::lock) else { return };
-    let ends = |state| matches!(state, ServiceState::StopPending | ServiceState::Stopped);
-    if ends(current.state) && !ends(state) {
-        return;
-    }
-    let pending = matches!(state, ServiceState::StartPending | ServiceState::StopPending);
-    current.checkpoint = if pending && current.state == state { current.checkpoint + 1 } else { 0 };
-    current.state = state;
-    let stops = ServiceControlAccept::STOP | ServiceControlAccept::PRESHUTDOWN;
-    let status = ServiceStatus {
-        service_type: ServiceType::OWN_PROCESS,
-        current_state: state,
-        controls_accepted: if state == ServiceState::Stopped { ServiceControlAccept::empty() } else { stops },
-        exit_code,
-        checkpoint: if pending { current.checkpoint } else { 0 },
-        wait_hint: hint,
-        process_id: None,
-    };
+    let Some(status) = current.progress.next(state, hint, exit_code) else { return };
     if let Err(error) = current.handle.set_service_status(status) {
         tracing::debug!(%error, "the service control manager can't be told something");
+    }
+}
+
+/// How far a service is.
+struct Progress {
+    state: ServiceState,
+    checkpoint: u32,
+}
+
+impl Progress {
+    /// What is told of a step; nothing if it leads back: what stops doesn't run again.
+    fn next(&mut self, state: ServiceState, hint: Duration, exit_code: ServiceExitCode) -> Option<ServiceStatus> {
+        let ends = |state| matches!(state, ServiceState::StopPending | ServiceState::Stopped);
+        if ends(self.state) && !ends(state) {
+            return None;
+        }
+        let pending = matches!(state, ServiceState::StartPending | ServiceState::StopPending);
+        self.checkpoint = if pending && self.state == state { self.checkpoint + 1 } else { 0 };
+        self.state = state;
+        let stops = ServiceControlAccept::STOP | ServiceControlAccept::PRESHUTDOWN;
+        Some(ServiceStatus {
+            service_type: ServiceType::OWN_PROCESS,
+            current_state: state,
+            controls_accepted: if state == ServiceState::Stopped { ServiceControlAccept::empty() } else { stops },
+            exit_code,
+            checkpoint: self.checkpoint,
+            wait_hint: hint,
+            process_id: None,
+        })
     }
 }

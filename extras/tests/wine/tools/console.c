@@ -1,0 +1,35 @@
+/* console EVENT PID: has an event of its console reach a process: break (Ctrl-Break), close (the console is closed), shutdown
+ * (Windows shuts down).
+ *
+ * Windows makes each by a thread in the process that begins in CtrlRoutine with the event's number, and so does this. Only Ctrl-C
+ * and Ctrl-Break could be asked for (GenerateConsoleCtrlEvent). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <windows.h>
+
+static const struct { const char *name; DWORD number; } EVENTS[] = {
+    {"break", CTRL_BREAK_EVENT}, {"close", CTRL_CLOSE_EVENT}, {"shutdown", CTRL_SHUTDOWN_EVENT},
+};
+
+static int make(DWORD event, DWORD number) {
+    HANDLE process = OpenProcess(PROCESS_ALL_ACCESS, FALSE, number);
+    /* It has the same place in every process. */
+    FARPROC routine = GetProcAddress(GetModuleHandleA("kernel32"), "CtrlRoutine");
+    if (process == NULL || routine == NULL ||
+        CreateRemoteThread(process, NULL, 0, (LPTHREAD_START_ROUTINE)(void *)routine, (void *)(ULONG_PTR)event, 0, NULL) == NULL) {
+        fprintf(stderr, "console: error %lu\n", GetLastError());
+        return 2;
+    }
+    return 0;
+}
+
+int main(int count, char **words) {
+    for (size_t i = 0; count == 3 && i < sizeof EVENTS / sizeof *EVENTS; i++) {
+        if (strcmp(words[1], EVENTS[i].name) == 0) {
+            return make(EVENTS[i].number, strtoul(words[2], NULL, 10));
+        }
+    }
+    fprintf(stderr, "console: break, close or shutdown, and a process\n");
+    return 2;
+}
