@@ -109,18 +109,9 @@ pub fn create_private(path: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory's name durable.
-#[cfg(unix)]
 fn sync_name(directory: &Path) -> io::Result<()> {
     let Some(above) = directory.parent() else { return Ok(()) };
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    std::fs::File::open(above)?.sync_all()
-}
-
-/// Windows has no such call: NTFS keeps its names consistent by its own journal.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
-fn sync_name(_directory: &Path) -> io::Result<()> {
-    Ok(())
+    private_file::sync_directory(if above.as_os_str().is_empty() { Path::new(".") } else { above })
 }
 
 #[cfg(all(test, unix))]

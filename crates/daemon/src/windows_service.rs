@@ -29,7 +29,6 @@ mod messages;
 #[cfg(windows)]
 pub(crate) mod native;
 mod nssm;
-mod patience;
 #[cfg(windows)]
 mod places;
 #[cfg(windows)]

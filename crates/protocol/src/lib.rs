@@ -10,6 +10,7 @@ pub mod frame;
 mod hex;
 pub mod link;
 pub mod messages;
+pub mod patience;
 pub mod private_file;
 pub mod secret;
 pub mod template;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::patience::{SCANNED, patiently};
+
 /// Why such a file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
@@ -49,8 +51,15 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
         system::close(&file, directory)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        system::sync_directory(directory)
+        let mut file = Some(file);
+        patiently(SCANNED, || match file.take() {
+            Some(written) => written.persist(path).map(drop).map_err(|error| {
+                file = Some(error.file);
+                error.error
+            }),
+            None => Ok(()),
+        })?;
+        sync_directory(directory)
     };
     attempt().map_err(|source| PrivateFileError::Write { path: path.to_owned(), source })
 }
@@ -86,6 +95,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
 /// is made in it too). The one above it must be there.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     system::create_directory(path)
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    system::sync_directory(directory)
 }
 
 #[cfg(unix)]
@@ -135,13 +149,23 @@ mod system {
 
 #[cfg(windows)]
 mod system {
-    use std::{fs::File, io, path::Path};
+    use std::{
+        fs::{File, OpenOptions},
+        io,
+        os::windows::fs::OpenOptionsExt,
+        path::Path,
+    };
 
     use tempfile::NamedTempFile;
 
     use crate::windows_access::{
-        access, create_directory as create, private_directory, private_file, set_access, strangers, user,
+        SYSTEM, access, create_directory as create, private_directory, private_file, set_access, strangers, user,
     };
+
+    /// Without it a directory can't be opened (fileapi.h, `CreateFileW`).
+    const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+    /// `ERROR_INVALID_FUNCTION`, `ERROR_ACCESS_DENIED`, `ERROR_NOT_SUPPORTED`, `ERROR_INVALID_PARAMETER`.
+    const CAN_NOT: [i32; 4] = [1, 5, 50, 87];
 
     pub(super) fn create_directory(path: &Path) -> io::Result<()> {
         create(path, &private_directory(&user()?))
@@ -155,18 +179,47 @@ mod system {
 
     /// Who else may read it, and what changes that.
     pub(super) fn exposed(path: &Path, _: &File) -> io::Result<Option<(String, String)>> {
-        let strangers = strangers(&access(path)?, &access(super::directory_of(path))?, &user()?);
+        let user = user()?;
+        let strangers = strangers(&access(path)?, &access(super::directory_of(path))?, &user);
         let cure = || {
             let removed = strangers.join(" /remove:g *");
-            format!("icacls \"{}\" /inheritance:d /remove:g *{removed}", path.display())
+            // Of a file without a list there is nothing to remove: with one, nobody else gets in.
+            format!("icacls \"{}\" /inheritance:d /remove:g *{removed} /grant:r *{SYSTEM}:F *{user}:F", path.display())
         };
         Ok((!strangers.is_empty()).then(|| (strangers.join(", "), cure())))
     }
 
-    /// Windows has no such call: NTFS keeps its names consistent by its own journal.
-    #[expect(clippy::unnecessary_wraps, reason = "the same as on Unix")]
-    pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
-        Ok(())
+    /// NTFS can do it for whoever may change the directory's own attributes; FAT and some network shares can't.
+    pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+        let opened = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(directory);
+        match opened.and_then(|directory| directory.sync_all()) {
+            Err(error) if error.raw_os_error().is_some_and(|code| CAN_NOT.contains(&code)) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests_of_windows {
+    use super::*;
+    use crate::windows_access::{set_access, user};
+
+    /// Under Wine too: others' rights become permissions there.
+    #[test]
+    fn a_file_is_private_and_is_refused_when_it_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credential");
+        write(&path, b"first").unwrap();
+        write(&path, b"second").unwrap();
+        assert_eq!(read(&path).unwrap(), b"second");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+
+        let user = user().unwrap();
+        set_access(&path, &format!("D:P(A;;FA;;;SY)(A;;FA;;;{user})(A;;FR;;;WD)")).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("S-1-1-0") && error.contains("icacls"), "{error}");
+        set_access(&path, &format!("D:P(A;;FA;;;SY)(A;;FA;;;{user})")).unwrap();
+        assert_eq!(read(&path).unwrap(), b"second");
     }
 }
 

@@ -118,6 +118,12 @@ impl List {
         Self { protected: flags.starts_with('P') || flags.contains("AIP"), entries: Some(entries.collect()) }
     }
 
+    /// Whether `user` gets in only as an administrator, if at all.
+    fn is_closed_for_others(&self, user: &str) -> bool {
+        let lets_in = |who: &String| who == user || (is_many(who) && who != ADMINISTRATORS);
+        self.protected && !self.whom(READING).iter().any(lets_in)
+    }
+
     /// Who may do any of that, to the thing itself.
     fn whom(&self, rights: u32) -> Vec<String> {
         let Some(entries) = &self.entries else { return vec!["S-1-1-0".to_owned()] };
@@ -128,7 +134,19 @@ impl List {
 }
 
 fn number_of(who: &str) -> String {
-    ALIASES.iter().find(|(alias, _)| *alias == who).map_or_else(|| who.to_owned(), |(_, number)| (*number).to_owned())
+    let known = ALIASES.iter().find(|(alias, _)| *alias == who).map(|(_, number)| (*number).to_owned());
+    known.or_else(|| sid_of_alias(who)).unwrap_or_else(|| who.to_owned())
+}
+
+/// What other aliases stand for depends on the machine: `LA` is its own Administrator, which many people work as.
+#[cfg(windows)]
+fn sid_of_alias(alias: &str) -> Option<String> {
+    system::sid_of_alias(alias).ok()
+}
+
+#[cfg(not(windows))]
+fn sid_of_alias(_: &str) -> Option<String> {
+    None
 }
 
 /// Whether it stands for more than a service or a person.
@@ -174,6 +192,11 @@ pub fn strangers(file: &str, directory: &str, user: &str) -> Vec<String> {
     found
 }
 
+/// Whether nothing comes to a thing from the directory above it.
+pub fn is_protected(descriptor: &str) -> bool {
+    List::parse(descriptor).protected
+}
+
 /// Who but administrators and the system may change something: empty if nobody.
 pub fn changers(descriptor: &str) -> Vec<String> {
     let mut found = List::parse(descriptor).whom(CHANGING);
@@ -183,10 +206,12 @@ pub fn changers(descriptor: &str) -> Vec<String> {
     found
 }
 
-/// The access list of a file that holds a secret of `user`: theirs, the system's and the administrators', and the services' that
-/// its directory lets in. Nothing comes from the directory above any more.
+/// The access list of a file that holds a secret, written by `user`: the system's and the administrators', and the services' that
+/// its directory lets in. Nothing comes from the directory above any more. The user is let in too, unless the directory is closed
+/// for somebody else: what an administrator writes for a service is the service's, and not for whatever that person runs.
 pub fn private_file(file: &str, directory: &str, user: &str) -> String {
     let directory = List::parse(directory);
+    let own = if directory.is_closed_for_others(user) { String::new() } else { own("", user) };
     let kept = List::parse(file).entries.unwrap_or_default().into_iter().filter(|entry| {
         entry.allows
             && !entry.only_inherits()
@@ -194,7 +219,7 @@ pub fn private_file(file: &str, directory: &str, user: &str) -> String {
             && is_trusted(&entry.who, user, &directory)
             && !entry.who.starts_with("S-1-3-")
     });
-    let list = format!("D:P(A;;FA;;;SY)(A;;FA;;;BA){}", own("", user));
+    let list = format!("D:P(A;;FA;;;SY)(A;;FA;;;BA){own}");
     kept.fold(list, |list, entry| format!("{list}(A;;{};;;{})", entry.rights, entry.who))
 }
 

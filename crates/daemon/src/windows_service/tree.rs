@@ -5,10 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    error::{ServiceError, at},
-    patience::{FREE, patiently},
-};
+use task_messenger_protocol::patience::{FREE, patiently};
+
+use super::error::{ServiceError, at};
 
 /// What has to be in the tree that a program lies in.
 const MARK: &str = "share";

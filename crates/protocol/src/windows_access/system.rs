@@ -3,8 +3,13 @@
 
 use std::{
     ffi::{OsStr, c_void},
+    fs::{File, OpenOptions},
     io, iter,
-    os::windows::ffi::OsStrExt,
+    os::windows::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt},
+        io::AsRawHandle,
+    },
     path::Path,
 };
 
@@ -15,15 +20,18 @@ use windows::{
             ACL,
             Authorization::{
                 ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
-                ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW, SDDL_REVISION_1,
-                SE_FILE_OBJECT, SetNamedSecurityInfoW,
+                ConvertStringSecurityDescriptorToSecurityDescriptorW, ConvertStringSidToSidW, GetNamedSecurityInfoW,
+                SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
             },
             DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetTokenInformation, LookupAccountNameW,
             OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, SetFileSecurityW, TOKEN_QUERY, TOKEN_USER,
-            TokenUser,
+            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, SetKernelObjectSecurity, TOKEN_QUERY,
+            TOKEN_USER, TokenUser, UNPROTECTED_DACL_SECURITY_INFORMATION,
         },
-        Storage::FileSystem::CreateDirectoryW,
+        Storage::FileSystem::{
+            CreateDirectoryW, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
+            FILE_READ_ATTRIBUTES, READ_CONTROL, WRITE_DAC,
+        },
         System::Threading::{GetCurrentProcess, OpenProcessToken},
     },
     core::{BOOL, PCWSTR, PWSTR},
@@ -44,24 +52,44 @@ pub fn owner(path: &Path) -> io::Result<String> {
     Ok(super::number_of(&name))
 }
 
-/// Gives a file or directory an access list, and nothing comes from the directory above any more. What lies in a directory gets
-/// what the list says for it.
+/// Gives a file or directory an access list. If that is protected (`D:P…`), nothing comes from the directory above any more. What
+/// lies in a directory gets what the list says for it.
+///
+/// # Errors
+/// Also if it is a link or a mount point: whoever made that chose what it leads to.
 pub fn set_access(path: &Path, list: &str) -> io::Result<()> {
-    let name = wide(path.as_os_str());
     let descriptor = Descriptor::parse(list)?;
     let (mut present, mut by_default) = (BOOL::default(), BOOL::default());
     let mut acl: *mut ACL = std::ptr::null_mut();
-    let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-    if !path.is_dir() {
+    let from_above = if super::is_protected(list) {
+        PROTECTED_DACL_SECURITY_INFORMATION
+    } else {
+        UNPROTECTED_DACL_SECURITY_INFORMATION
+    };
+    let what = DACL_SECURITY_INFORMATION | from_above;
+    let thing = open_itself(path)?;
+    let handle = HANDLE(thing.as_raw_handle());
+    if !thing.metadata()?.is_dir() {
         // Nothing lies in it that would have to be told, and so it is set as it is written.
-        // SAFETY: the descriptor lives until the end; `name` ends with a zero.
-        return Ok(unsafe { SetFileSecurityW(PCWSTR(name.as_ptr()), what, descriptor.0) }.ok()?);
+        // SAFETY: the descriptor and the handle live until the end.
+        return Ok(unsafe { SetKernelObjectSecurity(handle, what, descriptor.0) }?);
     }
-    // SAFETY: `acl` points into `descriptor`, which lives until the end; `name` ends with a zero.
+    // SAFETY: `acl` points into `descriptor`, which lives until the end, as the handle does.
     unsafe {
         GetSecurityDescriptorDacl(descriptor.0, &raw mut present, &raw mut acl, &raw mut by_default)?;
-        check(SetNamedSecurityInfoW(PCWSTR(name.as_ptr()), SE_FILE_OBJECT, what, None, None, Some(acl), None))
+        check(SetSecurityInfo(handle, SE_FILE_OBJECT, what, None, None, Some(acl), None))
     }
+}
+
+/// Opens a thing, and not what it may lead to, so that its access list can be set.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let access = READ_CONTROL.0 | WRITE_DAC.0 | FILE_READ_ATTRIBUTES.0;
+    let flags = FILE_FLAG_BACKUP_SEMANTICS.0 | FILE_FLAG_OPEN_REPARSE_POINT.0;
+    let thing = OpenOptions::new().access_mode(access).custom_flags(flags).open(path)?;
+    if thing.metadata()?.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT.0 != 0 {
+        return Err(io::Error::other("it is a link to somewhere else"));
+    }
+    Ok(thing)
 }
 
 /// Makes a directory that has an access list from its first moment.
@@ -82,6 +110,19 @@ pub fn with_access<T>(list: &str, make: impl FnOnce(*mut c_void) -> io::Result<T
         bInheritHandle: false.into(),
     };
     make((&raw mut attributes).cast())
+}
+
+/// What SDDL's two letters for an account stand for on this machine.
+pub(super) fn sid_of_alias(alias: &str) -> io::Result<String> {
+    let alias = wide(OsStr::new(alias));
+    let mut sid = PSID::default();
+    // SAFETY: `alias` ends with a zero; the SID is this function's to free, and is read before.
+    unsafe {
+        ConvertStringSidToSidW(PCWSTR(alias.as_ptr()), &raw mut sid)?;
+        let text = text_of(sid);
+        LocalFree(Some(HLOCAL(sid.0)));
+        text
+    }
 }
 
 /// The user of this process, as a SID.

@@ -43,11 +43,38 @@ fn whom_a_directory_was_closed_for_may_read_what_lies_in_it() {
 fn what_is_made_private_is() {
     let directory = format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;{WORKER})");
     let file = format!("D:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1301bf;;;{WORKER})(A;ID;FR;;;BU)(A;ID;FA;;;{BOB})");
-    let private = private_file(&file, &directory, ANN);
-    assert_eq!(private, format!("D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;{ANN})(A;;0x1301bf;;;{WORKER})"));
-    assert_eq!(strangers(&private, PROGRAM_DATA, ANN), [""; 0]);
+    let private = private_file(&file, &directory, WORKER);
+    assert_eq!(private, format!("D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;{WORKER})"));
+    assert_eq!(strangers(&private, PROGRAM_DATA, WORKER), [""; 0]);
+    assert_eq!(
+        private_file(&file, PROGRAM_DATA, ANN),
+        format!("D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;{ANN})(A;;0x1301bf;;;{WORKER})")
+    );
     assert_eq!(private_file("", PROGRAM_DATA, SYSTEM), "D:P(A;;FA;;;SY)(A;;FA;;;BA)");
     assert_eq!(strangers(&private_directory(ANN), PROGRAM_DATA, ANN), [""; 0]);
+}
+
+/// Or else the service would refuse what an administrator wrote for it, as `join` does.
+#[test]
+fn what_an_administrator_writes_for_a_service_is_the_services() {
+    let directory = format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;{WORKER})");
+    let file = format!("D:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1301bf;;;{WORKER})");
+    let private = private_file(&file, &directory, ANN);
+    assert_eq!(private, format!("D:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;0x1301bf;;;{WORKER})"));
+    assert_eq!(strangers(&private, &directory, WORKER), [""; 0]);
+    assert_eq!(strangers(&format!("{private}(A;;FA;;;{ANN})"), &directory, WORKER), [ANN]);
+    // One that is the user's own, or everybody's, is closed for nobody else.
+    for open in [private_directory(ANN), format!("{directory}(A;OICI;FR;;;WD)"), directory.replace("D:P", "D:AI")] {
+        assert!(private_file(&file, &open, ANN).contains(ANN), "{open}");
+    }
+}
+
+#[cfg(windows)]
+#[test]
+fn this_machines_own_accounts_are_known_by_their_numbers() {
+    let administrator = number_of("LA");
+    assert!(administrator.starts_with("S-1-5-21-") && administrator.ends_with("-500"), "{administrator}");
+    assert_eq!(number_of("ZZ"), "ZZ");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{Access, Disk, DiskFile, Space, directory_of};
@@ -73,11 +74,11 @@ impl Disk for FileDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path(name))
+        patiently(|| fs::remove_file(self.path(name)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path(from), self.path(to))
+        patiently(|| fs::rename(self.path(from), self.path(to)))
     }
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
@@ -113,11 +114,40 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Windows has no such call: NTFS keeps its names consistent by its own journal.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
-fn sync_directory(_path: &Path) -> io::Result<()> {
-    Ok(())
+/// NTFS can do it for whoever may change the directory's own attributes; FAT and some network shares can't.
+#[cfg(windows)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    use std::os::windows::fs::OpenOptionsExt;
+    /// Without it a directory can't be opened (fileapi.h, `CreateFileW`).
+    const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+    /// `ERROR_INVALID_FUNCTION`, `ERROR_ACCESS_DENIED`, `ERROR_NOT_SUPPORTED`, `ERROR_INVALID_PARAMETER`.
+    const CAN_NOT: [i32; 4] = [1, 5, 50, 87];
+    let directory = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
+    match directory.and_then(|directory| directory.sync_all()) {
+        Err(error) if error.raw_os_error().is_some_and(|code| CAN_NOT.contains(&code)) => Ok(()),
+        done => done,
+    }
+}
+
+/// Tries again for a while on Windows, where what a scanner looks at can be neither removed nor renamed.
+fn patiently(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    /// How long a look may take, and how often to try.
+    const LONGEST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
+    /// `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`.
+    const IN_USE: [i32; 3] = [5, 32, 33];
+    let begin = Instant::now();
+    loop {
+        match attempt() {
+            Err(error)
+                if cfg!(windows)
+                    && error.raw_os_error().is_some_and(|code| IN_USE.contains(&code))
+                    && begin.elapsed() < LONGEST.0 =>
+            {
+                std::thread::sleep(LONGEST.1);
+            }
+            done => return done,
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
