@@ -43,6 +43,12 @@ pub fn report(error: &(dyn Error + 'static), code: u8) {
     }
 }
 
+/// Has the Event Log of Windows, which [`report`] tells of errors, know of a service's panics too.
+pub fn watch_panics() {
+    #[cfg(windows)]
+    crate::windows_service::events::watch_panics();
+}
+
 /// What stands in front of an error of a Windows service, in a file that also keeps those of earlier starts.
 fn time_of_service() -> String {
     #[cfg(windows)]

@@ -24,7 +24,9 @@ mod tests;
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// Another one listens there.
-    #[error("a {component} is already running on the state directory {path}", path = .directory.display())]
+    #[error(
+        "a {component} is already running on the state directory {path}{}", PERHAPS_ANOTHER, path = .directory.display()
+    )]
     Taken {
         /// Of what: `manager`, `worker`.
         component: &'static str,
@@ -44,7 +46,7 @@ pub enum LocalError {
     },
     /// Only the daemon's own user may.
     #[error(
-        "only the {component}'s own user may use its local socket in {path}: run this command as that user",
+        "only the {component}'s own user may use its local socket in {path}: {}", AS_WHOM,
         path = .directory.display()
     )]
     Denied {
@@ -62,6 +64,15 @@ pub enum LocalError {
         source: io::Error,
     },
 }
+
+/// On Windows anybody can take the name first.
+const PERHAPS_ANOTHER: &str = if cfg!(windows) { " (or another program has taken the name of its pipe)" } else { "" };
+/// Administrators may too, and nobody can run anything as a service's own account.
+const AS_WHOM: &str = if cfg!(windows) {
+    "open PowerShell with \"Run as administrator\", and try again"
+} else {
+    "run this command as that user"
+};
 
 /// Listens on the local socket. It is removed when this is dropped.
 #[derive(Debug)]

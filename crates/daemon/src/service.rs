@@ -135,13 +135,14 @@ mod system {
     }
 }
 
-/// Windows is told if it started the program itself; its Event Log too, of any service.
+/// Windows is told if it started the program itself; its Event Log, once each, of any service.
 #[cfg(windows)]
 mod system {
-    use std::time::Duration;
+    use std::{sync::Once, time::Duration};
 
     use super::Word;
     use crate::windows_service::{
+        caught::forget_old,
         events::{Event, tell},
         native,
     };
@@ -153,16 +154,20 @@ mod system {
     pub(super) fn ping() {}
 
     pub(super) fn notify(word: &Word) {
+        static READY: Once = Once::new();
+        static STOPPING: Once = Once::new();
         match word {
-            Word::Ready => {
+            // Said again after each reload.
+            Word::Ready => READY.call_once(|| {
                 native::ready();
                 tell(Event::Started, concat!("version ", env!("CARGO_PKG_VERSION"), " is ready"));
-            }
+                forget_old();
+            }),
             Word::Stopping => {
-                native::stopping(Duration::ZERO);
-                tell(Event::Stopping, "it was asked to stop");
+                native::stopping();
+                STOPPING.call_once(|| tell(Event::Stopping, "its log says why"));
             }
-            Word::Extend(by) => native::stopping(*by),
+            Word::Extend(by) => native::takes_longer(*by),
             Word::Reloading | Word::Status(_) => {}
         }
     }

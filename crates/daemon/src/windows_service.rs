@@ -8,7 +8,7 @@
 #[cfg(windows)]
 mod calls;
 #[cfg(windows)]
-mod caught;
+pub(crate) mod caught;
 #[cfg(windows)]
 mod child;
 #[cfg(windows)]
@@ -30,9 +30,13 @@ mod messages;
 pub(crate) mod native;
 mod nssm;
 #[cfg(windows)]
+mod nssm_file;
+#[cfg(windows)]
 mod places;
 #[cfg(windows)]
 mod process;
+#[cfg(windows)]
+mod profile;
 mod rights;
 mod said;
 mod settings;

@@ -45,10 +45,6 @@ use crate::{
     store_commands::{self, StoreCommand, StoreCommandError},
 };
 
-/// How long a stop of a service may take: the last snapshot of a large queue.
-#[cfg(windows)]
-const LONGEST_STOP: Duration = Duration::from_mins(10);
-
 const EXAMPLES: &str = "\
 Examples:
   task-messenger-manager run
@@ -175,6 +171,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    exit::watch_panics();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -214,7 +211,7 @@ fn service(command: &ServiceCommand) -> Result<u8, ServiceError> {
     let of = windows_service::Of {
         component: "manager",
         instance: None,
-        stop: LONGEST_STOP,
+        stop: crate::owner::LONGEST_STOP,
         http: config.http.as_ref().filter(|http| http.tls.is_none()).map(|http| http.listen),
         run: |words| exit_code(words),
     };

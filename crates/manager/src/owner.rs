@@ -43,6 +43,8 @@ use task_messenger_store::{
 use tokio::sync::mpsc;
 use tracing::warn;
 
+#[cfg(windows)]
+pub(crate) use self::watching::LONGEST_STOP;
 pub(crate) use self::{
     archiving::{Archiving, Bounds},
     history::{DELIVERIES, History},

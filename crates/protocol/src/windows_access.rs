@@ -9,7 +9,7 @@ mod system;
 mod tests;
 
 #[cfg(windows)]
-pub use self::system::{access, account, create_directory, owner, set_access, user, with_access};
+pub use self::system::{access, account, create_directory, owner, owner_of_pipe, set_access, user, with_access};
 
 /// The system itself, and administrators: they get at everything anyway.
 pub const SYSTEM: &str = "S-1-5-18";
@@ -204,6 +204,13 @@ pub fn changers(descriptor: &str) -> Vec<String> {
     found.sort();
     found.dedup();
     found
+}
+
+/// Whether whoever owns something is one whom a directory is meant for: the system, administrators, `user`, and whom it lets
+/// change it, a service for one.
+pub fn may_serve(owner: &str, directory: &str, user: &str) -> bool {
+    let is_meant = || !is_many(owner) && changers(directory).iter().any(|who| who == owner);
+    [SYSTEM, ADMINISTRATORS, user].contains(&owner) || is_meant()
 }
 
 /// The access list of a file that holds a secret, written by `user`: the system's and the administrators', and the services' that

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::windows::io::AsHandle,
     path::Path,
     time::{Duration, Instant},
 };
@@ -9,9 +10,9 @@ use std::{
 use sha2::{Digest, Sha256};
 use task_messenger_protocol::{
     link::Stream,
-    windows_access::{private_pipe, user, with_access},
+    windows_access::{access, may_serve, owner_of_pipe, private_pipe, user, with_access},
 };
-use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOptions};
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 
 use super::LocalError;
 
@@ -67,13 +68,24 @@ fn create(name: &str, first: bool) -> io::Result<NamedPipeServer> {
 
 pub(super) async fn connect(directory: &Path, component: &str) -> io::Result<Stream> {
     let name = pipe_name(directory, component)?;
+    let pipe = open(&name).await?;
+    // Whoever comes first gets the name, and it can be known: nobody is told anything before it is clear who listens.
+    let owner = owner_of_pipe(pipe.as_handle())?;
+    if !may_serve(&owner, &access(directory)?, &user()?) {
+        let text = format!("somebody else listens in the {component}'s place ({owner}, at {name})");
+        return Err(io::Error::other(text));
+    }
+    Ok(Box::new(pipe))
+}
+
+async fn open(name: &str) -> io::Result<NamedPipeClient> {
     let start = Instant::now();
     loop {
-        match ClientOptions::new().open(&name) {
+        match ClientOptions::new().open(name) {
             Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY) && start.elapsed() < BUSY_LIMIT => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            opened => return Ok(Box::new(opened?)),
+            opened => return opened,
         }
     }
 }

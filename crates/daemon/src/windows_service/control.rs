@@ -19,7 +19,9 @@ use crate::say::say;
 
 const ACCESS_DENIED: i32 = 5;
 const DOES_NOT_EXIST: i32 = 1060;
+const TAKES_NOTHING: i32 = 1061;
 const NOT_ACTIVE: i32 = 1062;
+const IS_REMOVED: i32 = 1072;
 const ALREADY_RUNNING: i32 = 1056;
 /// What some systems don't know, and what works without.
 const NOT_KNOWN: [i32; 2] = [120, 124];
@@ -90,6 +92,7 @@ impl Services {
         let startup_type = match config.start_type {
             ServiceStartType::AutoStart if is_delayed(name) => StartupType::DelayedAutomatic,
             ServiceStartType::AutoStart => StartupType::Automatic,
+            ServiceStartType::Disabled => StartupType::Disabled,
             _ => StartupType::Manual,
         };
         let exit_code = match status.exit_code {
@@ -128,17 +131,21 @@ impl Services {
     pub(super) fn start(&self, layout: &Layout, patience: Duration) -> Result<(), ServiceError> {
         let name = layout.service();
         let service = self.needed(&name, ServiceAccess::START | ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?;
-        let state = service.query_status().map_err(failed(&name, "asked"))?.current_state;
-        if state == ServiceState::Running {
-            return Ok(());
-        }
-        if state == ServiceState::Paused {
+        match state_of(&service, layout)? {
+            ServiceState::Running => return Ok(()),
             // NSSM waits before its next try, and does not take a start for an end of that.
-            stop(&service, layout, patience)?;
+            ServiceState::Paused => stop(&service, layout, patience)?,
+            ServiceState::StopPending => wait_for(&service, layout, ServiceState::Stopped, "stopped", patience)?,
+            _ => {}
         }
         match service.start::<OsString>(&[]) {
             Ok(()) => {}
             Err(error) if code(&error) == Some(ALREADY_RUNNING) => {}
+            // To ask for it is allowed: else it could not have been opened so.
+            Err(error) if code(&error) == Some(ACCESS_DENIED) => {
+                let text = format!("Windows does not start {name}: its account may not run its program");
+                return Err(ServiceError::Refused(text));
+            }
             Err(error) => return Err(failed(&name, "started")(error)),
         }
         wait_for(&service, layout, ServiceState::Running, "running", patience)?;
@@ -148,6 +155,18 @@ impl Services {
             sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// Whether a service that was started runs by now.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) fn stays_up(&self, layout: &Layout) -> Result<bool, ServiceError> {
+        let name = layout.service();
+        let service = self.needed(&name, ServiceAccess::QUERY_STATUS)?;
+        let status = service.query_status().map_err(failed(&name, "asked"))?;
+        has_not_ended(&status, layout)?;
+        Ok(status.current_state == ServiceState::Running)
     }
 
     /// Stops it and waits until it has, and its process has ended; whether it ran.
@@ -166,27 +185,55 @@ impl Services {
 
     /// Removes it. It has to be stopped.
     pub(super) fn delete(&self, name: &str) -> Result<(), ServiceError> {
-        self.needed(name, ServiceAccess::DELETE)?.delete().map_err(failed(name, "removed"))
+        match self.needed(name, ServiceAccess::DELETE)?.delete() {
+            // Whoever still looks at it keeps it for as long.
+            Err(error) if code(&error) == Some(IS_REMOVED) => Ok(()),
+            done => done.map_err(failed(name, "removed")),
+        }
     }
 
     /// The names of all services of TaskMessenger.
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self) -> Result<Vec<String>, ServiceError> {
         let keys = LOCAL_MACHINE
             .open(r"SYSTEM\CurrentControlSet\Services")
             .and_then(|services| Ok(services.keys()?.collect::<Vec<_>>()));
-        let mut names = keys.unwrap_or_default();
-        names.retain(|name| name.starts_with("TaskMessenger") && matches!(self.find(name), Ok(Some(_))));
-        names
+        let keys = keys.map_err(|error| ServiceError::Windows {
+            service: "TaskMessenger*".to_owned(),
+            action: "looked for",
+            source: io::Error::from(error),
+        })?;
+        let mut names = Vec::new();
+        for name in keys.into_iter().filter(|name| name.starts_with("TaskMessenger")) {
+            // A key alone is no service.
+            if self.find(&name)?.is_some() {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 }
 
+/// Asks it to stop, until it takes that: while it starts or stops it takes nothing.
 fn stop(service: &Service, layout: &Layout, patience: Duration) -> Result<(), ServiceError> {
-    match service.stop() {
-        Ok(_) => {}
-        Err(error) if code(&error) == Some(NOT_ACTIVE) => return Ok(()),
-        Err(error) => return Err(failed(&layout.service(), "stopped")(error)),
+    let begin = Instant::now();
+    loop {
+        match service.stop() {
+            Ok(_) => break,
+            Err(error) if code(&error) == Some(NOT_ACTIVE) => return Ok(()),
+            Err(error) if code(&error) == Some(TAKES_NOTHING) && begin.elapsed() < patience => {
+                if state_of(service, layout)? == ServiceState::StopPending {
+                    break;
+                }
+                sleep(LOOK);
+            }
+            Err(error) => return Err(failed(&layout.service(), "stopped")(error)),
+        }
     }
-    wait_for(service, layout, ServiceState::Stopped, "stopped", patience)
+    wait_for(service, layout, ServiceState::Stopped, "stopped", patience.saturating_sub(begin.elapsed()))
+}
+
+fn state_of(service: &Service, layout: &Layout) -> Result<ServiceState, ServiceError> {
+    Ok(service.query_status().map_err(failed(&layout.service(), "asked"))?.current_state)
 }
 
 fn wait_for(
@@ -219,6 +266,8 @@ fn has_not_ended(status: &ServiceStatus, layout: &Layout) -> Result<(), ServiceE
         return Ok(());
     }
     let (ServiceExitCode::ServiceSpecific(code) | ServiceExitCode::Win32(code)) = status.exit_code;
+    // While it pauses a service, NSSM says nothing of how its program has ended.
+    let code = Some(code).filter(|_| status.current_state == ServiceState::Stopped);
     let said = status::last_error(layout).unwrap_or_else(|| format!("see {}", layout.logs().display()));
     Err(ServiceError::Ended { service: layout.service(), code, said })
 }

@@ -51,12 +51,14 @@ pub enum ServiceError {
         said: String,
     },
     /// It ended when it was to start.
-    #[error("the service {service} has ended at once, with exit code {code}: {said}")]
+    #[error(
+        "the service {service} has ended at once{}: {said}", .code.map(|code| format!(", with exit code {code}")).unwrap_or_default()
+    )]
     Ended {
         /// Which.
         service: String,
-        /// What its program exited with.
-        code: u32,
+        /// What its program exited with, if that is known.
+        code: Option<u32>,
         /// Why, or where that may be found.
         said: String,
     },
@@ -83,7 +85,7 @@ impl ServiceError {
         match self {
             Self::NotInstalled(_) => exit::NOT_INSTALLED,
             Self::Settings(_) => exit::CONFIGURATION,
-            Self::Ended { code, .. } if *code == u32::from(exit::CONFIGURATION) => exit::CONFIGURATION,
+            Self::Ended { code: Some(code), .. } if *code == u32::from(exit::CONFIGURATION) => exit::CONFIGURATION,
             _ => exit::FAILURE,
         }
     }

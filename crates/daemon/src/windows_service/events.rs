@@ -66,6 +66,18 @@ pub(crate) fn failed(code: u8, text: &str) {
     tell(if code == exit::CONFIGURATION { Event::Configuration } else { Event::Failed }, text);
 }
 
+/// Has panics told too, of a service, from now on.
+pub(crate) fn watch_panics() {
+    if std::env::var_os(SERVICE_VARIABLE).is_none() {
+        return;
+    }
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(Event::Failed, &format!("it panicked: {panic}"));
+        usual(panic);
+    }));
+}
+
 /// Makes the service known as a source of events whose texts lie in its program.
 pub(super) fn register(layout: &Layout) -> Result<(), ServiceError> {
     let set = || {

@@ -1,24 +1,20 @@
 //! Installing a service, or bringing one that is there up to what is in this program's tree.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use sha2::{Digest, Sha256};
-use task_messenger_protocol::windows_access::set_access;
 use windows_registry::LOCAL_MACHINE;
 
 use super::{
     calls::call,
     command::Wanted,
     control::{Found, Mode, Services},
-    error::{ServiceError, at},
+    error::ServiceError,
     events, kept,
-    layout::{Layout, shared},
-    nssm, places,
-    rights::{self, Account},
+    layout::Layout,
+    nssm,
+    nssm_file::{self, Nssm},
+    places,
+    rights::Account,
     settings::{Settings, StartupType},
     status,
     together::{self, Other},
@@ -33,13 +29,6 @@ const READY: Duration = Duration::from_mins(1);
 /// More than NSSM and Windows take themselves.
 const AROUND: Duration = Duration::from_secs(30);
 
-/// Which NSSM is taken: `share\windows-service\nssm.json`.
-#[derive(serde::Deserialize)]
-struct Pinned {
-    version: String,
-    exe_sha256: String,
-}
-
 /// Installs what is wanted. `stop` is how long the component may take to stop.
 pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Result<(), ServiceError> {
     let services = Services::change()?;
@@ -50,8 +39,7 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     let mode = if wanted.native { Mode::Native } else { Mode::Nssm };
     let account = match &wanted.account {
         Some(name) => Account::parse(name).map_err(ServiceError::Refused)?,
-        None => kept_account(found.as_ref())
-            .unwrap_or(Account::parse(&settings.service.account).map_err(ServiceError::Refused)?),
+        None => account_of(found.as_ref().map_or(&settings.service.account, |found| &found.account))?,
     };
     if account == Account::System {
         say(
@@ -67,13 +55,13 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     for kept in [layout].into_iter().chain(mates.iter().map(|mate| &mate.layout)) {
         check_kept(kept, &program)?;
     }
-    let nssm = if mode == Mode::Nssm { Some(take_nssm(layout, wanted, &source)?) } else { None };
+    let nssm = if mode == Mode::Nssm { Some(Nssm::take(layout, wanted, &source)?) } else { None };
     let sid = places::sid_of(&account)?;
 
     let mut steps = Steps::new(wanted.dry_run);
     let tree_changes = !tree::is_same(&source, &layout.tree());
     // Other services run from it too; while it is the same it is left alone.
-    let nssm = nssm.filter(|(bytes, _)| !fs::read(layout.nssm()).is_ok_and(|there| there == *bytes));
+    let nssm = nssm.filter(|nssm| !nssm.is_installed(layout));
     let is_concerned =
         |other: &Other| (tree_changes && other.shares_programs(layout)) || (nssm.is_some() && other.has_nssm());
     let ran = found.as_ref().is_some_and(Found::runs);
@@ -86,33 +74,37 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     restarted.extend(concerned.map(|other| (&other.layout, Other::stop(stop))));
     for (layout, stop) in &restarted {
         let (service, place) = (layout.service(), (*layout).clone());
-        steps.take(format!("stop {service}"), || services.stop(layout, *stop + AROUND))?;
+        // Also when it stops too late for this.
         steps.or(format!("{service} is started"), move || Services::change()?.start(&place, READY));
-    }
-    if let Some((bytes, text)) = nssm {
-        put_nssm(layout, &bytes, &text, &mut steps)?;
+        steps.take(format!("stop {service}"), || services.stop(layout, *stop + AROUND))?;
     }
     if tree_changes {
-        // By the program that will be back then: what is to be undone first comes later.
+        // By the program and the NSSM that will be back then: what is to be undone first comes later.
         let itself = found.clone().map(|found| Other { layout: layout.clone(), found });
         for one in mates.iter().copied().chain(&itself) {
-            let (program, words) = (layout.program(), one.installing());
+            let (program, words) = (layout.program(), one.installing(nssm_file::installed(layout)));
             let what = format!("{} is set up as before", one.layout.service());
             steps.or(what, move || call(&program, &words).map(drop));
         }
     }
-    let old = if tree_changes { put_tree(layout, &source, &mut steps)? } else { None };
+    if let Some(nssm) = nssm {
+        nssm.put(layout, &mut steps)?;
+    }
+    let old = if tree_changes { tree::put(layout, &source, &mut steps)? } else { None };
+    // A run that changes nothing finds the old tree still in its place.
+    let old_tree = old.clone().filter(|_| !wanted.dry_run).unwrap_or_else(|| layout.tree());
     places::make(layout, sid.as_deref(), &mut steps)?;
-    kept::put(layout, old.as_deref().unwrap_or(&source), &source, sid.as_deref(), wanted.slots, &mut steps)?;
+    kept::put(layout, &old_tree, &source, sid.as_deref(), wanted.slots, &mut steps)?;
     set_up(layout, &settings, &account, startup_type, mode, found.as_ref(), stop, &mut steps)?;
     if let Some(file) = &wanted.join_token_file {
-        let words = ["join".to_owned(), format!("@{}", file.display())];
-        steps.take(format!("join with the token in {}", file.display()), || call_component(layout, &words))?;
+        join(layout, file, &mut steps)?;
     }
     if tree_changes {
         for mate in mates {
             let (service, program) = (mate.layout.service(), layout.program());
-            let words = mate.installing();
+            let sid = places::sid_of(&account_of(&mate.found.account)?)?;
+            kept::put(&mate.layout, &old_tree, &source, sid.as_deref(), None, &mut steps)?;
+            let words = mate.installing(nssm_file::installed(layout));
             steps.take(format!("bring {service} up to it too"), || call(&program, &words).map(drop))?;
         }
     }
@@ -138,9 +130,9 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     Ok(())
 }
 
-/// An account that the operator has chosen before stays.
-fn kept_account(found: Option<&Found>) -> Option<Account> {
-    Account::parse(&found?.account).ok()
+/// An account that the operator has chosen before stays, or has to be changed by them.
+fn account_of(name: &str) -> Result<Account, ServiceError> {
+    Account::parse(name).map_err(|error| ServiceError::Refused(format!("{error}: name one of them with --account")))
 }
 
 fn explain(layout: &Layout, has_joined: bool) {
@@ -164,105 +156,24 @@ fn check_kept(layout: &Layout, program: &Path) -> Result<(), ServiceError> {
     call(program, &["--check-state".to_owned(), "--config".to_owned(), file.display().to_string()]).map(drop)
 }
 
+/// Has a worker join, unless it has joined before: installing it again makes no other worker.
+fn join(layout: &Layout, token: &Path, steps: &mut Steps) -> Result<(), ServiceError> {
+    let credential = layout.state().join("worker.credential");
+    if credential.exists() {
+        let (service, credential) = (layout.service(), credential.display());
+        say(format_args!("{service} has joined already ({credential}): the token changes nothing"));
+        return Ok(());
+    }
+    let made = credential.clone();
+    steps.or(format!("{} is removed", credential.display()), move || kept::remove(&made));
+    let words = ["join".to_owned(), format!("@{}", token.display())];
+    steps.take(format!("join with the token in {}", token.display()), || call_component(layout, &words))
+}
+
 fn call_component(layout: &Layout, words: &[String]) -> Result<(), ServiceError> {
     let mut words = words.to_vec();
     words.extend(["--config".to_owned(), layout.configuration().display().to_string()]);
     call(&layout.program(), &words).map(tell)
-}
-
-/// NSSM's bytes, checked, and where they came from. The very bytes that were checked are those that are written.
-fn take_nssm(layout: &Layout, wanted: &Wanted, source: &Path) -> Result<(Vec<u8>, String), ServiceError> {
-    let file = shared(source, "nssm.json");
-    let text = fs::read_to_string(&file).map_err(at(&file, "read"))?;
-    let pinned: Pinned = serde_json::from_str(&text)
-        .map_err(|error| ServiceError::Refused(format!("{} can't be used: {error}", file.display())))?;
-    let places = match &wanted.nssm {
-        Some(path) => vec![path.clone()],
-        None => vec![
-            layout.nssm(),
-            source.join("..").join("nssm").join("nssm.exe"),
-            source.join("scripts").join("nssm.exe"),
-        ],
-    };
-    let Some(place) = places.iter().find(|place| place.is_file()) else {
-        let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
-        return Err(ServiceError::Refused(format!(
-            "there is no NSSM ({looked}): name the nssm.exe of NSSM {} (https://nssm.cc) with --nssm, or install with --native",
-            pinned.version
-        )));
-    };
-    let bytes = fs::read(place).map_err(at(place, "read"))?;
-    let found = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    let allowed = wanted.nssm_sha256.as_deref().unwrap_or(&pinned.exe_sha256);
-    if !found.eq_ignore_ascii_case(allowed) {
-        return Err(ServiceError::Refused(format!(
-            "{} is not the NSSM that is known to work: its SHA-256 is {found}, and that of NSSM {} is {allowed}",
-            place.display(),
-            pinned.version
-        )));
-    }
-    Ok((bytes, place.display().to_string()))
-}
-
-fn put_nssm(layout: &Layout, bytes: &[u8], from: &str, steps: &mut Steps) -> Result<(), ServiceError> {
-    let file = layout.nssm();
-    let directory = file.parent().unwrap_or(layout.all_programs()).to_owned();
-    let (place, before) = (layout.clone(), fs::read(&file).ok());
-    steps.take(format!("copy NSSM from {from} to {}", file.display()), || {
-        fs::create_dir_all(&directory).map_err(at(&directory, "made"))?;
-        set_access(layout.all_programs(), &rights::programs())
-            .map_err(at(layout.all_programs(), "given its access"))?;
-        put_file(&file, bytes)
-    })?;
-    let what = format!("{} is as it was", file.display());
-    steps.or(what, move || {
-        if let Some(before) = before {
-            return put_file(&file, &before);
-        }
-        events::forget_nssm(&place)?;
-        tree::remove(&directory)?;
-        tree::remove_if_empty(place.all_programs());
-        Ok(())
-    });
-    Ok(())
-}
-
-/// Never half of it under its name.
-fn put_file(file: &Path, bytes: &[u8]) -> Result<(), ServiceError> {
-    let new = tree::beside(file, "new");
-    fs::write(&new, bytes).map_err(at(&new, "written"))?;
-    tree::rename(&new, file)
-}
-
-/// Puts this program's tree in place of the one that is there, which is kept beside until all is done.
-fn put_tree(layout: &Layout, source: &Path, steps: &mut Steps) -> Result<Option<PathBuf>, ServiceError> {
-    let (place, new, old) = (layout.tree(), tree::beside(&layout.tree(), "new"), tree::beside(&layout.tree(), "old"));
-    let existed = place.is_dir();
-    steps.take(format!("copy {} to {}", source.display(), place.display()), || {
-        fs::create_dir_all(layout.all_programs()).map_err(at(layout.all_programs(), "made"))?;
-        set_access(layout.all_programs(), &rights::programs())
-            .map_err(at(layout.all_programs(), "given its access"))?;
-        tree::remove(&new)?;
-        tree::copy(source, &new)?;
-        tree::remove(&old)?;
-        if existed {
-            tree::rename(&place, &old)?;
-        }
-        tree::rename(&new, &place).inspect_err(|_| {
-            // As it was; if not even that can be done, the error says which directory is meant.
-            let _ = fs::rename(&old, &place);
-        })
-    })?;
-    let (back_place, back_old, all) = (place.clone(), old.clone(), layout.all_programs().to_owned());
-    steps.or(format!("{} is as it was", place.display()), move || {
-        tree::remove(&back_place)?;
-        if existed {
-            return tree::rename(&back_old, &back_place);
-        }
-        tree::remove_if_empty(&all);
-        Ok(())
-    });
-    Ok(existed.then_some(old))
 }
 
 /// NSSM makes only services that there are not; one that is there is its own once its program is in the registry.
@@ -294,6 +205,11 @@ fn set_up(
     let service = layout.service();
     let told = || Told::new(layout, settings, account, startup_type, mode, stop);
     if found.is_none() {
+        let made = service.clone();
+        steps.or(format!("{service} is removed"), move || match Services::change()?.delete(&made) {
+            Err(ServiceError::NotInstalled(_)) => Ok(()),
+            done => done,
+        });
         match mode {
             Mode::Nssm => {
                 let words = nssm::making(layout);
@@ -301,8 +217,6 @@ fn set_up(
             }
             Mode::Native => steps.take(format!("make {service}"), || services.create(&told()))?,
         }
-        let made = service.clone();
-        steps.or(format!("{service} is removed"), move || Services::change()?.delete(&made));
     }
     let kind =
         serde_json::to_value(startup_type).ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default();

@@ -8,7 +8,7 @@ use super::{
     configuration::adapted,
     error::{ServiceError, at},
     layout::Layout,
-    rights,
+    places, rights,
     undo::Steps,
 };
 
@@ -28,17 +28,19 @@ pub(super) fn put(
     let file = layout.configuration();
     let access = rights::read_by(sid);
     if !file.exists() {
-        steps.take(format!("write {}", file.display()), || write(&file, &new, &access))?;
         let written = file.clone();
         steps.or(format!("{} is removed", file.display()), move || remove(&written));
-        return Ok(());
+        return steps.take(format!("write {}", file.display()), || write(&file, &new, &access));
     }
-    steps.take(format!("keep {}", file.display()), || {
-        set_access(&file, &access).map_err(at(&file, "given its access"))
-    })?;
+    places::give(&file, &access, format!("keep {}", file.display()), steps)?;
     let changed = read(old).is_ok_and(|old| adapted(&old, layout, slots) != new);
     if changed {
         let beside = file.with_added_extension("new");
+        let (place, before, list) = (beside.clone(), fs::read_to_string(&beside).ok(), access.clone());
+        steps.or(format!("{} is as it was", beside.display()), move || match &before {
+            Some(text) => write(&place, text, &list),
+            None => remove(&place),
+        });
         steps.take(format!("write the new default beside it, as {}", beside.display()), || {
             write(&beside, &new, &access)
         })?;

@@ -98,9 +98,14 @@ impl Layout {
         tree.join("bin").join(format!("task-messenger-{}.exe", self.component))
     }
 
-    /// NSSM, one for all services.
+    /// The directory of NSSM, one for all services.
+    pub fn nssm_directory(&self) -> PathBuf {
+        self.programs.join("nssm")
+    }
+
+    /// NSSM.
     pub fn nssm(&self) -> PathBuf {
-        self.programs.join("nssm").join("nssm.exe")
+        self.nssm_directory().join("nssm.exe")
     }
 
     /// All that services keep.

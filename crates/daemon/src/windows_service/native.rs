@@ -103,9 +103,17 @@ pub(crate) fn ready() {
     report(ServiceState::Running, Duration::ZERO, ServiceExitCode::NO_ERROR);
 }
 
-/// It is on its way out, and takes so much longer.
-pub(crate) fn stopping(longer: Duration) {
-    report(ServiceState::StopPending, longer.max(HINT), ServiceExitCode::NO_ERROR);
+/// It is on its way out.
+pub(crate) fn stopping() {
+    report(ServiceState::StopPending, HINT, ServiceExitCode::NO_ERROR);
+}
+
+/// What it does, a start or a stop, takes so much longer.
+pub(crate) fn takes_longer(longer: Duration) {
+    let state = CURRENT.get().and_then(|current| current.lock().ok().map(|current| current.progress.state));
+    if let Some(state @ (ServiceState::StartPending | ServiceState::StopPending)) = state {
+        report(state, longer.max(HINT), ServiceExitCode::NO_ERROR);
+    }
 }
 
 /// Tells the service control manager, if there is one.
@@ -124,10 +132,10 @@ struct Progress {
 }
 
 impl Progress {
-    /// What is told of a step; nothing if it leads back: what stops doesn't run again.
+    /// What is told of a step; nothing if it leads back: what stops doesn't run again, and what has stopped does nothing any more.
     fn next(&mut self, state: ServiceState, hint: Duration, exit_code: ServiceExitCode) -> Option<ServiceStatus> {
         let ends = |state| matches!(state, ServiceState::StopPending | ServiceState::Stopped);
-        if ends(self.state) && !ends(state) {
+        if self.state == ServiceState::Stopped || (ends(self.state) && !ends(state)) {
             return None;
         }
         let pending = matches!(state, ServiceState::StartPending | ServiceState::StopPending);

@@ -12,10 +12,14 @@ use windows::Win32::{
 pub(super) struct Process(HANDLE);
 
 impl Process {
-    /// `None` if there is none of that number, or if this one may not wait for it and end it.
+    /// `None` if there is none of that number, or if this one may not even wait for it.
     pub(super) fn open(number: u32) -> Option<Self> {
-        // SAFETY: the handle is closed when this is dropped.
-        unsafe { OpenProcess(PROCESS_SYNCHRONIZE | PROCESS_TERMINATE, false, number) }.ok().map(Self)
+        // Those of other accounts can be waited for where they can't be ended.
+        [PROCESS_SYNCHRONIZE | PROCESS_TERMINATE, PROCESS_SYNCHRONIZE]
+            .into_iter()
+            // SAFETY: the handle is closed when this is dropped.
+            .find_map(|access| unsafe { OpenProcess(access, false, number) }.ok())
+            .map(Self)
     }
 
     /// Waits for its end, and ends it if that takes longer: it has nothing to do any more, and its file is in use. (Under Wine
@@ -24,8 +28,8 @@ impl Process {
         let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX - 1);
         // SAFETY: the handle is open.
         unsafe {
-            if WaitForSingleObject(self.0, milliseconds) == WAIT_TIMEOUT {
-                let _ = TerminateProcess(self.0, 0);
+            let has_ended = WaitForSingleObject(self.0, milliseconds) != WAIT_TIMEOUT;
+            if !has_ended && TerminateProcess(self.0, 0).is_ok() {
                 WaitForSingleObject(self.0, milliseconds);
             }
         }

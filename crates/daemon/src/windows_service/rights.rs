@@ -81,6 +81,12 @@ pub(super) fn written_by(sid: Option<&str>) -> String {
     format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA){own}")
 }
 
+/// What only a service may read, and write again: its keys.
+pub(super) fn secret_of(sid: Option<&str>) -> String {
+    let own = sid.map(|sid| format!("(A;;FA;;;{sid})")).unwrap_or_default();
+    format!("D:P(A;;FA;;;SY)(A;;FA;;;BA){own}")
+}
+
 /// What a service reads: its configuration.
 pub(super) fn read_by(sid: Option<&str>) -> String {
     let own = sid.map(|sid| format!("(A;;{READ};;;{sid})")).unwrap_or_default();

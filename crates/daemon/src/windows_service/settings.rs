@@ -67,6 +67,9 @@ pub(super) enum StartupType {
     Automatic,
     /// When somebody starts it.
     Manual,
+    /// Not at all: an operator has said so to Windows, and it stays so.
+    #[value(skip)]
+    Disabled,
 }
 
 /// What is done when the process of a service dies.

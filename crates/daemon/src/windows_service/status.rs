@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Seek, SeekFrom, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::PathBuf,
     thread::sleep,
     time::{Duration, Instant, SystemTime},
@@ -14,12 +14,14 @@ use serde_json::Value;
 use windows_service::service::ServiceState;
 
 use super::{
+    calls::call,
     child::child_of,
     control::{Found, Mode, Services},
     error::ServiceError,
     layout::Layout,
     said::{End, newest_error},
     settings::StartupType,
+    tree,
 };
 use crate::exit;
 
@@ -51,7 +53,7 @@ pub(super) struct Status {
     next_try: Option<String>,
     startup_type: Option<StartupType>,
     account: Option<String>,
-    version: &'static str,
+    version: Option<String>,
     ready: Option<bool>,
     says: Option<String>,
     last_error: Option<String>,
@@ -78,7 +80,7 @@ impl Status {
             next_try: if state == CRASH_LOOPING { next_try(&logs) } else { None },
             startup_type: found.as_ref().map(|found| found.startup_type),
             account: found.map(|found| found.account),
-            version: env!("CARGO_PKG_VERSION"),
+            version: version(layout),
             ready: report.as_ref().and_then(|report| report["ok"].as_bool()),
             says: report.as_ref().map(says),
             last_error: last_error(layout),
@@ -108,7 +110,7 @@ impl Status {
         line("process", self.pid.map(|pid| pid.to_string()));
         line("exit code", self.exit_code.map(|code| code.to_string()));
         line("next try", self.next_try.as_ref().map(|time| format!("at the latest {time}")));
-        line("version", Some(self.version.to_owned()));
+        line("version", self.version.clone());
         line("account", self.account.clone());
         line("says", self.says.clone());
         // While all is well nobody has to look at what is over.
@@ -118,6 +120,16 @@ impl Status {
         }
         lines.join("\n")
     }
+}
+
+/// That of the installed program, which need not be the one that asks.
+fn version(layout: &Layout) -> Option<String> {
+    let program = layout.program();
+    if std::env::current_exe().is_ok_and(|own| tree::is_same(&own, &program)) {
+        return Some(env!("CARGO_PKG_VERSION").to_owned());
+    }
+    let said = call(&program, &["--version".to_owned()]).ok()?;
+    said.split_whitespace().last().map(str::to_owned)
 }
 
 /// The program's own process.
@@ -165,7 +177,13 @@ fn says(report: &Value) -> String {
 
 /// The daemon's report of its readiness (`/readyz`).
 fn ask_daemon(address: SocketAddr) -> Option<Value> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER).ok()?;
+    // Of all of its addresses a machine answers itself at this one; Windows connects to no unspecified one.
+    let own = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(own, address.port()), ANSWER).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
     stream.set_write_timeout(Some(ANSWER)).ok()?;
     write!(stream, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
@@ -198,8 +216,7 @@ pub(super) fn wait_until_ready(layout: &Layout, patience: Duration) -> Result<()
     let begin = Instant::now();
     let mut steady = Instant::now();
     while steady.elapsed() < STEADY {
-        let found = services.find(&layout.service())?;
-        if !found.as_ref().is_some_and(|found| found.state == ServiceState::Running) {
+        if !services.stays_up(layout)? {
             steady = Instant::now();
         }
         if begin.elapsed() > patience {

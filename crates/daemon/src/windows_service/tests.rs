@@ -125,3 +125,39 @@ fn what_nssm_prints_is_read_however_it_is_written() {
     assert!(is_nssm(Path::new(r#""C:\Program Files\TaskMessenger\nssm\nssm.exe""#)));
     assert!(!is_nssm(Path::new(r"C:\Program Files\TaskMessenger\worker\bin\task-messenger-worker.exe service run")));
 }
+
+/// The lists that an installation sets, and what they let whom do.
+#[cfg(windows)]
+#[test]
+fn a_service_writes_its_own_directories_and_nobody_else_does() {
+    use task_messenger_protocol::windows_access::{ADMINISTRATORS, SYSTEM, changers, may_serve, strangers};
+
+    use super::rights;
+
+    let (own, other) = (service_sid("TaskMessengerWorker"), service_sid("TaskMessengerManager"));
+    assert_eq!(changers(&rights::programs()), [""; 0]);
+    assert_eq!(changers(&rights::data()), [""; 0]);
+    assert_eq!(changers(&rights::read_by(Some(&own))), [""; 0], "a service can't change its own configuration");
+    for list in [rights::written_by(Some(&own)), rights::secret_of(Some(&own))] {
+        assert_eq!(changers(&list), [own.as_str()], "{list}");
+    }
+    for list in [rights::written_by(None), rights::secret_of(None), rights::read_by(None)] {
+        assert_eq!(changers(&list), [""; 0], "{list}");
+    }
+    // A secret of the worker's, and who else may read it: not the manager, not the users of the machine.
+    let state = rights::written_by(Some(&own));
+    assert_eq!(strangers(&rights::secret_of(Some(&own)), &state, &own), [""; 0]);
+    assert_eq!(strangers(&rights::read_by(Some(&own)), &state, &own), [""; 0]);
+    assert_eq!(
+        strangers(&rights::data(), &state, &own),
+        ["S-1-5-32-545"],
+        "all pass through the directory of all data"
+    );
+    assert!([SYSTEM, ADMINISTRATORS, &own].iter().all(|owner| may_serve(owner, &state, "S-1-5-21-1-2-3-1001")));
+    assert!(!may_serve(&other, &state, "S-1-5-21-1-2-3-1001"));
+    // Nothing comes from the directory above, and what is made in them gets the same, but for what is only passed through.
+    for list in [rights::programs(), rights::data(), state, rights::read_by(Some(&own)), rights::secret_of(None)] {
+        assert!(list.starts_with("D:P(") && list.contains(";SY)") && list.contains(";BA)"), "{list}");
+    }
+    assert!(rights::programs().contains("(A;OICI;0x1200a9;;;BU)") && rights::data().contains("(A;;0x1200a9;;;BU)"));
+}

@@ -33,12 +33,15 @@ impl Other {
         stop.max(LONGEST)
     }
 
-    /// What its own component's program is called with to bring it up to the tree that lies there.
-    pub(super) fn installing(&self) -> Vec<String> {
+    /// What its own component's program is called with to bring it up to the tree that lies there, with the NSSM of `sha256` that
+    /// lies there then: it was checked when it came there.
+    pub(super) fn installing(&self, sha256: Option<String>) -> Vec<String> {
         let mut words = vec!["service".to_owned(), "install".to_owned()];
         words.extend(self.layout.instance().iter().flat_map(|name| ["--instance".to_owned(), (*name).to_owned()]));
-        if self.found.mode == Mode::Native {
-            words.push("--native".to_owned());
+        match (self.found.mode, sha256) {
+            (Mode::Native, _) => words.push("--native".to_owned()),
+            (Mode::Nssm, Some(sha256)) => words.extend(["--nssm-sha256".to_owned(), sha256]),
+            (Mode::Nssm, None) => {}
         }
         words
     }
@@ -47,7 +50,7 @@ impl Other {
 /// All services of TaskMessenger but the one of `layout`.
 pub(super) fn others(services: &Services, layout: &Layout) -> Result<Vec<Other>, ServiceError> {
     let mut others = Vec::new();
-    for name in services.all() {
+    for name in services.all()? {
         if let (Some(other), Some(found)) = (layout.of_service(&name), services.find(&name)?)
             && other != *layout
         {

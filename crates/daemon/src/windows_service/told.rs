@@ -34,6 +34,8 @@ pub(super) struct Told {
     /// Whether it starts after all that is automatic; not told of one that doesn't start by itself.
     delayed: Option<bool>,
     recovery: ServiceFailureActions,
+    /// Whether what reports that it has stopped, with whatever code, counts as dead.
+    stops_are_failures: bool,
     /// How long a shutdown waits for it; NSSM does not ask for that.
     preshutdown: Option<Duration>,
 }
@@ -51,25 +53,33 @@ impl Told {
             Mode::Nssm => (layout.nssm(), Vec::new()),
             Mode::Native => (layout.program(), native_arguments(layout)),
         };
-        let actions =
-            settings.recovery.restarts().map(|delay| ServiceAction { action_type: ServiceActionType::Restart, delay });
+        // With the rights of an administrator NSSM has Windows take every end for a failure (its `set_service_recovery`), also
+        // that of a service which is to stay stopped.
+        let is_restarted = mode == Mode::Native || *account != Account::System;
+        let restarts = settings.recovery.restarts().filter(|_| is_restarted);
+        let actions = restarts.map(|delay| ServiceAction { action_type: ServiceActionType::Restart, delay });
         Self {
             info: info(layout, settings, account, startup_type, program, arguments),
             description: settings.service.description.clone(),
-            delayed: (startup_type != StartupType::Manual).then_some(startup_type == StartupType::DelayedAutomatic),
+            delayed: match startup_type {
+                StartupType::DelayedAutomatic => Some(true),
+                StartupType::Automatic => Some(false),
+                StartupType::Manual | StartupType::Disabled => None,
+            },
             recovery: ServiceFailureActions {
                 reset_period: ServiceFailureResetPeriod::After(settings.recovery.reset()),
                 reboot_msg: None,
                 command: None,
                 actions: Some(actions.collect()),
             },
+            stops_are_failures: false,
             preshutdown: (mode == Mode::Native).then_some(stop.min(NEVER)),
         }
     }
 
     /// The calls that tell it, in their order.
     pub(super) fn calls(self) -> Vec<Call> {
-        let Self { info, description, delayed, recovery, preshutdown } = self;
+        let Self { info, description, delayed, recovery, stops_are_failures, preshutdown } = self;
         let mut calls: Vec<Call> = vec![
             ("configured", Box::new(move |service| service.change_config(&info))),
             ("described", Box::new(move |service| service.set_description(&description))),
@@ -79,8 +89,7 @@ impl Told {
         }
         let recovers = move |service: &Service| service.update_failure_actions(recovery.clone());
         calls.push(("restarted when it dies", Box::new(recovers)));
-        // What reports that it has stopped, with whatever code, has not died.
-        let stays = |service: &Service| service.set_failure_actions_on_non_crash_failures(false);
+        let stays = move |service: &Service| service.set_failure_actions_on_non_crash_failures(stops_are_failures);
         calls.push(("left alone when it has stopped", Box::new(stays)));
         if let Some(longest) = preshutdown {
             let waits = move |service: &Service| service.set_preshutdown_timeout(longest);
@@ -113,6 +122,7 @@ fn info(
         service_type: ServiceType::OWN_PROCESS,
         start_type: match startup_type {
             StartupType::Manual => ServiceStartType::OnDemand,
+            StartupType::Disabled => ServiceStartType::Disabled,
             StartupType::Automatic | StartupType::DelayedAutomatic => ServiceStartType::AutoStart,
         },
         error_control: ServiceErrorControl::Normal,

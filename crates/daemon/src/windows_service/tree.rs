@@ -7,7 +7,12 @@ use std::{
 
 use task_messenger_protocol::patience::{FREE, patiently};
 
-use super::error::{ServiceError, at};
+use super::{
+    error::{ServiceError, at},
+    layout::Layout,
+    nssm_file::make_programs,
+    undo::Steps,
+};
 
 /// What has to be in the tree that a program lies in.
 const MARK: &str = "share";
@@ -64,6 +69,44 @@ pub(super) fn remove(tree: &Path) -> Result<(), ServiceError> {
 pub(super) fn remove_if_empty(directory: &Path) {
     // Most often something is.
     let _ = fs::remove_dir(directory);
+}
+
+/// Puts the tree that this program lies in, `source`, in place of the one that is there, if any; that one is kept beside it until
+/// all is done.
+pub(super) fn put(layout: &Layout, source: &Path, steps: &mut Steps) -> Result<Option<PathBuf>, ServiceError> {
+    let (place, new, old) = (layout.tree(), beside(&layout.tree(), "new"), beside(&layout.tree(), "old"));
+    steps.silently(|| {
+        // What an installation that was killed has left.
+        if old.is_dir() && !place.exists() {
+            rename(&old, &place)?;
+        }
+        remove(&old)?;
+        remove(&new)
+    })?;
+    let existed = place.is_dir();
+    let (back, all) = ([place.clone(), new.clone(), old.clone()], layout.all_programs().to_owned());
+    steps.or(format!("{} is as it was", place.display()), move || {
+        let [place, new, old] = back;
+        remove(&new)?;
+        if old.is_dir() {
+            remove(&place)?;
+            return rename(&old, &place);
+        }
+        if !existed {
+            remove(&place)?;
+            remove_if_empty(&all);
+        }
+        Ok(())
+    });
+    steps.take(format!("copy {} to {}", source.display(), place.display()), || {
+        make_programs(layout)?;
+        copy(source, &new)?;
+        if existed {
+            rename(&place, &old)?;
+        }
+        rename(&new, &place)
+    })?;
+    Ok(existed.then_some(old))
 }
 
 /// Gives a directory another name.

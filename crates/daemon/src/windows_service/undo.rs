@@ -35,7 +35,12 @@ impl Steps {
         if self.dry { Ok(T::default()) } else { work() }
     }
 
-    /// How the last step is undone.
+    /// Does what belongs to the step before, and needs no word of its own.
+    pub(super) fn silently(&self, work: impl FnOnce() -> Result<(), ServiceError>) -> Result<(), ServiceError> {
+        if self.dry { Ok(()) } else { work() }
+    }
+
+    /// How a step is undone, which may have been done in part only.
     pub(super) fn or(&mut self, what: impl Into<String>, undo: impl FnOnce() -> Result<(), ServiceError> + 'static) {
         if !self.dry {
             self.undo.push((what.into(), Box::new(undo)));

@@ -1,8 +1,11 @@
 //! Removing a service; what it has kept stays, unless it is purged.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{control::Services, error::ServiceError, events, kept, layout::Layout, tree, undo::Steps};
+use super::{control::Services, error::ServiceError, events, kept, layout::Layout, profile, tree, undo::Steps};
 
 /// More than NSSM and Windows take themselves.
 const AROUND: Duration = Duration::from_secs(30);
@@ -13,12 +16,12 @@ pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration)
     let services = Services::change()?;
     let service = layout.service();
     let is_there = services.find(&service)?.is_some();
-    let mut others = services.all();
+    let mut others = services.all()?;
     others.retain(|name| *name != service);
     let of_component = Layout::new(layout.component(), None, Path::new(""), Path::new("")).service();
     let is_last = !others.iter().any(|name| name.starts_with(&of_component));
     // Programs alone are what a removal that failed has left.
-    let is_left = is_last && layout.instance().is_none() && layout.tree().exists();
+    let is_left = is_last && layout.instance().is_none() && trees(layout).iter().any(|tree| tree.exists());
     if !is_there && !purge && !is_left {
         return Err(ServiceError::NotInstalled(service));
     }
@@ -39,7 +42,7 @@ pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration)
         steps.take(format!("remove {}", layout.tree().display()), || remove_programs(layout))?;
     }
     if others.is_empty() {
-        let nssm = layout.all_programs().join("nssm");
+        let nssm = layout.nssm_directory();
         steps.take(format!("remove {}", nssm.display()), || {
             events::forget_nssm(layout)?;
             tree::remove(&nssm)
@@ -59,6 +62,7 @@ fn purge_data(layout: &Layout, steps: &mut Steps) -> Result<(), ServiceError> {
     for directory in [layout.state(), layout.logs()].iter().filter(|directory| directory.exists()) {
         steps.take(format!("remove {}", directory.display()), || tree::remove(directory))?;
     }
+    steps.take(format!("remove the profile of {}, if it has one", layout.service()), || profile::remove(layout))?;
     let file = layout.configuration();
     for file in [file.clone(), file.with_added_extension("new")].iter().filter(|file| file.exists()) {
         steps.take(format!("remove {}", file.display()), || kept::remove(file))?;
@@ -78,8 +82,11 @@ fn runs_in(directory: &Path) -> bool {
 }
 
 fn remove_programs(layout: &Layout) -> Result<(), ServiceError> {
-    for tree in [layout.tree(), tree::beside(&layout.tree(), "old"), tree::beside(&layout.tree(), "new")] {
-        tree::remove(&tree)?;
-    }
-    Ok(())
+    trees(layout).iter().try_for_each(|tree| tree::remove(tree))
+}
+
+/// The programs, and what an installation that was killed has left of them.
+fn trees(layout: &Layout) -> [PathBuf; 3] {
+    let tree = layout.tree();
+    [tree::beside(&tree, "new"), tree::beside(&tree, "old"), tree]
 }

@@ -79,8 +79,8 @@ pub(crate) struct Rates {
     pub(crate) ended: f64,
 }
 
-/// After so long a stop is left to the service manager.
-const LONGEST_STOP: Duration = Duration::from_mins(10);
+/// After so long a stop, with the last snapshot of a large queue, is left to the service manager.
+pub(crate) const LONGEST_STOP: Duration = Duration::from_mins(10);
 
 /// How much longer a stop may take each time that it says that it goes on.
 const EXTENSION: Duration = Duration::from_secs(15);

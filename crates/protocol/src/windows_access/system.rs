@@ -8,7 +8,7 @@ use std::{
     os::windows::{
         ffi::OsStrExt,
         fs::{MetadataExt, OpenOptionsExt},
-        io::AsRawHandle,
+        io::{AsRawHandle, BorrowedHandle},
     },
     path::Path,
 };
@@ -21,7 +21,7 @@ use windows::{
             Authorization::{
                 ConvertSecurityDescriptorToStringSecurityDescriptorW, ConvertSidToStringSidW,
                 ConvertStringSecurityDescriptorToSecurityDescriptorW, ConvertStringSidToSidW, GetNamedSecurityInfoW,
-                SDDL_REVISION_1, SE_FILE_OBJECT, SetSecurityInfo,
+                GetSecurityInfo, SDDL_REVISION_1, SE_FILE_OBJECT, SE_KERNEL_OBJECT, SetSecurityInfo,
             },
             DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetTokenInformation, LookupAccountNameW,
             OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
@@ -47,9 +47,23 @@ pub fn access(path: &Path) -> io::Result<String> {
 
 /// The owner of a file or directory, as a SID.
 pub fn owner(path: &Path) -> io::Result<String> {
-    let descriptor = ask(path, OWNER_SECURITY_INFORMATION)?;
-    let name = descriptor.trim_start_matches("O:").to_owned();
-    Ok(super::number_of(&name))
+    Ok(owner_in(&ask(path, OWNER_SECURITY_INFORMATION)?))
+}
+
+fn owner_in(descriptor: &str) -> String {
+    super::number_of(descriptor.trim_start_matches("O:"))
+}
+
+/// The owner of what a handle of a pipe leads to: of its other end, as a SID. The handle must have been opened to read.
+pub fn owner_of_pipe(pipe: BorrowedHandle<'_>) -> io::Result<String> {
+    let (handle, mut descriptor) = (HANDLE(pipe.as_raw_handle()), PSECURITY_DESCRIPTOR::default());
+    let what = OWNER_SECURITY_INFORMATION;
+    // SAFETY: the handle is open; the descriptor is this function's to free.
+    let owner = unsafe {
+        check(GetSecurityInfo(handle, SE_KERNEL_OBJECT, what, None, None, None, None, Some(&raw mut descriptor)))?;
+        text_of_descriptor(&Descriptor(descriptor), what)?
+    };
+    Ok(owner_in(&owner))
 }
 
 /// Gives a file or directory an access list. If that is protected (`D:P…`), nothing comes from the directory above any more. What
@@ -179,8 +193,14 @@ fn ask(path: &Path, what: OBJECT_SECURITY_INFORMATION) -> io::Result<String> {
             None,
             &raw mut descriptor,
         ))?;
-        let descriptor = Descriptor(descriptor);
-        let mut text = PWSTR::null();
+        text_of_descriptor(&Descriptor(descriptor), what)
+    }
+}
+
+fn text_of_descriptor(descriptor: &Descriptor, what: OBJECT_SECURITY_INFORMATION) -> io::Result<String> {
+    let mut text = PWSTR::null();
+    // SAFETY: the descriptor is valid; the text is allocated for this function.
+    unsafe {
         ConvertSecurityDescriptorToStringSecurityDescriptorW(descriptor.0, SDDL_REVISION_1, what, &raw mut text, None)?;
         take(text)
     }

@@ -69,6 +69,17 @@ fn what_an_administrator_writes_for_a_service_is_the_services() {
     }
 }
 
+#[test]
+fn only_whom_a_directory_is_meant_for_may_serve_it() {
+    let directory = format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;{WORKER})(A;OICI;FA;;;BU)");
+    for owner in [SYSTEM, ADMINISTRATORS, ANN, WORKER] {
+        assert!(may_serve(owner, &directory, ANN), "{owner}");
+    }
+    for owner in [BOB, "S-1-5-32-545", "S-1-5-80-9-9-9-9-9"] {
+        assert!(!may_serve(owner, &directory, ANN), "{owner}");
+    }
+}
+
 #[cfg(windows)]
 #[test]
 fn this_machines_own_accounts_are_known_by_their_numbers() {

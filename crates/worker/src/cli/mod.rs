@@ -149,6 +149,7 @@ pub fn main_with_skills(arguments: impl IntoIterator<Item = OsString>, skills: S
 }
 
 fn exit_code(arguments: impl IntoIterator<Item = OsString>, skills: SkillRegistry) -> u8 {
+    exit::watch_panics();
     let arguments: Vec<_> = arguments.into_iter().collect();
     let joins = arguments.iter().any(|argument| argument == "join");
     let cli = match Cli::try_parse_from(arguments) {

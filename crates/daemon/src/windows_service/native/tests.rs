@@ -36,4 +36,5 @@ fn what_takes_long_is_told_with_checkpoints() {
     assert_eq!([(); 3].map(|()| tell(ServiceState::StopPending)), [Some(0), Some(1), Some(2)]);
     assert_eq!(tell(ServiceState::Running), None, "what stops does not run again");
     assert_eq!(tell(ServiceState::Stopped), Some(0));
+    assert_eq!(tell(ServiceState::StopPending), None, "it would count as a crash");
 }

@@ -56,12 +56,16 @@ fn a_service_can_be_given_back_to_the_system() {
     assert_eq!(told.info.account_name, Some("LocalSystem".into()));
     assert_eq!((told.info.start_type, told.delayed), (ServiceStartType::OnDemand, None));
     assert!(!calls(told).contains(&"started with a delay"));
+    let disabled = self::told("LocalSystem", StartupType::Disabled, Mode::Native, None);
+    assert_eq!((disabled.info.start_type, disabled.delayed), (ServiceStartType::Disabled, None));
 }
 
 #[test]
 fn what_dies_is_restarted_after_5_s_then_30_s_then_5_minutes() {
     for mode in [Mode::Nssm, Mode::Native] {
-        let recovery = told("LocalSystem", StartupType::Automatic, mode, None).recovery;
+        let told = told(r"NT SERVICE\TaskMessengerWorker", StartupType::Automatic, mode, None);
+        assert!(!told.stops_are_failures, "78 stays stopped");
+        let recovery = told.recovery;
         let actions = recovery.actions.unwrap();
         assert!(actions.iter().all(|action| action.action_type == ServiceActionType::Restart), "{actions:?}");
         // In milliseconds, as Windows takes them (winsvc.h, `SC_ACTION`).
@@ -70,4 +74,11 @@ fn what_dies_is_restarted_after_5_s_then_30_s_then_5_minutes() {
         assert_eq!(recovery.reset_period.to_raw(), 86_400);
         assert_eq!((recovery.command, recovery.reboot_msg), (None, None));
     }
+}
+
+/// NSSM has Windows take its end with 78 for a failure where it may.
+#[test]
+fn nssm_as_the_system_is_not_restarted_by_windows() {
+    let told = told("LocalSystem", StartupType::Automatic, Mode::Nssm, None);
+    assert_eq!(told.recovery.actions, Some(Vec::new()));
 }
