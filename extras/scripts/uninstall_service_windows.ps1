@@ -46,6 +46,7 @@ param(
     [ValidateSet('manager', 'worker', 'all')]
     [string]$Component,
 
+    [ValidateNotNullOrEmpty()]
     [string]$Instance,
 
     [switch]$Purge,

@@ -13,6 +13,9 @@ setup() {
     expect 64 "-Instance is for workers"
     script uninstall_service_windows -Component worker -Instance a_b
     expect 64 "-Instance wants"
+    # A variable that holds nothing must not stand for the worker without a name.
+    script uninstall_service_windows -Component worker -Instance "" -Purge
+    expect 1 "Cannot validate argument on parameter 'Instance'"
     [ ! -e "$STAND_IN/calls" ]
 }
 
