@@ -59,6 +59,16 @@ $ErrorActionPreference = 'Stop'
 
 . (Join-Path $PSScriptRoot 'lib/windows.ps1')
 
+# The names of workers that have left anything: a configuration, a new default beside it, state, or logs.
+function Get-KeptName {
+    $data = Get-DataDirectory
+    foreach ($directory in $data, (Join-Path $data 'config'), (Join-Path $data 'logs')) {
+        Get-ChildItem -LiteralPath $directory -ErrorAction Ignore |
+            Where-Object { $_.Name -cmatch '\A(config-)?worker-([a-z0-9][a-z0-9-]{0,31})(\.json(\.new)?)?\z' } |
+            ForEach-Object { $Matches[2] }
+    }
+}
+
 # What is meant, workers first: they report to their manager when they stop.
 function Get-Target {
     if ($Component -ne 'all') {
@@ -67,8 +77,7 @@ function Get-Target {
     $names = @(Get-InstalledTarget | Where-Object { $_.Instance } | ForEach-Object { $_.Instance })
     if ($Purge) {
         # Also what earlier removals have kept.
-        $names += @(Get-ChildItem -Path (Join-Path (Get-DataDirectory) 'config') -Filter 'config-worker-*.json' -ErrorAction Ignore |
-                ForEach-Object { $_.BaseName.Substring('config-worker-'.Length) })
+        $names += @(Get-KeptName)
     }
     foreach ($name in ($names | Sort-Object -Unique)) {
         New-Target -Component 'worker' -Instance $name

@@ -50,10 +50,16 @@ call task-messenger-manager service uninstall --dry-run" ]
     export TEST_SERVICES="TaskMessengerWorker-a"
     mkdir -p "$TEST_DATA/config"
     touch "$TEST_DATA/config/"{config-worker-a,config-worker-old,config-worker,config-manager}.json
+    touch "$TEST_DATA/config/"{config-worker-fresh.json.new,config-worker-x.json.mine}
+    # Somebody may have removed the configuration, and there are still the credential and the logs.
+    mkdir -p "$TEST_DATA/"{worker,worker-state,logs/worker,logs/worker-logged,manager}
     script uninstall_service_windows -Component all -Purge
     expect 0
     [ "$(said)" = "call task-messenger-worker service uninstall --instance a --purge \
+call task-messenger-worker service uninstall --instance fresh --purge \
+call task-messenger-worker service uninstall --instance logged --purge \
 call task-messenger-worker service uninstall --instance old --purge \
+call task-messenger-worker service uninstall --instance state --purge \
 call task-messenger-worker service uninstall --purge \
 call task-messenger-manager service uninstall --purge" ]
 }
