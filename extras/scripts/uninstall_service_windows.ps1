@@ -86,6 +86,18 @@ function Get-Target {
     New-Target -Component 'manager'
 }
 
+# What a service that was removed has kept.
+function Get-Left {
+    param($Target)
+    $name = $Target.Key.Replace('@', '-')
+    foreach ($place in $name, "logs/$name", "config/config-$name.json", "config/config-$name.json.new") {
+        $path = Join-Path (Get-DataDirectory) $place
+        if (Test-Path -LiteralPath $path) {
+            $path
+        }
+    }
+}
+
 # A directory that somebody is in can't be removed.
 function Move-Away {
     $elsewhere = [IO.Path]::GetPathRoot([Environment]::SystemDirectory)
@@ -131,6 +143,11 @@ function Remove-Target {
         if (Get-Service -Name $Target.Service -ErrorAction Ignore) {
             Stop-Failed ("$($Target.Service) is installed and its program is not. Run this script from an unpacked archive " +
                 "of the $($Target.Component)")
+        }
+        $left = @(Get-Left $Target)
+        if ($Purge -and $left.Count -gt 0) {
+            Stop-Failed ("there is no program to remove $($left -join ', '). Run this script from an unpacked archive of the " +
+                $Target.Component)
         }
         Write-Output "$($Target.Key) is not installed."
     }
