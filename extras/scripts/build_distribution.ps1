@@ -43,8 +43,10 @@ param(
 
     [switch]$NoService,
 
+    [ValidateNotNullOrEmpty()]
     [string]$Out,
 
+    [ValidateNotNullOrEmpty()]
     [string]$BinDir
 )
 

@@ -78,18 +78,22 @@ param(
     [ValidateSet('manager', 'worker')]
     [string]$Component,
 
+    [ValidateNotNullOrEmpty()]
     [string]$Instance,
 
     [ValidateSet('DelayedAutomatic', 'Automatic', 'Manual')]
     [string]$StartupType,
 
+    [ValidateNotNullOrEmpty()]
     [string]$Account,
 
     [ValidateRange(1, 65536)]
     [int]$Slots,
 
+    [ValidateNotNullOrEmpty()]
     [string]$JoinTokenFile,
 
+    [ValidateNotNullOrEmpty()]
     [string]$NssmPath,
 
     [switch]$AllowOtherNssm,

@@ -56,6 +56,7 @@ param(
     [ValidateSet('manager', 'worker', 'all')]
     [string]$Component = 'all',
 
+    [ValidateNotNullOrEmpty()]
     [string]$Instance,
 
     [switch]$Follow

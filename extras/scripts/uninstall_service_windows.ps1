@@ -46,6 +46,7 @@ param(
     [ValidateSet('manager', 'worker', 'all')]
     [string]$Component,
 
+    [ValidateNotNullOrEmpty()]
     [string]$Instance,
 
     [switch]$Purge,
@@ -58,6 +59,16 @@ $ErrorActionPreference = 'Stop'
 
 . (Join-Path $PSScriptRoot 'lib/windows.ps1')
 
+# The names of workers that have left anything: a configuration, a new default beside it, state, or logs.
+function Get-KeptName {
+    $data = Get-DataDirectory
+    foreach ($directory in $data, (Join-Path $data 'config'), (Join-Path $data 'logs')) {
+        Get-ChildItem -LiteralPath $directory -ErrorAction Ignore |
+            Where-Object { $_.Name -cmatch '\A(config-)?worker-([a-z0-9][a-z0-9-]{0,31})(\.json(\.new)?)?\z' } |
+            ForEach-Object { $Matches[2] }
+    }
+}
+
 # What is meant, workers first: they report to their manager when they stop.
 function Get-Target {
     if ($Component -ne 'all') {
@@ -66,14 +77,25 @@ function Get-Target {
     $names = @(Get-InstalledTarget | Where-Object { $_.Instance } | ForEach-Object { $_.Instance })
     if ($Purge) {
         # Also what earlier removals have kept.
-        $names += @(Get-ChildItem -Path (Join-Path (Get-DataDirectory) 'config') -Filter 'config-worker-*.json' -ErrorAction Ignore |
-                ForEach-Object { $_.BaseName.Substring('config-worker-'.Length) })
+        $names += @(Get-KeptName)
     }
     foreach ($name in ($names | Sort-Object -Unique)) {
         New-Target -Component 'worker' -Instance $name
     }
     New-Target -Component 'worker'
     New-Target -Component 'manager'
+}
+
+# What a service that was removed has kept.
+function Get-Left {
+    param($Target)
+    $name = $Target.Key.Replace('@', '-')
+    foreach ($place in $name, "logs/$name", "config/config-$name.json", "config/config-$name.json.new") {
+        $path = Join-Path (Get-DataDirectory) $place
+        if (Test-Path -LiteralPath $path) {
+            $path
+        }
+    }
 }
 
 # A directory that somebody is in can't be removed.
@@ -121,6 +143,11 @@ function Remove-Target {
         if (Get-Service -Name $Target.Service -ErrorAction Ignore) {
             Stop-Failed ("$($Target.Service) is installed and its program is not. Run this script from an unpacked archive " +
                 "of the $($Target.Component)")
+        }
+        $left = @(Get-Left $Target)
+        if ($Purge -and $left.Count -gt 0) {
+            Stop-Failed ("there is no program to remove $($left -join ', '). Run this script from an unpacked archive of the " +
+                $Target.Component)
         }
         Write-Output "$($Target.Key) is not installed."
     }

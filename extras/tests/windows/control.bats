@@ -35,6 +35,8 @@ END
     expect 64 "-Instance is for workers"
     script service_control status -Instance A
     expect 64 "-Instance wants"
+    script service_control stop -Component worker -Instance ""
+    expect 1 "Cannot validate argument on parameter 'Instance'"
 }
 
 @test "status: 0 running, 3 stopped, 4 not installed, of several the worst" {

@@ -29,6 +29,11 @@ refused() {
     expect 64 "-Instance wants a-z, 0-9 and -" "'A_b'"
     script install_service_windows -Component worker -Instance 'a/../b'
     expect 64 "-Instance wants"
+    local parameter
+    for parameter in Instance Account JoinTokenFile NssmPath; do
+        script install_service_windows -Component worker "-$parameter" ""
+        expect 1 "Cannot validate argument on parameter '$parameter'"
+    done
     script install_service_windows -Component manager -Slots 2
     expect 64 "-Slots is for workers"
     script install_service_windows -Component manager -JoinTokenFile x

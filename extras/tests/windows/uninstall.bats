@@ -13,6 +13,9 @@ setup() {
     expect 64 "-Instance is for workers"
     script uninstall_service_windows -Component worker -Instance a_b
     expect 64 "-Instance wants"
+    # A variable that holds nothing must not stand for the worker without a name.
+    script uninstall_service_windows -Component worker -Instance "" -Purge
+    expect 1 "Cannot validate argument on parameter 'Instance'"
     [ ! -e "$STAND_IN/calls" ]
 }
 
@@ -47,10 +50,16 @@ call task-messenger-manager service uninstall --dry-run" ]
     export TEST_SERVICES="TaskMessengerWorker-a"
     mkdir -p "$TEST_DATA/config"
     touch "$TEST_DATA/config/"{config-worker-a,config-worker-old,config-worker,config-manager}.json
+    touch "$TEST_DATA/config/"{config-worker-fresh.json.new,config-worker-x.json.mine}
+    # Somebody may have removed the configuration, and there are still the credential and the logs.
+    mkdir -p "$TEST_DATA/"{worker,worker-state,logs/worker,logs/worker-logged,manager}
     script uninstall_service_windows -Component all -Purge
     expect 0
     [ "$(said)" = "call task-messenger-worker service uninstall --instance a --purge \
+call task-messenger-worker service uninstall --instance fresh --purge \
+call task-messenger-worker service uninstall --instance logged --purge \
 call task-messenger-worker service uninstall --instance old --purge \
+call task-messenger-worker service uninstall --instance state --purge \
 call task-messenger-worker service uninstall --purge \
 call task-messenger-manager service uninstall --purge" ]
 }
@@ -74,6 +83,17 @@ call task-messenger-manager service uninstall --purge" ]
     rm -r "${ARCHIVE:?}/bin"
     TEST_SERVICES=TaskMessengerManager script uninstall_service_windows -Component manager
     expect 1 "TaskMessengerManager is installed and its program is not. Run this script from an unpacked archive of the manager"
+}
+
+@test "what is to be purged, and there is no program to do it" {
+    rm -r "${ARCHIVE:?}/bin"
+    mkdir -p "$TEST_DATA/manager" "$TEST_DATA/logs/worker"
+    script uninstall_service_windows -Component manager
+    expect 0 "manager is not installed."
+    script uninstall_service_windows -Component manager -Purge
+    expect 1 "there is no program to remove" "TaskMessenger/manager. Run this script from an unpacked archive of the manager"
+    script uninstall_service_windows -Component worker -Instance gpu -Purge
+    expect 0 "worker@gpu is not installed."
 }
 
 @test "an installed program removes itself by a copy, of which nothing is left" {

@@ -40,10 +40,12 @@ def command_lines(scripted):
         (install, "-Component client", -1, "Cannot validate argument on parameter 'Component'"),
         (install, "-Component worker -StartupType Boot", -1, "Cannot validate argument on parameter 'StartupType'"),
         (install, "-Component worker -Slots 0", -1, "Cannot validate argument on parameter 'Slots'"),
+        (install, "-Component worker -Native -JoinTokenFile $null", -1, "Cannot validate argument on parameter 'JoinTokenFile'"),
         (f"{worker}\\{CONTROL}", "status -Component manager -Instance gpu", 64, "-Instance is for workers"),
         (f"{worker}\\{CONTROL}", "status -Follow", 64, "-Follow is for logs"),
         (f"{worker}\\{CONTROL}", "enable", -1, "Cannot validate argument on parameter 'Verb'"),
         (f"{worker}\\{UNINSTALL}", "-Component all -Instance gpu", 64, "-Instance is for workers"),
+        (f"{worker}\\{UNINSTALL}", "-Component worker -Instance $null -Purge", -1, "Cannot validate argument on parameter 'Instance'"),
     ])
     scripted.scripts.call(worker, "install_service_windows", "-Component", "client", code=1)
 
