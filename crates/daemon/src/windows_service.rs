@@ -6,6 +6,8 @@
 #![cfg_attr(not(windows), allow(dead_code, reason = "only the tests of what decides are built elsewhere"))]
 
 #[cfg(windows)]
+mod alone;
+#[cfg(windows)]
 mod calls;
 #[cfg(windows)]
 pub(crate) mod caught;

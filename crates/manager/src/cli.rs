@@ -212,6 +212,7 @@ fn service(command: &ServiceCommand) -> Result<u8, ServiceError> {
         component: "manager",
         instance: None,
         stop: crate::owner::LONGEST_STOP,
+        state: config.state_directory.clone(),
         http: config.http.as_ref().filter(|http| http.tls.is_none()).map(|http| http.listen),
         run: |words| exit_code(words),
     };

@@ -18,7 +18,8 @@ pub const LONGEST_TEMPLATE: u64 = 1024 * 1024;
 /// The environment variable that every task gets: a template can't set it.
 pub const TASK_VARIABLE: &str = "TASK_MESSENGER_TASK";
 
-const MOST_SLOTS: u32 = 65_536;
+/// The most slots of a worker, and so of a task.
+pub const MOST_SLOTS: u32 = 65_536;
 const HIGHEST_PRIORITY: i32 = 1_000;
 const MOST_ATTEMPTS: u32 = 1_000;
 const LONGEST_BACKOFF: Duration = Duration::from_hours(24);

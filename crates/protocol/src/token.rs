@@ -4,6 +4,7 @@
 //! addresses, closed by a CRC-32C of all that precedes it, so that half a token is said to be half a token.
 
 mod search;
+mod text;
 
 use base64::{
     Engine, alphabet,
@@ -18,7 +19,10 @@ use crate::{
     tls::{Fingerprint, Trust},
 };
 
-pub use self::search::{contains_token, redact_tokens};
+pub use self::{
+    search::{contains_token, redact_tokens},
+    text::read_text,
+};
 
 /// How many addresses of its manager a token may carry.
 pub const MOST_ADDRESSES: usize = 16;

@@ -9,7 +9,7 @@ mod system;
 mod tests;
 
 #[cfg(windows)]
-pub use self::system::{access, account, create_directory, owner, owner_of_pipe, set_access, user, with_access};
+pub use self::system::{access, account, create_directory, maker, owner, owner_of_pipe, set_access, user, with_access};
 
 /// The system itself, and administrators: they get at everything anyway.
 pub const SYSTEM: &str = "S-1-5-18";

@@ -10,12 +10,10 @@ use task_messenger_daemon::{
     http::{HttpConfig, HttpTls},
     logging::LogConfig,
 };
-use task_messenger_protocol::token::check_address;
+use task_messenger_protocol::{template::MOST_SLOTS, token::check_address};
 
 /// The port for HTTP when nothing else is said.
 const HTTP_PORT: u16 = 7481;
-/// The most slots of a worker.
-const MOST_SLOTS: u32 = 65_536;
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 255;
 /// The most that is prefetched.

@@ -1,16 +1,13 @@
 //! `login`: keeps a client's or administrator's token for the other commands.
 
-use std::{
-    io::{IsTerminal, Read},
-    time::Duration,
-};
+use std::{io::IsTerminal, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use task_messenger_client::ClientCredential;
 use task_messenger_core::record::Role;
 use task_messenger_daemon::directories;
-use task_messenger_protocol::token::Token;
+use task_messenger_protocol::token::{Token, read_text};
 
 use crate::{
     failure::UsageError,
@@ -25,9 +22,6 @@ Examples:
   printenv TOKEN | task-messenger login -
 
 The token comes from `task-messenger-manager token create --role client`, or `--role admin`.";
-
-/// No token is longer.
-const LONGEST_TOKEN: u64 = 8 * 1024;
 
 /// How long the check may take when the link is cut in the middle of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,17 +62,11 @@ pub async fn run(arguments: &Arguments, session: &SessionOptions) -> Result<u8> 
 }
 
 fn read_token(source: Option<&str>) -> Result<String> {
-    let mut text = String::new();
     match source {
         None if std::io::stdin().is_terminal() => {
-            text = rpassword::prompt_password("token: ").context("the token can't be read from the terminal")?;
+            rpassword::prompt_password("token: ").context("the token can't be read from the terminal")
         }
-        None | Some("-") => {
-            std::io::stdin()
-                .take(LONGEST_TOKEN + 1)
-                .read_to_string(&mut text)
-                .context("standard input can't be read")?;
-        }
+        None | Some("-") => read_text(std::io::stdin()).context("standard input can't be read"),
         Some(source) => {
             let Some(path) = source.strip_prefix('@') else {
                 return Err(UsageError::new(
@@ -87,9 +75,7 @@ fn read_token(source: Option<&str>) -> Result<String> {
                 )
                 .into());
             };
-            let file = std::fs::File::open(path).with_context(|| format!("{path} can't be read"))?;
-            file.take(LONGEST_TOKEN + 1).read_to_string(&mut text).with_context(|| format!("{path} can't be read"))?;
+            std::fs::File::open(path).and_then(read_text).with_context(|| format!("{path} can't be read"))
         }
     }
-    Ok(text)
 }

@@ -20,5 +20,5 @@ pub(super) fn call(program: &Path, arguments: &[String]) -> Result<String, Servi
     }
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let call = [&[name.into_owned()], arguments].concat().join(" ");
-    Err(ServiceError::Call { call, code: done.status.to_string(), said })
+    Err(ServiceError::Call { call, status: done.status, said })
 }

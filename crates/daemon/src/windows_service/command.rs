@@ -4,11 +4,16 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
+use task_messenger_protocol::template::MOST_SLOTS;
+
 use super::{
     control::Services, error::ServiceError, install::install, layout::Layout, native, settings::StartupType,
     status::Status, uninstall::uninstall,
 };
-use crate::{exit, say::tell};
+use crate::{
+    exit,
+    say::{say, tell},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,7 +79,7 @@ pub struct Wanted {
     #[arg(long)]
     pub(super) startup_type: Option<StartupType>,
     /// How many tasks a worker runs at a time, for its new configuration
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SLOTS)))]
     pub(super) slots: Option<u32>,
     /// A file with the token that a worker joins with
     #[arg(long, value_name = "FILE")]
@@ -82,6 +87,9 @@ pub struct Wanted {
     /// Only say what would be done
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// It is a part of an installation that is under way
+    #[arg(long, hide = true)]
+    pub(super) part: bool,
 }
 
 /// Whose service it is.
@@ -92,6 +100,8 @@ pub struct Of {
     pub instance: Option<String>,
     /// How long a stop may take.
     pub stop: Duration,
+    /// The state directory that the configuration names.
+    pub state: Option<PathBuf>,
     /// Where the daemon answers HTTP without TLS.
     pub http: Option<SocketAddr>,
     /// The program's own `run`.
@@ -116,7 +126,13 @@ pub fn execute(command: &ServiceCommand, of: &Of) -> Result<u8, ServiceError> {
             }
             install(&layout, wanted, of.stop)?;
         }
-        ServiceCommand::Uninstall { purge, dry_run } => uninstall(&layout, *purge, *dry_run, of.stop)?,
+        ServiceCommand::Uninstall { purge, dry_run } => {
+            uninstall(&layout, *purge, *dry_run, of.stop)?;
+            let elsewhere = of.state.as_ref().filter(|state| *purge && **state != layout.state() && state.exists());
+            if let Some(state) = elsewhere {
+                say(format_args!("{} is left: only what was installed is removed", state.display()));
+            }
+        }
         ServiceCommand::Start => {
             Services::look()?.start(&layout, START)?;
             tell(format_args!("{} runs", layout.service()));
@@ -145,7 +161,8 @@ pub fn execute(command: &ServiceCommand, of: &Of) -> Result<u8, ServiceError> {
             let words = vec![program, "run".into(), "--config".into(), layout.configuration().into_os_string()];
             native::run(&layout.service(), &layout.log_files()[1], move || run(words)).map_err(|error| {
                 ServiceError::Refused(format!(
-                    "only the service control manager of Windows can start this ({error}): `service start` has it do so"
+                    "only the service control manager of Windows can start this ({}): `service start` has it do so",
+                    exit::chain(&error)
                 ))
             })?;
         }

@@ -44,11 +44,28 @@ pub(super) enum Mode {
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) mode: Mode,
+    /// What Windows starts.
+    pub(super) command: String,
     pub(super) state: ServiceState,
     pub(super) process: Option<u32>,
     pub(super) exit_code: Option<u32>,
     pub(super) startup_type: StartupType,
     pub(super) account: String,
+}
+
+impl Found {
+    /// # Errors
+    /// It is somebody else's, with a name of ours.
+    pub(super) fn check(&self, layout: &Layout) -> Result<(), ServiceError> {
+        if layout.is_its_command(&self.command) {
+            return Ok(());
+        }
+        Err(ServiceError::Refused(format!(
+            "there is another service {} already, which starts {}: remove it first (sc.exe delete {0})",
+            layout.service(),
+            self.command
+        )))
+    }
 }
 
 /// The service control manager of this machine.
@@ -101,7 +118,8 @@ impl Services {
         };
         let account = config.account_name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let process = status.process_id.filter(|process| *process != 0);
-        Ok(Some(Found { mode, state: status.current_state, process, exit_code, startup_type, account }))
+        let command = config.executable_path.display().to_string();
+        Ok(Some(Found { mode, command, state: status.current_state, process, exit_code, startup_type, account }))
     }
 
     /// Makes a service, for the program itself.

@@ -1,6 +1,6 @@
 //! What can go wrong with services.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, process::ExitStatus};
 
 use super::settings::SettingsError;
 use crate::exit;
@@ -41,12 +41,12 @@ pub enum ServiceError {
         source: io::Error,
     },
     /// A program that was asked something failed.
-    #[error("`{call}` failed ({code}): {said}")]
+    #[error("`{call}` failed ({status}): {said}")]
     Call {
         /// The command line.
         call: String,
-        /// Its exit code.
-        code: String,
+        /// Its end.
+        status: ExitStatus,
         /// What it printed.
         said: String,
     },
@@ -85,6 +85,7 @@ impl ServiceError {
         match self {
             Self::NotInstalled(_) => exit::NOT_INSTALLED,
             Self::Settings(_) => exit::CONFIGURATION,
+            Self::Call { status, .. } if status.code() == Some(exit::CONFIGURATION.into()) => exit::CONFIGURATION,
             Self::Ended { code: Some(code), .. } if *code == u32::from(exit::CONFIGURATION) => exit::CONFIGURATION,
             _ => exit::FAILURE,
         }

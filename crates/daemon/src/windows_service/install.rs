@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use windows_registry::LOCAL_MACHINE;
 
 use super::{
+    alone::Alone,
     calls::call,
     command::Wanted,
     control::{Found, Mode, Services},
@@ -32,10 +33,13 @@ const AROUND: Duration = Duration::from_secs(30);
 /// Installs what is wanted. `stop` is how long the component may take to stop.
 pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Result<(), ServiceError> {
     let services = Services::change()?;
+    let _alone = if wanted.part || wanted.dry_run { None } else { Some(Alone::wait(layout)?) };
     let source = tree::of_this_program()?;
     let service = layout.service();
     let settings = Settings::read(layout, &source, stop)?;
     let found = services.find(&service)?;
+    found.as_ref().map_or(Ok(()), |found| found.check(layout))?;
+    kept::check(layout, &source)?;
     let mode = if wanted.native { Mode::Native } else { Mode::Nssm };
     let account = match &wanted.account {
         Some(name) => Account::parse(name).map_err(ServiceError::Refused)?,
@@ -59,7 +63,7 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     let sid = places::sid_of(&account)?;
 
     let mut steps = Steps::new(wanted.dry_run);
-    let tree_changes = !tree::is_same(&source, &layout.tree());
+    let tree_changes = !tree::is_same(&source, &layout.tree()) && !tree::has_same_content(&source, &layout.tree());
     // Other services run from it too; while it is the same it is left alone.
     let nssm = nssm.filter(|nssm| !nssm.is_installed(layout));
     let is_concerned =
@@ -125,7 +129,7 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         let _ = fs::remove_dir_all(old);
     }
     if !dry && !ran {
-        explain(layout, wanted.join_token_file.is_some());
+        explain(layout);
     }
     Ok(())
 }
@@ -135,12 +139,12 @@ fn account_of(name: &str) -> Result<Account, ServiceError> {
     Account::parse(name).map_err(|error| ServiceError::Refused(format!("{error}: name one of them with --account")))
 }
 
-fn explain(layout: &Layout, has_joined: bool) {
+fn explain(layout: &Layout) {
     let (service, component) = (layout.service(), layout.component());
     let instance = layout.instance().map(|name| format!(" --instance {name}")).unwrap_or_default();
     let program = layout.program().display().to_string();
     tell(format_args!("{service} is installed, and not started."));
-    if component == "worker" && !has_joined {
+    if component == "worker" && !layout.credential().exists() {
         tell(format_args!("Let it join:  & '{program}' join{instance}"));
     }
     tell(format_args!("Start it:     & '{program}' service start{instance}"));
@@ -158,7 +162,7 @@ fn check_kept(layout: &Layout, program: &Path) -> Result<(), ServiceError> {
 
 /// Has a worker join, unless it has joined before: installing it again makes no other worker.
 fn join(layout: &Layout, token: &Path, steps: &mut Steps) -> Result<(), ServiceError> {
-    let credential = layout.state().join("worker.credential");
+    let credential = layout.credential();
     if credential.exists() {
         let (service, credential) = (layout.service(), credential.display());
         say(format_args!("{service} has joined already ({credential}): the token changes nothing"));

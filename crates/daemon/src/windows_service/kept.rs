@@ -4,11 +4,13 @@ use std::{fs, io, path::Path};
 
 use task_messenger_protocol::windows_access::set_access;
 
+use crate::say::say;
+
 use super::{
     configuration::adapted,
     error::{ServiceError, at},
     layout::Layout,
-    places, rights,
+    places, rights, tree,
     undo::Steps,
 };
 
@@ -33,6 +35,9 @@ pub(super) fn put(
         return steps.take(format!("write {}", file.display()), || write(&file, &new, &access));
     }
     places::give(&file, &access, format!("keep {}", file.display()), steps)?;
+    if slots.is_some() {
+        say(format_args!("warning: --slots is for a new configuration: {} stays as it is", file.display()));
+    }
     let changed = read(old).is_ok_and(|old| adapted(&old, layout, slots) != new);
     if changed {
         let beside = file.with_added_extension("new");
@@ -48,9 +53,21 @@ pub(super) fn put(
     Ok(())
 }
 
+/// Never half of it under its name: what is there is kept by later installations.
 fn write(file: &Path, text: &str, access: &str) -> Result<(), ServiceError> {
-    fs::write(file, text).map_err(at(file, "written"))?;
-    set_access(file, access).map_err(at(file, "given its access"))
+    let part = tree::beside(file, "part");
+    let written = fs::write(&part, text).map_err(at(&part, "written"));
+    let written = written.and_then(|()| set_access(&part, access).map_err(at(&part, "given its access")));
+    written.and_then(|()| tree::rename(&part, file)).inspect_err(|_| {
+        // Nobody looks at it.
+        let _ = fs::remove_file(&part);
+    })
+}
+
+/// Sees that there is a default configuration, before anything is done.
+pub(super) fn check(layout: &Layout, source: &Path) -> Result<(), ServiceError> {
+    let default = layout.default_configuration(source);
+    fs::metadata(&default).map(drop).map_err(at(&default, "read: the archive has to be unpacked as a whole"))
 }
 
 /// Removes a file if it is there.

@@ -83,6 +83,14 @@ impl Layout {
         self.program_in(&self.tree())
     }
 
+    /// Whether a service's command line starts what an installation of this one has set: its program, or NSSM.
+    pub fn is_its_command(&self, command: &str) -> bool {
+        let command = command.trim_start_matches('"').to_lowercase();
+        [self.program(), self.nssm()]
+            .iter()
+            .any(|program| command.starts_with(&program.display().to_string().to_lowercase()))
+    }
+
     /// The settings, in a tree.
     pub fn settings(&self, tree: &Path) -> PathBuf {
         shared(tree, &format!("{}.toml", self.component))
@@ -131,6 +139,11 @@ impl Layout {
     /// The state directory that a configuration of this installation names.
     pub fn state(&self) -> PathBuf {
         self.data.join(self.name())
+    }
+
+    /// A worker's credential, in that directory.
+    pub fn credential(&self) -> PathBuf {
+        self.state().join("worker.credential")
     }
 
     /// The directory of the log files.

@@ -35,6 +35,20 @@ fn a_services_layout_is_found_by_its_name() {
 }
 
 #[test]
+fn a_service_of_somebody_elses_is_not_taken_for_ours() {
+    let worker = layout("worker", None);
+    let (program, nssm) = (worker.program().display().to_string(), worker.nssm().display().to_string());
+    for command in [&program, &nssm, &format!("\"{program}\" service run"), &format!("\"{}\"", nssm.to_uppercase())] {
+        assert!(worker.is_its_command(command), "{command}");
+    }
+    for command in
+        ["notepad.exe", "", r#""C:\nssm\nssm.exe""#, &layout("manager", None).program().display().to_string()]
+    {
+        assert!(!worker.is_its_command(command), "{command}");
+    }
+}
+
+#[test]
 fn what_is_shipped_sets_up_each_component_as_it_should_be() {
     for (component, instance, service) in [
         ("manager", None, "TaskMessengerManager"),

@@ -36,7 +36,7 @@ impl Other {
     /// What its own component's program is called with to bring it up to the tree that lies there, with the NSSM of `sha256` that
     /// lies there then: it was checked when it came there.
     pub(super) fn installing(&self, sha256: Option<String>) -> Vec<String> {
-        let mut words = vec!["service".to_owned(), "install".to_owned()];
+        let mut words = vec!["service".to_owned(), "install".to_owned(), "--part".to_owned()];
         words.extend(self.layout.instance().iter().flat_map(|name| ["--instance".to_owned(), (*name).to_owned()]));
         match (self.found.mode, sha256) {
             (Mode::Native, _) => words.push("--native".to_owned()),

@@ -1,6 +1,7 @@
 //! The programs' directory: copied as a whole beside the old one, and then put in its place.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -37,6 +38,31 @@ pub(super) fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
+/// Whether all that is in one is in the other too, byte for byte, and nothing else is.
+pub(super) fn has_same_content(one: &Path, other: &Path) -> bool {
+    let same = || -> io::Result<bool> {
+        let names = |directory: &Path| -> io::Result<BTreeMap<_, _>> {
+            fs::read_dir(directory)?
+                .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?.is_dir()))))
+                .collect()
+        };
+        let found = names(one)?;
+        if found != names(other)? {
+            return Ok(false);
+        }
+        for (name, is_directory) in found {
+            let (one, other) = (one.join(&name), other.join(&name));
+            let same = if is_directory { has_same_content(&one, &other) } else { fs::read(&one)? == fs::read(&other)? };
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    // What can't be read is another.
+    same().unwrap_or(false)
+}
+
 /// A directory beside another, for what comes or what was there.
 pub(super) fn beside(tree: &Path, what: &str) -> PathBuf {
     tree.with_added_extension(what)
@@ -57,9 +83,10 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Removes a tree if it is there.
+/// Removes a tree, or a file in its place, if it is there.
 pub(super) fn remove(tree: &Path) -> Result<(), ServiceError> {
-    match patiently(FREE, || fs::remove_dir_all(tree)) {
+    let is_file = fs::symlink_metadata(tree).is_ok_and(|found| found.is_file());
+    match patiently(FREE, || if is_file { fs::remove_file(tree) } else { fs::remove_dir_all(tree) }) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(tree, "removed")(error)),
         _ => Ok(()),
     }

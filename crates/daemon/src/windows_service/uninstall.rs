@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{control::Services, error::ServiceError, events, kept, layout::Layout, profile, tree, undo::Steps};
+use super::{
+    alone::Alone, control::Services, error::ServiceError, events, kept, layout::Layout, profile, tree, undo::Steps,
+};
 
 /// More than NSSM and Windows take themselves.
 const AROUND: Duration = Duration::from_secs(30);
@@ -14,14 +16,18 @@ const AROUND: Duration = Duration::from_secs(30);
 /// is gone, and the next run goes on.
 pub(super) fn uninstall(layout: &Layout, purge: bool, dry: bool, stop: Duration) -> Result<(), ServiceError> {
     let services = Services::change()?;
+    let _alone = if dry { None } else { Some(Alone::wait(layout)?) };
     let service = layout.service();
-    let is_there = services.find(&service)?.is_some();
+    let found = services.find(&service)?;
+    found.as_ref().map_or(Ok(()), |found| found.check(layout))?;
+    let is_there = found.is_some();
     let mut others = services.all()?;
     others.retain(|name| *name != service);
     let of_component = Layout::new(layout.component(), None, Path::new(""), Path::new("")).service();
     let is_last = !others.iter().any(|name| name.starts_with(&of_component));
     // Programs alone are what a removal that failed has left.
-    let is_left = is_last && layout.instance().is_none() && trees(layout).iter().any(|tree| tree.exists());
+    let left = trees(layout).into_iter().chain(others.is_empty().then(|| layout.nssm_directory()));
+    let is_left = is_last && layout.instance().is_none() && left.into_iter().any(|tree| tree.exists());
     if !is_there && !purge && !is_left {
         return Err(ServiceError::NotInstalled(service));
     }

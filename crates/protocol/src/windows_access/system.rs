@@ -25,8 +25,9 @@ use windows::{
             },
             DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, GetTokenInformation, LookupAccountNameW,
             OBJECT_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, SetKernelObjectSecurity, TOKEN_QUERY,
-            TOKEN_USER, TokenUser, UNPROTECTED_DACL_SECURITY_INFORMATION,
+            PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_NAME_USE, SetKernelObjectSecurity,
+            TOKEN_INFORMATION_CLASS, TOKEN_OWNER, TOKEN_QUERY, TOKEN_USER, TokenOwner, TokenUser,
+            UNPROTECTED_DACL_SECURITY_INFORMATION,
         },
         Storage::FileSystem::{
             CreateDirectoryW, FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
@@ -86,11 +87,11 @@ pub fn set_access(path: &Path, list: &str) -> io::Result<()> {
     if !thing.metadata()?.is_dir() {
         // Nothing lies in it that would have to be told, and so it is set as it is written.
         // SAFETY: the descriptor and the handle live until the end.
-        return Ok(unsafe { SetKernelObjectSecurity(handle, what, descriptor.0) }?);
+        return unsafe { SetKernelObjectSecurity(handle, what, descriptor.0) }.map_err(plain);
     }
     // SAFETY: `acl` points into `descriptor`, which lives until the end, as the handle does.
     unsafe {
-        GetSecurityDescriptorDacl(descriptor.0, &raw mut present, &raw mut acl, &raw mut by_default)?;
+        GetSecurityDescriptorDacl(descriptor.0, &raw mut present, &raw mut acl, &raw mut by_default).map_err(plain)?;
         check(SetSecurityInfo(handle, SE_FILE_OBJECT, what, None, None, Some(acl), None))
     }
 }
@@ -111,7 +112,7 @@ pub fn create_directory(path: &Path, list: &str) -> io::Result<()> {
     let name = wide(path.as_os_str());
     with_access(list, |attributes| {
         // SAFETY: the attributes are valid until the call returns; `name` ends with a zero.
-        Ok(unsafe { CreateDirectoryW(PCWSTR(name.as_ptr()), Some(attributes.cast())) }?)
+        unsafe { CreateDirectoryW(PCWSTR(name.as_ptr()), Some(attributes.cast())) }.map_err(plain)
     })
 }
 
@@ -132,7 +133,7 @@ pub(super) fn sid_of_alias(alias: &str) -> io::Result<String> {
     let mut sid = PSID::default();
     // SAFETY: `alias` ends with a zero; the SID is this function's to free, and is read before.
     unsafe {
-        ConvertStringSidToSidW(PCWSTR(alias.as_ptr()), &raw mut sid)?;
+        ConvertStringSidToSidW(PCWSTR(alias.as_ptr()), &raw mut sid).map_err(plain)?;
         let text = text_of(sid);
         LocalFree(Some(HLOCAL(sid.0)));
         text
@@ -141,18 +142,29 @@ pub(super) fn sid_of_alias(alias: &str) -> io::Result<String> {
 
 /// The user of this process, as a SID.
 pub fn user() -> io::Result<String> {
+    // SAFETY: what is found then is a TOKEN_USER.
+    of_token(TokenUser, |found| unsafe { (*found.cast::<TOKEN_USER>()).User.Sid })
+}
+
+/// Whose is what this process makes, as a SID: its user's, or of administrators their group's.
+pub fn maker() -> io::Result<String> {
+    // SAFETY: what is found then is a TOKEN_OWNER.
+    of_token(TokenOwner, |found| unsafe { (*found.cast::<TOKEN_OWNER>()).Owner })
+}
+
+fn of_token(what: TOKEN_INFORMATION_CLASS, sid: impl FnOnce(*const u64) -> PSID) -> io::Result<String> {
     let mut token = HANDLE::default();
-    // Aligned as the structure wants it.
+    // Aligned as the structures want it.
     let mut found = [0_u64; USER_BYTES / 8];
     let mut length = 0;
-    // SAFETY: the buffer has the length that is told; what it holds then is a TOKEN_USER, whose SID lies in the same buffer.
+    // SAFETY: the buffer has the length that is told; the SID that what it holds then points to lies in the same buffer.
     unsafe {
-        OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token)?;
+        OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token).map_err(plain)?;
         let asked =
-            GetTokenInformation(token, TokenUser, Some(found.as_mut_ptr().cast()), USER_BYTES as u32, &raw mut length);
+            GetTokenInformation(token, what, Some(found.as_mut_ptr().cast()), USER_BYTES as u32, &raw mut length);
         let _ = CloseHandle(token);
-        asked?;
-        text_of((*found.as_ptr().cast::<TOKEN_USER>()).User.Sid)
+        asked.map_err(plain)?;
+        text_of(sid(found.as_ptr()))
     }
 }
 
@@ -173,7 +185,8 @@ pub fn account(name: &str) -> io::Result<String> {
             Some(PWSTR(domain.as_mut_ptr())),
             &raw mut domain_length,
             &raw mut kind,
-        )?;
+        )
+        .map_err(plain)?;
         text_of(place)
     }
 }
@@ -201,7 +214,8 @@ fn text_of_descriptor(descriptor: &Descriptor, what: OBJECT_SECURITY_INFORMATION
     let mut text = PWSTR::null();
     // SAFETY: the descriptor is valid; the text is allocated for this function.
     unsafe {
-        ConvertSecurityDescriptorToStringSecurityDescriptorW(descriptor.0, SDDL_REVISION_1, what, &raw mut text, None)?;
+        ConvertSecurityDescriptorToStringSecurityDescriptorW(descriptor.0, SDDL_REVISION_1, what, &raw mut text, None)
+            .map_err(plain)?;
         take(text)
     }
 }
@@ -220,7 +234,8 @@ impl Descriptor {
                 SDDL_REVISION_1,
                 &raw mut descriptor,
                 None,
-            )?;
+            )
+            .map_err(plain)?;
         }
         Ok(Self(descriptor))
     }
@@ -239,7 +254,7 @@ unsafe fn text_of(sid: PSID) -> io::Result<String> {
     let mut text = PWSTR::null();
     // SAFETY: the caller's; the text is allocated for this function.
     unsafe {
-        ConvertSidToStringSidW(sid, &raw mut text)?;
+        ConvertSidToStringSidW(sid, &raw mut text).map_err(plain)?;
         take(text)
     }
 }
@@ -257,6 +272,12 @@ unsafe fn take(text: PWSTR) -> io::Result<String> {
 
 fn wide(text: &OsStr) -> Vec<u16> {
     text.encode_wide().chain(iter::once(0)).collect()
+}
+
+/// With Windows' own number instead of the HRESULT that it is wrapped in: it is what callers and people know.
+fn plain(error: windows::core::Error) -> io::Error {
+    WIN32_ERROR::from_error(&error)
+        .map_or_else(|| error.into(), |error| io::Error::from_raw_os_error(error.0.cast_signed()))
 }
 
 fn check(error: WIN32_ERROR) -> io::Result<()> {

@@ -1,10 +1,6 @@
 //! `join`: from a token to a credential.
 
-use std::{
-    fs,
-    io::{IsTerminal, Read},
-    path::Path,
-};
+use std::{fs, io::IsTerminal, path::Path};
 
 use anyhow::{Context, anyhow};
 use task_messenger_core::record::Role;
@@ -15,7 +11,7 @@ use task_messenger_daemon::{
 use task_messenger_protocol::{
     credential::{CredentialError, WorkerCredential},
     private_file,
-    token::Token,
+    token::{Token, read_text},
 };
 
 use super::{Failure, Join, place::Place, runtime};
@@ -23,9 +19,6 @@ use crate::{
     config::WorkerConfig,
     enrolment::{Enrolment, EnrolmentError},
 };
-
-/// More is not read of what should be a token.
-const LONGEST_INPUT: u64 = 64 << 10;
 
 /// Joins, and writes the worker's own credential.
 pub(super) fn join(config: &WorkerConfig, place: &Place, join: &Join) -> Result<(), Failure> {
@@ -104,11 +97,7 @@ pub(super) fn prepare(config: &WorkerConfig) -> Result<(), Failure> {
 
 fn read(source: Option<&str>) -> Result<String, Failure> {
     match source {
-        Some("-") => {
-            let mut text = String::new();
-            std::io::stdin().take(LONGEST_INPUT).read_to_string(&mut text).context("standard input can't be read")?;
-            Ok(text)
-        }
+        Some("-") => Ok(read_text(std::io::stdin()).context("standard input can't be read")?),
         Some(source) if source.starts_with('@') => read_file(Path::new(&source[1..])),
         Some(_) => {
             let text = "a token given as an argument can be seen by everyone on this machine, and stays in the shell's \
@@ -126,11 +115,8 @@ fn read(source: Option<&str>) -> Result<String, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(LONGEST_INPUT).read_to_string(&mut text))
-        .with_context(|| format!("the token can't be read from {}", path.display()))?;
-    Ok(text)
+    let text = fs::File::open(path).and_then(read_text);
+    Ok(text.with_context(|| format!("the token can't be read from {}", path.display()))?)
 }
 
 fn parse(text: &str) -> Result<Token, Failure> {

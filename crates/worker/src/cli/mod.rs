@@ -189,7 +189,7 @@ fn execute(cli: Cli, skills: SkillRegistry) -> Result<u8, Failure> {
     let sources = sources(&cli).map_err(|error| Failure::new(exit::CONFIGURATION, error))?;
     if matches!(cli.command, Some(Command::Reload)) && !cli.of_config.is_asked() {
         // Whether the new configuration can be used is the worker's to say: in its log and in /readyz too.
-        return reload(&load_what_fits(&sources)?, cli.common.instance.as_deref()).map(|()| exit::SUCCESS);
+        return reload(&sources, cli.common.instance.as_deref()).map(|()| exit::SUCCESS);
     }
     let loaded = load::<WorkerConfig>(&sources)?;
     if let Some(answer) = cli.of_config.answer(&loaded)? {
@@ -237,15 +237,25 @@ fn service(cli: &Cli, command: &ServiceCommand) -> Result<u8, Failure> {
         component: "worker",
         instance,
         stop: config.shutdown.grace.0 + config.kill_after.0,
+        state: Some(config.state_directory.clone()),
         http: config.http.as_ref().filter(|http| http.tls.is_none()).map(|http| http.listen),
         run: |words| exit_code(words, SkillRegistry::with_built_in()),
     };
     windows_service::execute(command, &of).map_err(|error| Failure::new(error.exit_code(), error))
 }
 
-fn reload(config: &WorkerConfig, instance: Option<&str>) -> Result<(), Failure> {
+fn reload(sources: &Sources, instance: Option<&str>) -> Result<(), Failure> {
     #[cfg(not(windows))]
     let _ = instance;
+    let config: WorkerConfig = match load_what_fits(sources) {
+        // Not even a configuration: there is no such worker.
+        #[cfg(windows)]
+        Err(error) if instance.is_some() => {
+            let code = windows_service::code_of_silence("worker", instance);
+            return Err(if code == exit::NOT_INSTALLED { Failure::new(code, error) } else { error.into() });
+        }
+        loaded => loaded?,
+    };
     match runtime()?.block_on(ask(&config.state_directory, "worker")) {
         Ok(changes) => tell(changes),
         #[cfg(windows)]
