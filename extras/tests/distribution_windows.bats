@@ -184,7 +184,7 @@ END
     "$HERE/extras/scripts/build_distribution.sh" worker --target windows --out "$OUT"
     [ "$(find "$OUT" -type f | wc -l)" = 2 ]
     diff <(head -n 2 "$BATS_TEST_TMPDIR/call") - <<'END'
-build --release -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker --locked --target x86_64-pc-windows-gnu
+build --locked --target x86_64-pc-windows-gnu --release -p task-messenger-cli -p task-messenger-manager -p task-messenger-worker
 x86_64-w64-mingw32-gcc
 END
     grep -q -- "--remap-path-prefix=$HERE=/usr/src/task-messenger" "$BATS_TEST_TMPDIR/call"

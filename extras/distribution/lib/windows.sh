@@ -28,12 +28,12 @@ choose_windows_compiler() {
     fi
 }
 
-# cargo_for_windows ARGUMENTS...: runs cargo so that what it builds is for Windows.
+# cargo_for_windows COMMAND ARGUMENTS...: runs cargo so that what it builds is for Windows.
 cargo_for_windows() {
     choose_windows_compiler ||
         die "no Rust compiler here knows Windows: \`rustup target add $WINDOWS_TARGET\`, or on Debian apt-get install rustc-web cargo-web rust-web-src"
     (build_environment && cd "$CHECKOUT" && export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=$WINDOWS_TOOLS-gcc &&
-        "${COMPILER[@]}" "$@" --locked --target "$WINDOWS_TARGET")
+        "${COMPILER[@]}" "$1" --locked --target "$WINDOWS_TARGET" "${@:2}")
 }
 
 build_windows_programs() {
