@@ -9,7 +9,7 @@ from service import DATA, NSSM, PROGRAMS
 SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services"
 
 EVENTS = {"0x40000001": "The service has started", "0x40000002": "The service stops",
-          "0xC0000010": "The configuration can't be used", "0xC0000011": "The service has failed"}
+          "0xC0000010": "The service can't work as it is set up", "0xC0000011": "The service has failed"}
 
 # Of what is set, Wine 8 keeps no delayed start (it says that the start is automatic), no recovery actions, and no dependencies
 # for NSSM, which are looked up in the registry instead.

@@ -23,7 +23,10 @@ use super::{
     tree,
     undo::Steps,
 };
-use crate::say::{say, tell};
+use crate::{
+    exit::chain,
+    say::{say, tell},
+};
 
 /// How long a service that ran may take to be ready again.
 const READY: Duration = Duration::from_mins(1);
@@ -71,16 +74,23 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     let ran = found.as_ref().is_some_and(Found::runs);
     let is_another = |found: &Found| found.mode != mode || Account::parse(&found.account).as_ref() != Ok(&account);
     let mut restarted = Vec::new();
-    if ran && (tree_changes || nssm.is_some() || found.as_ref().is_some_and(is_another)) {
-        restarted.push((layout, stop));
+    if let Some(found) = &found
+        && ran
+        && (tree_changes || nssm.is_some() || is_another(found))
+    {
+        restarted.push(Restarted { layout, stop, loops: found.crash_loops() });
     }
     let concerned = others.iter().filter(|other| other.found.runs() && is_concerned(other));
-    restarted.extend(concerned.map(|other| (&other.layout, Other::stop(stop))));
-    for (layout, stop) in &restarted {
-        let (service, place) = (layout.service(), (*layout).clone());
+    restarted.extend(concerned.map(|other| Restarted {
+        layout: &other.layout,
+        stop: Other::stop(stop),
+        loops: other.found.crash_loops(),
+    }));
+    for one in &restarted {
         // Also when it stops too late for this.
-        steps.or(format!("{service} is started"), move || Services::change()?.start(&place, READY));
-        steps.take(format!("stop {service}"), || services.stop(layout, *stop + AROUND))?;
+        let (place, loops) = (one.layout.clone(), one.loops);
+        steps.or(format!("{} is started", one.layout.service()), move || start_again(&place, loops));
+        steps.take(format!("stop {}", one.layout.service()), || services.stop(one.layout, one.stop + AROUND))?;
     }
     if tree_changes {
         // By the program and the NSSM that will be back then: what is to be undone first comes later.
@@ -112,15 +122,12 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
             steps.take(format!("bring {service} up to it too"), || call(&program, &words).map(drop))?;
         }
     }
-    for (layout, stop) in restarted {
-        let place = layout.clone();
-        let what = format!("{} is stopped", layout.service());
+    for one in restarted {
+        let (place, stop) = (one.layout.clone(), one.stop);
+        let what = format!("{} is stopped", one.layout.service());
         // A new version that runs, and not as it should, would hold its files.
         steps.or(what, move || Services::change()?.stop(&place, stop + AROUND).map(drop));
-        steps.take(format!("start {} again", layout.service()), || {
-            services.start(layout, READY)?;
-            status::wait_until_ready(layout, READY)
-        })?;
+        steps.take(format!("start {} again", one.layout.service()), || start_again(one.layout, one.loops))?;
     }
     let dry = steps.is_dry();
     steps.keep();
@@ -132,6 +139,26 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         explain(layout);
     }
     Ok(())
+}
+
+/// A service that is stopped for an installation, and started again behind it.
+struct Restarted<'a> {
+    layout: &'a Layout,
+    stop: Duration,
+    /// It has not stayed up before either.
+    loops: bool,
+}
+
+/// Starts a service, and sees that it stays up; of one that has not done so before that is not expected.
+fn start_again(layout: &Layout, loops: bool) -> Result<(), ServiceError> {
+    let started = Services::change()?.start(layout, READY).and_then(|()| status::wait_until_ready(layout, READY));
+    match started {
+        Err(error) if loops => {
+            say(format_args!("warning: as before: {}", chain(&error)));
+            Ok(())
+        }
+        started => started,
+    }
 }
 
 /// An account that the operator has chosen before stays, or has to be changed by them.

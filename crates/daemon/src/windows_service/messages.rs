@@ -4,7 +4,7 @@
 pub(crate) const STARTED: u32 = 0x4000_0001;
 /// It was asked to stop.
 pub(crate) const STOPPING: u32 = 0x4000_0002;
-/// Its configuration can't be used.
+/// It can't work as it is set up: its configuration, a credential that is missing or revoked, a store that is newer.
 pub(crate) const CONFIGURATION: u32 = 0xC000_0010;
 /// It has ended, or did not start, for another reason.
 pub(crate) const FAILED: u32 = 0xC000_0011;
@@ -14,6 +14,6 @@ pub(crate) const FAILED: u32 = 0xC000_0011;
 pub(crate) const MESSAGES: [(u32, &str); 4] = [
     (STARTED, "The service has started: %1\r\n"),
     (STOPPING, "The service stops: %1\r\n"),
-    (CONFIGURATION, "The configuration can't be used: %1\r\n"),
+    (CONFIGURATION, "The service can't work as it is set up: %1\r\n"),
     (FAILED, "The service has failed: %1\r\n"),
 ];

@@ -36,6 +36,11 @@ impl Found {
     pub(super) fn runs(&self) -> bool {
         self.state != ServiceState::Stopped
     }
+
+    /// Whether it has ended at once, and is tried again and again.
+    pub(super) fn crash_loops(&self) -> bool {
+        word(self.state, self.mode) == CRASH_LOOPING
+    }
 }
 
 /// What is known of a service.
