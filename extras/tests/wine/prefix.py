@@ -108,7 +108,7 @@ class Prefix:
         shutil.copy(source, self.place(path))
 
     def listing(self):
-        """What is installed and kept: each file with its size and time, and what the registry has of TaskMessenger."""
+        """What is installed and kept: each file with its size and time, and what services' keys and values say of TaskMessenger."""
         found = {}
         for top in ("C:\\Program Files\\TaskMessenger", "C:\\ProgramData\\TaskMessenger"):
             for directory, _, names in os.walk(self.place(top)):
@@ -119,7 +119,8 @@ class Prefix:
         key = ""
         for line in self.run("reg", "query", "HKLM\\SYSTEM\\CurrentControlSet\\Services", "/s").text.splitlines():
             key = line if line.startswith("HKEY") else key
-            if "TaskMessenger" in key:
+            # NSSM's own source of events is known by its value alone, the path of its program.
+            if "TaskMessenger" in key or "TaskMessenger" in line:
                 found[f"{key}: {line.strip()}"] = "registry"
         return found
 

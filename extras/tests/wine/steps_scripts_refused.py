@@ -5,7 +5,7 @@ import os
 import shutil
 
 from report import want
-from scripts import MINE, quoted, states
+from scripts import MINE, quoted
 from service import DATA, PROGRAMS
 
 INSTALL = "scripts\\install_service_windows.ps1"
@@ -16,9 +16,9 @@ UNINSTALL = "scripts\\uninstall_service_windows.ps1"
 def unchanged(work):
     """Nothing of it may leave a trace."""
     def step(scripted):
-        before = states(scripted.machine)
+        before = scripted.machine.listing()
         work(scripted)
-        after = states(scripted.machine)
+        after = scripted.machine.listing()
         want(after == before, f"it left: {sorted(set(after.items()) ^ set(before.items()))}")
     return step
 
