@@ -20,8 +20,8 @@ class Prefix:
         self.name = name
         self.directory = os.path.join(directory, name)
         os.mkdir(self.directory)
-        # Wine makes access lists of the permissions here, and files inherit what their directories let everybody do.
-        os.umask(0o077)
+        # Wine makes access lists of the permissions here: what gets no list of its own can be read by others.
+        os.umask(0o022)
         self.root = os.path.join(self.directory, "prefix")
         self.tools = tools
         self.holder = None
