@@ -68,9 +68,7 @@ def waits_grow(fleet):
     want(status["next_try"], str(status))
     service.stop()
     want(service.status()["state"] == "stopped", str(service.status()))
-    # Its logs are to hold nothing but what it does when it can run.
-    for name in os.listdir(fleet.machine.place(service.logs)):
-        os.remove(fleet.machine.place(f"{service.logs}\\{name}"))
+    remove_logs(service)
     return ", ".join(f"{pause:.1f} s" for pause in pauses)
 
 
@@ -91,6 +89,13 @@ def one_that_fails_says_no_word(fleet):
     done = machine.run("sc", "query", service.name)
     want(re.search(r"STATE .*START_PENDING", done.text), done.text)
     want(all(word in (service.status()["last_error"] or "") for word in FAILS), str(service.status()))
+    remove_logs(service)
+
+
+def remove_logs(service):
+    """Later steps look into them for what it does when it can run."""
+    for name in os.listdir(service.machine.place(service.logs)):
+        os.remove(service.machine.place(f"{service.logs}\\{name}"))
 
 
 def can_not_run(service):
