@@ -75,8 +75,8 @@ def waits_grow(fleet):
 
 def tries_of(service):
     """When each of its starts failed."""
-    text = service.machine.read(service.log)
-    return [datetime.fromisoformat(time) for time in re.findall(rf"^(\S+)Z .*{END}", text, re.MULTILINE)]
+    found = re.findall(rf"^(\S+)Z .*{END}", service.machine.read(service.log), re.MULTILINE)
+    return [datetime.fromisoformat(moment) for moment in found]
 
 
 def one_that_fails_says_no_word(fleet):
