@@ -1,9 +1,7 @@
 """All that one machine's test has: its services, managers and workers of the Linux machine beside it, their clients."""
 
-import re
-
 from host_programs import Client, LinuxManager, LinuxWorker
-from service import NSSM, Service
+from service import DOWNLOADS, NSSM, Service
 
 # What tasks run: its place has blanks and letters beyond ASCII.
 TASK = "C:\\Werk zeug\\Prüfung.exe"
@@ -19,6 +17,9 @@ class Fleet:
         self.manager = Service(machine, dist, "manager", mode)
         self.worker = Service(machine, dist, "worker", mode)
         self.second = Service(machine, dist, "worker", mode, "two")
+        # What it keeps, and its log, have blanks and letters beyond ASCII in their paths.
+        self.second.state_directory = f"{DOWNLOADS}\\Zustand der Zweiten"
+        self.second.log = f"{DOWNLOADS}\\Protokolle für später\\Zweite.log"
         self.services = [self.manager, self.worker, self.second]
         self.client = Client(machine, programs, "windows")
         self.linux_manager = LinuxManager(machine, programs)
@@ -39,9 +40,3 @@ class Fleet:
 
     def nssm(self, *words, check=True):
         return self.machine.run(NSSM, *words, check=check)
-
-
-def numbers_of(text, message):
-    """The tasks that a log of JSON lines tells of with a message."""
-    lines = [line for line in text.splitlines() if f'"message":"{message}"' in line]
-    return [found.group(1) for found in (re.search(r'"task":"([0-9.]+)"', line) for line in lines) if found]

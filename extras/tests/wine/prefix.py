@@ -20,8 +20,8 @@ class Prefix:
         self.name = name
         self.directory = os.path.join(directory, name)
         os.mkdir(self.directory)
-        # Wine makes access lists of the permissions here, and files inherit what their directories let everybody do.
-        os.umask(0o077)
+        # Wine makes access lists of the permissions here: what gets no list of its own can be read by others.
+        os.umask(0o022)
         self.root = os.path.join(self.directory, "prefix")
         self.tools = tools
         self.holder = None
@@ -108,7 +108,7 @@ class Prefix:
         shutil.copy(source, self.place(path))
 
     def listing(self):
-        """What is installed and kept: each file with its size and time, and what the registry has of TaskMessenger."""
+        """What is installed and kept: each file with its size and time, and what services' keys and values say of TaskMessenger."""
         found = {}
         for top in ("C:\\Program Files\\TaskMessenger", "C:\\ProgramData\\TaskMessenger"):
             for directory, _, names in os.walk(self.place(top)):
@@ -119,7 +119,8 @@ class Prefix:
         key = ""
         for line in self.run("reg", "query", "HKLM\\SYSTEM\\CurrentControlSet\\Services", "/s").text.splitlines():
             key = line if line.startswith("HKEY") else key
-            if "TaskMessenger" in key:
+            # NSSM's own source of events is known by its value alone, the path of its program.
+            if "TaskMessenger" in key or "TaskMessenger" in line:
                 found[f"{key}: {line.strip()}"] = "registry"
         return found
 

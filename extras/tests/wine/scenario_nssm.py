@@ -1,5 +1,6 @@
 """Services run by NSSM: all that a service goes through, from the first dry run to the last purge."""
 
+import steps_failing as failing
 import steps_install as install
 import steps_living as living
 import steps_remove as remove
@@ -35,6 +36,7 @@ class NssmScenario:
     def begins(self):
         self.step("what is not installed", install.not_there)
         self.step("a dry run changes nothing", install.dry_run_changes_nothing)
+        self.step("unsafe directories are refused", install.unsafe_directories_are_refused)
         self.step("an installation that fails leaves nothing", install.one_that_fails_leaves_nothing)
         if not self.needed("installed, and not started", install.installed_and_not_started):
             return False
@@ -42,16 +44,20 @@ class NssmScenario:
         self.step("events have texts", install.events_have_texts)
         self.settings()
         self.step("installed again, nothing changes", install.again_changes_nothing)
-        self.step("a worker that has not joined ends with 78", install.not_joined)
-        self.step("a wrong configuration ends with 78", install.wrong_configuration)
+        self.fails()
         return self.needed("manager and worker are ready", tasks.all_are_ready)
 
     def settings(self):
         self.step("NSSM gives back each setting", install.settings_are_those_of_the_data)
 
+    def fails(self):
+        self.step("one that always crashes is tried again", failing.always_crashes)
+        self.step("ends with 78: a worker that has not joined", failing.not_joined)
+        self.step("ends with 78: a wrong configuration", failing.wrong_configuration)
+        self.step("ends with 78: they are not tried again", failing.are_not_tried_again)
+
     def has_tasks(self):
-        self.step("what ended with 78 was not tried again", install.was_tried_once)
-        self.step("secrets are private", install.configuration_is_private)
+        self.step("secrets are private", install.secrets_are_private)
         self.step("tasks run on Windows, of a manager on Linux", tasks.on_windows)
         self.step("tasks run on Linux, of a manager on Windows", tasks.on_linux)
         self.step("the client on Windows", tasks.client_of_windows)
@@ -61,6 +67,7 @@ class NssmScenario:
         self.step("reload", living.reloads)
         self.step("the program turns its log over", living.rotated_by_the_program)
         self.step("killed, both come back", living.killed)
+        self.step("one that always crashes is tried later and later", failing.waits_grow)
 
     def stops(self):
         self.step("events of a console drain", stop.console_events_drain)
@@ -80,4 +87,8 @@ class NssmScenario:
         self.step("the installed program can't remove itself", remove.not_from_within)
         self.step("the manager removed and installed again", remove.removed_and_again)
         self.step("the other worker purged", remove.the_second_goes_alone)
+        self.changes_its_mode()
         self.step("all purged, nothing is left", remove.purged)
+
+    def changes_its_mode(self):
+        self.step("without NSSM, and back", upgrade.to_native_and_back)

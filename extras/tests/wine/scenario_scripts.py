@@ -5,7 +5,7 @@ import steps_scripts_install as install
 import steps_scripts_refused as refused
 import steps_scripts_remove as remove
 from scripts import MINE, Scripts
-from service import Service, free_port
+from service import Service
 
 
 class Scripted:
@@ -17,18 +17,7 @@ class Scripted:
         self.manager = Service(machine, dist, "manager", "nssm")
         self.worker = Service(machine, dist, "worker", "nssm")
         self.gpu = Service(machine, dist, "worker", "nssm", "gpu")
-        self.port = free_port()
-        self.http = {service.name: free_port() for service in (self.manager, self.worker, self.gpu)}
         self.token = f"{MINE}\\ein Token.txt"
-
-    def configure(self, service, **values):
-        """Writes a service's configuration anew, with ports that are free here."""
-        settings = {"state_directory": service.state_directory, "log": {"file": service.log},
-                    "http": {"listen": f"127.0.0.1:{self.http[service.name]}"}, **values}
-        if service is self.manager:
-            address = f"127.0.0.1:{self.port}"
-            settings |= {"listen": [address], "advertise": [address]}
-        service.configure(**settings)
 
     def new_token(self, role):
         """Puts a token of the manager's into a file."""

@@ -4,11 +4,10 @@ import os
 import shutil
 
 from report import want
-from service import DATA, DOWNLOADS, PROGRAMS
+from service import DOWNLOADS, PROGRAMS
 
 # Somebody's own directory, with a blank and letters beyond ASCII in its name.
 MINE = f"{DOWNLOADS}\\für später"
-SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services"
 SECONDS = 200
 
 
@@ -97,17 +96,3 @@ class Scripts:
 
 def instance_of(service):
     return ["-Instance", service.instance[1]] if service.instance else []
-
-
-def states(machine):
-    """All that is installed or kept on the machine: files with their sizes and times, and what the registry has."""
-    found = {}
-    for top in (PROGRAMS, DATA):
-        for directory, _, names in os.walk(machine.place(top)):
-            found[directory] = "directory"
-            for name in names:
-                state = os.stat(os.path.join(directory, name))
-                found[os.path.join(directory, name)] = f"{state.st_size} {state.st_mtime_ns}"
-    text = machine.run("reg", "query", SERVICES, "/s").text
-    found.update((line.strip(), "registry") for line in text.splitlines() if "TaskMessenger" in line)
-    return found

@@ -48,7 +48,8 @@ class Service:
                 file.extractall(machine.place(DOWNLOADS))
         self.ports = {"http": {"listen": f"127.0.0.1:{free_port()}"}}
         if component == "manager":
-            self.address = f"127.0.0.1:{free_port()}"
+            self.port = free_port()
+            self.address = f"127.0.0.1:{self.port}"
             self.ports |= {"listen": [self.address], "advertise": [self.address]}
         self.program = f"task-messenger-{component}.exe"
         self.configuration = f"{DATA}\\config\\config-{self.key}.json"

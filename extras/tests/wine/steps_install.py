@@ -1,10 +1,12 @@
-"""Installing: first told, then done; what is set; twice; what can't start."""
+"""Installing: first told, then done; what is set; twice; what is refused."""
 
+import os
 import re
 import tomllib
 
 from report import want, want_text
 from service import DATA, NSSM, PROGRAMS
+from unsafe import NOT_TRIED, UNSAFE, unsafe
 
 SERVICES = "HKLM\\SYSTEM\\CurrentControlSet\\Services"
 
@@ -23,10 +25,24 @@ def dry_run_changes_nothing(fleet):
     want(fleet.manager.service("status", check=False, top=fleet.manager.archive).code == 4, "there is a service")
 
 
+def unsafe_directories_are_refused(fleet):
+    """Programs that others can change, and data of somebody else's; nothing is left of it."""
+    machine = fleet.machine
+    for directory, make, says in UNSAFE:
+        with unsafe(machine, directory, make):
+            before = machine.listing()
+            done = fleet.manager.install(check=False)
+            want(machine.listing() == before, f"something is left\n{done.text}")
+        want(done.code == 1, f"exit code {done.code}\n{done.text}")
+        want_text(done, f"error: {directory} {says}")
+    return NOT_TRIED
+
+
 def installed_and_not_started(fleet):
     for service in fleet.services:
         done = service.install()
-        want_text(done, f"{service.name} is installed, and not started.", "service start")
+        want_text(done, f"{service.name} is installed, and not started.", "service start",
+                  "warning: LocalSystem may do everything on this machine")
         done = service.service("status", check=False)
         want(done.code == 3, f"{service.name}: exit code {done.code}\n{done.text}")
     found = fleet.machine.processes("task-messenger-")
@@ -52,15 +68,17 @@ def without_time(name, what):
 
 def settings_are_those_of_the_data(fleet):
     """Each setting, as NSSM gives it back, is what share\\windows-service says."""
-    wrong, looked = [], 0
-    for service in fleet.services:
-        wanted = wanted_of_nssm(fleet, service)
-        found = fleet.machine.together(*(asking(fleet, service, name) for name in wanted))
-        looked += len(wanted)
-        wrong += [f"{service.name} {' '.join(name)}: {got!r}, not {value!r}"
-                  for (name, value), got in zip(wanted.items(), found) if got != value]
+    return f"{sum(same_in_nssm(fleet, service) for service in fleet.services)} settings"
+
+
+def same_in_nssm(fleet, service):
+    """How many settings there are."""
+    wanted = wanted_of_nssm(fleet, service)
+    found = fleet.machine.together(*(asking(fleet, service, name) for name in wanted))
+    wrong = [f"{service.name} {' '.join(name)}: {got!r}, not {value!r}"
+             for (name, value), got in zip(wanted.items(), found) if got != value]
     want(not wrong, "\n".join(wrong))
-    return f"{looked} settings"
+    return len(wanted)
 
 
 def asking(fleet, service, name):
@@ -105,18 +123,22 @@ def events_have_texts(fleet):
 
 
 def settings_are_in_the_registry(fleet):
-    """What Windows' own service manager is told of each service, and the Event Log of its texts."""
     for service in fleet.services:
-        data, program = data_of(fleet, service)["service"], f"{PROGRAMS}\\{service.component}\\bin\\{service.program}"
-        starts = f'"{NSSM}"' if fleet.mode == "nssm" else " ".join([f'"{program}" service run', *service.instance])
-        wanted = {"ImagePath": starts, "DisplayName": data["display_name"], "Description": data["description"],
-                  "ObjectName": "LocalSystem", "Start": "0x2", "Type": "0x10",
-                  "DependOnService": "\\0".join(data["dependencies"])}
-        if fleet.mode == "native":
-            wanted["PreshutdownTimeout"] = hex(int(grace_of(service)))
-        same_in_registry(fleet, service, f"{SERVICES}\\{service.name}", wanted)
-        same_in_registry(fleet, service, f"{SERVICES}\\EventLog\\Application\\{service.name}",
-                         {"EventMessageFile": program, "TypesSupported": "0x7"})
+        service_is_in_the_registry(fleet, service)
+
+
+def service_is_in_the_registry(fleet, service):
+    """What Windows' own service manager is told of a service, and the Event Log of its texts."""
+    data, program = data_of(fleet, service)["service"], f"{PROGRAMS}\\{service.component}\\bin\\{service.program}"
+    starts = f'"{NSSM}"' if service.mode == "nssm" else " ".join([f'"{program}" service run', *service.instance])
+    wanted = {"ImagePath": starts, "DisplayName": data["display_name"], "Description": data["description"],
+              "ObjectName": "LocalSystem", "Start": "0x2", "Type": "0x10",
+              "DependOnService": "\\0".join(data["dependencies"])}
+    if service.mode == "native":
+        wanted["PreshutdownTimeout"] = hex(int(grace_of(service)))
+    same_in_registry(fleet, service, f"{SERVICES}\\{service.name}", wanted)
+    same_in_registry(fleet, service, f"{SERVICES}\\EventLog\\Application\\{service.name}",
+                     {"EventMessageFile": program, "TypesSupported": "0x7"})
 
 
 def same_in_registry(fleet, service, key, wanted):
@@ -152,40 +174,15 @@ def not_there(fleet):
         want(done.code == 4, f"{' '.join(words)}: exit code {done.code}\n{done.text}")
 
 
-def not_joined(fleet):
-    """A worker that has not joined ends with 78, and says how to join."""
-    fleet.worker.configure()
-    ends_with_78(fleet.worker, "join")
-
-
-def wrong_configuration(fleet):
-    """A manager with a wrong configuration ends with 78, and says what is wrong."""
-    fleet.manager.configure(retain="soon")
-    ends_with_78(fleet.manager, "retain")
-    done = fleet.manager.call("reload", check=False)
-    want(done.code == 3, f"reload of what is stopped: exit code {done.code}\n{done.text}")
-
-
-def ends_with_78(service, *words):
-    done = service.service("start", check=False)
-    want(done.code == 78, f"exit code {done.code}\n{done.text}")
-    want_text(done, *words)
-    status = service.status()
-    want((status["state"], status["exit_code"]) == ("stopped", 78), str(status))
-    want(all(word in (status["last_error"] or "") for word in words), str(status))
-    want_text(service.service("status", check=False), "stopped", "exit code 78", *words)
-
-
-def was_tried_once(fleet):
-    """What ended with 78 was not started again, though its restart's delay is over by far."""
+def secrets_are_private(fleet):
+    """Others have none of what holds a secret. Wine shows access lists as modes, and a file without one as others may read it."""
+    secrets = [fleet.manager.configuration, fleet.worker.configuration, f"{DATA}\\manager\\key.pem",
+               f"{DATA}\\worker\\worker.credential"]
+    exposed = [path for path in [*secrets, f"{DATA}\\manager\\store\\store.json"] if fleet.machine.mode(path) & 0o007]
+    want(exposed == [f"{DATA}\\manager\\store\\store.json"], f"others can read {exposed}")
     for service in (fleet.manager, fleet.worker):
-        tries = service.said().count("error: ")
-        want(tries == 1, f"{service.name} was tried {tries} times\n{service.said()}")
-
-
-def configuration_is_private(fleet):
-    """Wine shows a file's access list as its mode, and others have none of it."""
-    for path in (fleet.manager.configuration, fleet.worker.configuration, f"{DATA}\\manager\\key.pem",
-                 f"{DATA}\\worker\\worker.credential"):
-        mode = fleet.machine.mode(path)
-        want(mode & 0o007 == 0, f"{path} has mode {mode:o}")
+        os.chmod(fleet.machine.place(service.configuration), 0o666)
+        # By the installed program, which replaces nothing: what runs goes on.
+        service.install(top=f"{PROGRAMS}\\{service.component}")
+    exposed = [path for path in secrets if fleet.machine.mode(path) & 0o007]
+    want(not exposed, f"installed again, others can read {exposed}")

@@ -4,11 +4,10 @@ import json
 import os
 import time
 
-from fleet import TASK, numbers_of
+from fleet import TASK
 from report import want, want_text
+from steps_failing import RESTART_SECONDS
 from steps_tasks import is_ready
-
-RESTART_SECONDS = 5
 
 
 def killed(fleet):
@@ -115,7 +114,8 @@ def files_of(service, begin):
 
 
 def all_is_told(paths, tasks, *messages):
-    """Each message once for each task of the last job, and each line is whole."""
+    """Each message once for each task of the last job, and each line is whole. (A task that waits too long is given back, and may be
+    received again under another lease.)"""
     text = ""
     for path in paths:
         with open(path, encoding="utf-8", newline="") as file:
@@ -123,11 +123,11 @@ def all_is_told(paths, tasks, *messages):
     broken = [line for line in text.splitlines() if not (line.startswith("{") and line.endswith("}"))]
     want(not broken, f"lines that are not whole: {broken[:3]}")
     for message in messages:
-        names = numbers_of(text, message)
-        last = max((int(name.split(".")[0]) for name in names), default=0)
-        of_last = [name for name in names if name.startswith(f"{last}.")]
-        want(len(of_last) == len(set(of_last)) == tasks,
-             f"{message}: {len(of_last)} lines about {len(set(of_last))} of {tasks} tasks")
+        lines = [json.loads(line) for line in text.splitlines() if f'"message":"{message}"' in line]
+        last = max((line["job"] for line in lines), default=0)
+        about = [(line["task"], line.get("lease")) for line in lines if line["job"] == last]
+        told = {task for task, _ in about}
+        want(len(about) == len(set(about)) and len(told) == tasks, f"{message}: {len(about)} lines about {len(told)} of {tasks} tasks")
 
 
 def rebooted(fleet):

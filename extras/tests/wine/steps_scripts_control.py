@@ -86,14 +86,14 @@ def logs_are_followed(scripted):
 
 def reload(scripted):
     """A new configuration counts at once; a wrong one is refused, and what runs goes on with the old one."""
-    scripted.configure(scripted.manager, lease={"grace": "45s"})
+    scripted.manager.configure(lease={"grace": "45s"})
     scripted.scripts.control("reload", "-Component", "manager", says=["lease.grace"])
     scripted.scripts.control("reload", says=["changed: nothing"])
     scripted.machine.write(scripted.manager.configuration, json.dumps({"no such key": 1}))
     done = scripted.scripts.try_control("reload", "-Component", "manager")
     want(done.code in (1, 78) and "no such key" in done.text, f"exit code {done.code}\n{done.text}")
     want(scripted.manager.status()["state"] == "running", "it does not run any more")
-    scripted.configure(scripted.manager)
+    scripted.manager.configure()
     scripted.scripts.control("reload", "-Component", "manager", says=["lease.grace"])
 
 
@@ -104,7 +104,7 @@ def crash_looping(scripted):
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         machine.kill(int(done.text))
-        machine.wait("its port", lambda: is_bound(taken, scripted.port), 4)
+        machine.wait("its port", lambda: is_bound(taken, manager.port), 4)
         taken.listen()
         machine.wait("its end", lambda: manager.status()["state"] == "crash-looping")
         end = time.monotonic() + 60
@@ -139,7 +139,7 @@ def wrong_configuration(scripted):
         scripts.control("status", "-Instance", "gpu", code=3, says=[
             "worker@gpu  stopped, with exit code 78", "the same start can't succeed", "last error ", "the configuration can't be used"])
     finally:
-        scripted.configure(gpu)
+        gpu.configure()
     scripts.control("start", "-Instance", "gpu", says=[f"{gpu.name} runs"])
 
 

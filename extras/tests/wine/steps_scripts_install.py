@@ -35,7 +35,7 @@ def manager(scripted):
     scripts.install(service, "-NssmPath", real_nssm(scripted), "-StartupType", "Automatic",
                     says=[KNOWN, f"{service.name} is installed, and not started."])
     scripts.control("status", code=3, says=["manager  stopped", "kept by     NSSM", "at boot     automatic", "account     LocalSystem"])
-    scripted.configure(service)
+    service.configure()
 
 
 def again_changes_nothing(scripted):
@@ -74,7 +74,7 @@ def workers(scripted):
             text = scripted.machine.read(service.configuration)
             want('"slots": 2' in text, f"-Slots did not come into the configuration:\n{text}")
         want(scripted.machine.read(scripted.token).strip() not in scripted.machine.read(service.configuration), "the token is kept")
-        scripted.configure(service)
+        service.configure()
     scripts.control("start", "-Component", "all", says=[f"{service.name} runs" for service in (scripted.worker, scripted.gpu)])
 
 

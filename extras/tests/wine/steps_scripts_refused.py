@@ -5,8 +5,9 @@ import os
 import shutil
 
 from report import want
-from scripts import MINE, quoted, states
-from service import DATA, PROGRAMS
+from scripts import MINE, quoted
+from service import DATA
+from unsafe import NOT_TRIED, UNSAFE, unsafe
 
 INSTALL = "scripts\\install_service_windows.ps1"
 CONTROL = "scripts\\service_control.ps1"
@@ -16,10 +17,11 @@ UNINSTALL = "scripts\\uninstall_service_windows.ps1"
 def unchanged(work):
     """Nothing of it may leave a trace."""
     def step(scripted):
-        before = states(scripted.machine)
-        work(scripted)
-        after = states(scripted.machine)
+        before = scripted.machine.listing()
+        note = work(scripted)
+        after = scripted.machine.listing()
         want(after == before, f"it left: {sorted(set(after.items()) ^ set(before.items()))}")
+        return note
     return step
 
 
@@ -94,34 +96,22 @@ def machines(scripted):
     """What the program itself refuses is passed on: directories of others, an account that isn't there, a wrong configuration."""
     machine, scripts, manager = scripted.machine, scripted.scripts, scripted.manager
 
-    def refuses(*words, says):
+    def refuses(*says):
         # If it isn't refused, nothing may come of it.
-        scripts.install(manager, "-Native", "-DryRun", *words, code=1, says=says)
+        scripts.install(manager, "-Native", "-DryRun", code=1, says=says)
 
-    for directory, change in ((PROGRAMS, lambda path: os.chmod(path, 0o777)), (DATA, give_away)):
-        os.mkdir(machine.place(directory))
-        try:
-            change(machine.place(directory))
-            refuses(says=[f"error: {directory}"])
-        finally:
-            os.rmdir(machine.place(directory))
+    for directory, make, says in UNSAFE:
+        with unsafe(machine, directory, make):
+            refuses(f"error: {directory} {says}")
     scripts.call(manager.archive, "install_service_windows", "-Component", "manager", "-Native", "-DryRun", "-Account", ".\\kein Konto",
                  code=1, says=["is no account that works without a password"])
     # Kept by an earlier installation.
     machine.write(manager.configuration, json.dumps({"no such key": 1}))
     try:
-        refuses(says=["no such key"])
+        refuses("no such key")
     finally:
         shutil.rmtree(machine.place(DATA))
-
-
-def give_away(path):
-    """Makes it somebody else's. Only root can; without, it becomes what nobody can use."""
-    if os.geteuid() == 0:
-        os.chown(path, 12_345, 12_345)
-    else:
-        os.rmdir(path)
-        os.symlink("/tmp", path)
+    return NOT_TRIED
 
 
 @unchanged

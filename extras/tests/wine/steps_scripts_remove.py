@@ -3,7 +3,6 @@
 import os
 
 from report import want
-from scripts import states
 from service import DATA, PROGRAMS
 
 
@@ -11,9 +10,9 @@ def one(scripted):
     """The worker goes while it runs, by the installed script; the other one, and what it had itself, stay."""
     scripts, worker, machine = scripted.scripts, scripted.worker, scripted.machine
     installed = f"{PROGRAMS}\\worker"
-    before = states(machine)
+    before = machine.listing()
     scripts.uninstall(installed, "worker", "-DryRun", says=[f"would remove {worker.name}"])
-    want(set(states(machine)) == set(before), "the dry run changed something")
+    want(set(machine.listing()) == set(before), "the dry run changed something")
     scripts.uninstall(installed, "worker", says=[f"remove {worker.name}"])
     scripts.control("status", "-Component", "worker", code=4, says=["worker is not installed here (installed: manager worker@gpu)"])
     for path in (worker.configuration, f"{worker.state_directory}\\worker.credential", f"{PROGRAMS}\\worker\\bin\\{worker.program}"):
@@ -35,7 +34,7 @@ def purged(scripted):
 def nothing_is_left(scripted, before=()):
     """No more than there was before."""
     machine = scripted.machine
-    left = set(states(machine)) - set(before)
+    left = set(machine.listing()) - set(before)
     want(not left, f"left: {sorted(left)}")
     for path in (PROGRAMS, DATA):
         want(not os.path.exists(machine.place(path)), f"{path} is still there")
@@ -47,10 +46,10 @@ def nothing_is_left(scripted, before=()):
 def native(scripted):
     """The same without NSSM: nothing of NSSM comes to the machine."""
     scripts, manager = scripted.scripts, scripted.manager
-    before = states(scripted.machine)
+    before = scripted.machine.listing()
     scripts.install(manager, "-Native", says=[f"{manager.name} is installed, and not started."])
     want(not os.path.exists(scripted.machine.place(f"{PROGRAMS}\\nssm")), "NSSM was installed")
-    scripted.configure(manager)
+    manager.configure()
     scripts.control("start", says=[f"{manager.name} runs"])
     scripts.control("status", says=["manager  running, since ", "ready       yes", "kept by     Windows itself (native)"])
     scripts.control("reload", says=["changed: nothing"])

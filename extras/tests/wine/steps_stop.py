@@ -61,6 +61,8 @@ def others_start(fleet):
     fleet.client.connected(1)
     want(fleet.client.status()["tasks"]["scheduled"] == 1, "the queue is not what it was")
     want_text(fleet.linux_client.task(TASK, "say", "x"), "x")
+    kept = [f"{fleet.second.state_directory}\\worker.credential", *([] if fleet.mode == "nssm" else [fleet.second.log])]
+    want(all(machine.exists(path) for path in kept), f"not all of {kept} is there")
 
 
 def log_of_second(fleet):

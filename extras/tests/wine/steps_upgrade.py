@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 
+import steps_install as install
 from fleet import TASK
 from report import want, want_text
 from steps_tasks import is_ready
@@ -111,3 +112,19 @@ def one_that_refuses_the_configuration(fleet):
     want(not changed, "\n".join(changed))
     want(service.pid() == pid, "the worker was restarted")
     fleet.machine.write(service.configuration, good)
+
+
+def to_native_and_back(fleet):
+    """The worker without NSSM, then with it again: each is installed over what runs, and it goes on with what it has."""
+    service, credential = fleet.worker, f"{fleet.worker.state_directory}\\worker.credential"
+    kept = [fleet.machine.read(path) for path in (service.configuration, credential)]
+    for mode in ("native", "nssm"):
+        old, service.mode = service.pid(), mode
+        service.install()
+        is_ready(service)
+        want(service.status()["mode"] == mode, f"{mode}: {service.status()}")
+        want(service.pid() not in (None, old), f"{mode}: it was not started anew")
+        install.service_is_in_the_registry(fleet, service)
+        want_text(fleet.linux_client.task(TASK, "say", "x"), "x")
+    install.same_in_nssm(fleet, service)
+    want([fleet.machine.read(path) for path in (service.configuration, credential)] == kept, "not all was kept")

@@ -8,7 +8,7 @@ import sys
 import host
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-PROGRAMS = {"wine": ["wine", "wine64"], "x86_64-w64-mingw32-gcc": ["gcc-mingw-w64-x86-64"], "pip3": ["python3-pip"]}
+PROGRAMS = {"wine": ["wine", "wine64"], "x86_64-w64-mingw32-gcc": ["gcc-mingw-w64-x86-64"]}
 BUILT = {"bcryptprimitives.dll": ["-shared", "-ladvapi32"], "kill.exe": [], "console.exe": [], "message.exe": ["-municode"],
          "task.exe": ["-municode"], "broken.exe": ["-municode"]}
 MISSING = 77
@@ -22,11 +22,16 @@ def refuse(*reasons):
 
 
 def prepare():
-    """Installs what is missing where there is apt and the right to it."""
-    if missing() and shutil.which("apt-get") and os.geteuid() == 0:
+    """Installs what is missing where that may be done."""
+    if missing() and may_install():
         host.install({package for program in missing() for package in PROGRAMS[program]})
     if missing():
         refuse(*(f"there is no {program} (packages {' '.join(PROGRAMS[program])})" for program in missing()))
+
+
+def may_install():
+    """Whether there is apt and the right to it."""
+    return shutil.which("apt-get") is not None and os.geteuid() == 0
 
 
 def missing():
@@ -50,8 +55,15 @@ class Tools:
 
 
 def find_nssm():
-    done = subprocess.run([os.path.join(HERE, "../windows/get_nssm")], check=False, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE)
+    """Where NSSM is. Only where it is neither named nor kept from an earlier run, pip has to fetch it."""
+    done = said_by(os.path.join(HERE, "../windows/get_nssm"))
+    if done.returncode != 0 and said_by(sys.executable, "-m", "pip", "--version").returncode != 0 and may_install():
+        host.install({"python3-pip"})
+        done = said_by(os.path.join(HERE, "../windows/get_nssm"))
     if done.returncode != 0:
         refuse(f"the real NSSM can't be had (NSSM names one): {done.stderr.strip()[-500:]}")
     return done.stdout.strip()
+
+
+def said_by(*command):
+    return subprocess.run(command, check=False, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
