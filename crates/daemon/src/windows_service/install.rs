@@ -59,8 +59,11 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
     let program = layout.program_in(&source);
     let others = together::others(&services, layout)?;
     let mates: Vec<&Other> = others.iter().filter(|other| other.shares_programs(layout)).collect();
-    for kept in [layout].into_iter().chain(mates.iter().map(|mate| &mate.layout)) {
-        check_kept(kept, &program)?;
+    check_kept(layout, &program)?;
+    for mate in &mates {
+        mate.found.check(&mate.layout)?;
+        account_of(&mate.found.account)?;
+        check_kept(&mate.layout, &program)?;
     }
     let nssm = if mode == Mode::Nssm { Some(Nssm::take(layout, wanted, &source)?) } else { None };
     let sid = places::sid_of(&account)?;

@@ -79,7 +79,8 @@ fn check_owner(thing: &Path) -> Result<(), ServiceError> {
         return Ok(());
     }
     Err(ServiceError::Refused(format!(
-        "{} belongs to somebody else ({found}), who could do with it whatever they want: see what is in it, and remove it",
+        "{0} belongs to somebody else ({found}), who could do with it whatever they want: see what is in it, and remove it, or make \
+         it the administrators' (takeown /A /F \"{0}\")",
         thing.display()
     )))
 }
