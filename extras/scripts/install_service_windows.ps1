@@ -298,7 +298,10 @@ function Install-Component {
         Stop-Failed ("$program is missing: run this script where the archive of the $Component was unpacked " +
             '(a checkout has none: build_distribution.ps1 makes one)')
     }
-    $scratch = New-Scratch -Parent ([IO.Path]::GetTempPath()) -Prefix 'task-messenger-install-' -Hours 1
+    $temporary = [IO.Path]::GetTempPath()
+    $prefix = 'task-messenger-install-'
+    Remove-Leftover -Parent $temporary -Prefix $prefix -Hours 1
+    $scratch = New-Scratch -Parent $temporary -Prefix $prefix
     try {
         Invoke-Program -Path $program -Arguments (Get-InstallArgument -Scratch $scratch)
     }

@@ -97,6 +97,11 @@ function Assert-Administrator {
     }
 }
 
+function Test-InstanceName {
+    param([string]$Name)
+    $Name -cmatch '\A[a-z0-9][a-z0-9-]{0,31}\z'
+}
+
 # A name goes into names of files and services.
 function Assert-Instance {
     param([string]$Component, [string]$Instance)
@@ -106,7 +111,7 @@ function Assert-Instance {
     if ($Component -ne 'worker') {
         Stop-Misused '-Instance is for workers: it needs -Component worker'
     }
-    if ($Instance -cnotmatch '\A[a-z0-9][a-z0-9-]{0,31}\z') {
+    if (-not (Test-InstanceName $Instance)) {
         Stop-Misused "-Instance wants a-z, 0-9 and -, beginning with a letter or digit, at most 32: '$Instance'"
     }
 }
@@ -261,17 +266,22 @@ function Get-Sha256 {
     }
 }
 
-# Makes a directory for a few files that are only needed while a script runs. Removes what earlier runs could not, if that has lain
-# there for some hours: a run of now may be using it. No link is followed, because others may be able to write in the parent.
+# Makes a directory for a few files that are only needed while a script runs.
 function New-Scratch {
+    param([string]$Parent, [string]$Prefix)
+    $scratch = Join-Path $Parent "$Prefix$([Guid]::NewGuid())"
+    $null = [IO.Directory]::CreateDirectory($scratch)
+    $scratch
+}
+
+# Removes what earlier runs could not, if it has lain there for so long: a run of now may be using it. No link is followed, because
+# others may be able to write in the parent.
+function Remove-Leftover {
     param([string]$Parent, [string]$Prefix, [int]$Hours = 0)
     $before = [DateTime]::UtcNow.AddHours(-$Hours)
     Get-ChildItem -LiteralPath $Parent -Filter "$Prefix*" -Directory -ErrorAction Ignore | Where-Object {
         $_.LastWriteTimeUtc -le $before -and -not ($_.Attributes -band [IO.FileAttributes]::ReparsePoint)
     } | ForEach-Object { $null = Clear-Scratch $_.FullName }
-    $scratch = Join-Path $Parent "$Prefix$([Guid]::NewGuid())"
-    $null = [IO.Directory]::CreateDirectory($scratch)
-    $scratch
 }
 
 # Removes files and their directory, and nothing below; why that failed, or nothing.
@@ -300,5 +310,12 @@ function Remove-Scratch {
     }
     if ($why) {
         Write-Warning "$Path could not be removed; the next run tries again: $why"
+    }
+}
+
+function Remove-Empty {
+    param([string]$Path)
+    if ((Test-Path -LiteralPath $Path) -and -not [IO.Directory]::GetFileSystemEntries($Path)) {
+        Remove-Scratch $Path
     }
 }
