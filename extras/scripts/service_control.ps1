@@ -115,7 +115,7 @@ function Switch-Service {
             $arguments = @('reload')
         }
         Invoke-Program -Path (Get-Program $target) -Arguments ($arguments + @(Get-InstanceArgument $target))
-        $script:Worst = [Math]::Max($Worst, $ProgramCode)
+        Add-Code $ProgramCode
     }
 }
 
@@ -123,7 +123,7 @@ function Show-Status {
     param($Targets)
     foreach ($target in $Targets) {
         $state = Read-State -Program (Get-Program $target) -Target $target
-        $script:Worst = [Math]::Max($Worst, $ProgramCode)
+        Add-Code $ProgramCode
         if ($state) {
             Format-Service -Target $target -State $state
         }
@@ -142,7 +142,7 @@ function Show-AllLogs {
             $paths += @(Get-Field $state 'logs')
         }
         else {
-            $script:Worst = [Math]::Max($Worst, $ProgramCode)
+            Add-Code $ProgramCode
             Write-Failure "$($target.Key): $ProgramComplaint"
         }
     }
@@ -150,7 +150,6 @@ function Show-AllLogs {
 }
 
 $Paints = Test-Colour $MyInvocation.Line
-$Worst = 0
 try {
     $Verb = $Verb.ToLowerInvariant()
     $Component = $Component.ToLowerInvariant()
