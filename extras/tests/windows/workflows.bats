@@ -42,3 +42,11 @@ planted() {
     [ "$status" = 77 ]
     [[ $output == "SKIPPED: no actionlint "* ]]
 }
+
+@test "git for Windows changes no end of a line" {
+    local repository=$BATS_TEST_DIRNAME/../../..
+    [ -e "$repository/.git" ] || skip "SKIPPED: no checkout"
+    git -C "$repository" ls-files | git -C "$repository" check-attr --stdin text >"$BATS_TEST_TMPDIR/attributes"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/attributes")" -gt 100 ]
+    [ -z "$(grep -v ': text: unset$' "$BATS_TEST_TMPDIR/attributes")" ]
+}
