@@ -67,9 +67,9 @@ take_windows_programs() {
 
 # The version of the archive is that of the source. A program can't be asked for its own here, but its file says it.
 refuse_other_version() {
-    local version
-    version=$(python3 "$CHECKOUT/extras/distribution/program_version.py" "$PROGRAMS/$1") || die "$1.exe can't be read"
-    [ "$version" = "$VERSION" ] || die "$1.exe has version ${version:-unknown}, not $VERSION as the source"
+    local its
+    its=$(python3 "$CHECKOUT/extras/distribution/program_version.py" "$PROGRAMS/$1") || die "$1.exe can't be read"
+    [ "$its" = "$VERSION" ] || die "$1.exe has version ${its:-unknown}, not $VERSION as the source"
 }
 
 # pack_zip COMPONENT. The same files give the same bytes.
