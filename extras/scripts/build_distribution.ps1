@@ -7,7 +7,8 @@ Builds the programs (Rust and a C compiler of Visual Studio's build tools are ne
 them, by the list of contents in extras\distribution\contents-windows, as
 dist\task-messenger-COMPONENT-vVERSION-windows-x64.zip with a .sha256 of it. The programs need nothing but Windows itself.
 
-Where scripts are not allowed to run, first: Set-ExecutionPolicy -Scope Process Bypass
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
 
 On Linux, `extras/scripts/build_distribution.sh --target windows` makes the same from the same list, with another compiler.
 

@@ -6,6 +6,9 @@ Installs TaskMessenger's manager or worker as a service of this machine, or upgr
 Run it in an unpacked archive, as an administrator. It gets NSSM (the service wrapper), checks it, and has the program install
 itself: `task-messenger-COMPONENT.exe service install`, which does the rest and says what it did and how to go on.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 Run again it changes nothing; from the archive of another version it is an upgrade: what runs is stopped, replaced and started
 again, and configuration and state stay. A step that fails has the earlier ones undone.
 
@@ -58,8 +61,8 @@ A worker for eight tasks at a time, which joins the manager that gave the token.
 Shows what a second worker, started by hand, would take.
 
 .EXAMPLE
-powershell -ExecutionPolicy Bypass -File .\install_service_windows.ps1 -Component manager -NssmPath D:\nssm-2.24-101-g897c7ad.zip
-Where scripts are not allowed to run, on a machine without internet.
+.\install_service_windows.ps1 -Component manager -NssmPath D:\nssm-2.24-101-g897c7ad.zip
+On a machine without internet.
 
 .EXAMPLE
 .\install_service_windows.ps1 -Component manager -Native

@@ -10,6 +10,9 @@ Controls TaskMessenger's services on this machine.
 
 Without -Component, all that are installed are meant. start, stop, restart and reload need an administrator; status doesn't.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 status is in colour on a screen, unless the variable NO_COLOR is set.
 
 Exit codes: 0 it runs, or it is done; 1 it failed; 3 it is stopped; 4 it is not installed; 64 wrong command line (1 where

@@ -6,6 +6,9 @@ Removes TaskMessenger's services from this machine.
 Stops and removes services, and the programs with the last service that needs them. Configuration, credentials, state and logs
 stay, unless -Purge is given. As an administrator.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 -Component worker is the worker without a name; all is everything that is installed. Nothing is asked: -DryRun shows beforehand
 what would be removed.
 
