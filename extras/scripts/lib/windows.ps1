@@ -313,9 +313,15 @@ function Remove-Scratch {
     }
 }
 
+# Never fails either.
 function Remove-Empty {
     param([string]$Path)
-    if ((Test-Path -LiteralPath $Path) -and -not [IO.Directory]::GetFileSystemEntries($Path)) {
-        Remove-Scratch $Path
+    if ((Test-Path -LiteralPath $Path) -and -not (Get-ChildItem -LiteralPath $Path -Force -ErrorAction Ignore)) {
+        try {
+            [IO.Directory]::Delete($Path)
+        }
+        catch {
+            Write-Warning "$Path is empty, and could not be removed: $($_.Exception.Message)"
+        }
     }
 }

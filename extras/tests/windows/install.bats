@@ -224,10 +224,11 @@ serve() {
     [[ $(sed -n 2p <<<"$output") == "install_service_windows.ps1: "* ]]
 }
 
-# serve_late CODE TIMES: a server that has trouble the first times, and says in `asked` how often it was asked.
+# serve_late CODE TIMES: a server that has trouble the first times (with 0 it doesn't answer), and says in `asked` how often it was
+# asked.
 serve_late() {
     python3 -u - "$BATS_TEST_TMPDIR/nssm" "$@" >"$BATS_TEST_TMPDIR/served" 2>"$BATS_TEST_TMPDIR/asked" 3>&- <<'END' &
-import http.server, sys
+import http.server, sys, threading
 directory, code, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 class Handler(http.server.SimpleHTTPRequestHandler):
     def __init__(self, *all_of_it):
@@ -236,10 +237,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         global times
         print("asked", file=sys.stderr)
         times -= 1
-        return super().do_GET() if times < 0 else self.send_error(code)
+        if times < 0:
+            return super().do_GET()
+        return self.send_error(code) if code else threading.Event().wait(60)
     def log_message(self, *what):
         pass
-with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
     print(f"port {server.server_port}")
     server.serve_forever()
 END
@@ -261,6 +264,14 @@ END
     script install_service_windows -Component manager
     refused "NSSM could not be downloaded" "503" "give -NssmPath"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" = 3 ]
+}
+
+@test "a server that doesn't answer is asked again" {
+    serve_late 0 1
+    sed -i 's/-TimeoutSec 120/-TimeoutSec 1/' "$ARCHIVE/scripts/install_service_windows.ps1"
+    script install_service_windows -Component manager
+    expect 0 "tried again in 5 s" "SHA-256 as expected"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" = 2 ]
 }
 
 @test "a server that doesn't have it is not asked again" {
