@@ -227,6 +227,7 @@ serve() {
 # serve_late CODE TIMES: a server that has trouble the first times (with 0 it doesn't answer), and says in `asked` how often it was
 # asked.
 serve_late() {
+    rm -f "$BATS_TEST_TMPDIR/served"
     python3 -u - "$BATS_TEST_TMPDIR/nssm" "$@" >"$BATS_TEST_TMPDIR/served" 2>"$BATS_TEST_TMPDIR/asked" 3>&- <<'END' &
 import http.server, sys, threading
 directory, code, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -247,7 +248,7 @@ with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
     server.serve_forever()
 END
     server=$!
-    wait_until grep -q port "$BATS_TEST_TMPDIR/served"
+    wait_until grep -qs port "$BATS_TEST_TMPDIR/served"
     sed -i "s,127.0.0.1:[0-9]*,127.0.0.1:$(cut -d ' ' -f 2 "$BATS_TEST_TMPDIR/served")," "$ARCHIVE/share/windows-service/nssm.json"
     # Nobody waits here; how long it would have been is said.
     echo 'function Start-Sleep { param([int]$Seconds) "waits $Seconds" | Out-Host }' >>"$ARCHIVE/scripts/lib/windows.ps1"
