@@ -7,6 +7,9 @@ Builds the programs (Rust and a C compiler of Visual Studio's build tools are ne
 them, by the list of contents in extras\distribution\contents-windows, as
 dist\task-messenger-COMPONENT-vVERSION-windows-x64.zip with a .sha256 of it. The programs need nothing but Windows itself.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 On Linux, `extras/scripts/build_distribution.sh --target windows` makes the same from the same list, with another compiler.
 
 The variable SOURCE_DATE_EPOCH is the time of all files; without it, it is that of the last commit. Exit codes: 0 done; 1 failed.
@@ -32,8 +35,9 @@ Both archives, in dist.
 Only the worker's, without what makes it a service.
 
 .EXAMPLE
-.\extras\scripts\build_distribution.ps1 -BinDir .\target\x86_64-pc-windows-msvc\release
-With programs that are there already.
+.\extras\scripts\build_distribution.ps1 -BinDir .\target\distribution\x86_64-pc-windows-msvc\release
+With the programs that this script has built before. Others mostly need what Windows doesn't bring, or have paths of the machine
+that they were built on, and are refused.
 #>
 #Requires -Version 5.1
 [CmdletBinding()]
@@ -53,9 +57,11 @@ param(
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-. (Join-Path $PSScriptRoot 'lib/windows.ps1')
-
 $Checkout = Split-Path -Parent (Split-Path -Parent $PSScriptRoot)
+
+. (Join-Path $PSScriptRoot 'lib/windows.ps1')
+. (Join-Path $Checkout 'extras/distribution/lib/programs.ps1')
+
 $Target = 'x86_64-pc-windows-msvc'
 $Text = New-Object -TypeName Text.UTF8Encoding -ArgumentList $false
 
@@ -124,14 +130,32 @@ function Find-Tool {
     $tool.Path
 }
 
-# Runs a tool that writes to the screen by itself, and must succeed.
+# Windows has an alias of this name that only opens its Store.
+function Find-Python {
+    foreach ($tool in @(Get-Command -Name 'python' -CommandType Application -All -ErrorAction Ignore)) {
+        $answer = @(Invoke-Program -Path $tool.Path -Arguments @('--version') -Quiet)
+        if ($ProgramCode -eq 0 -and "$answer" -match '\APython 3\.') {
+            return $tool.Path
+        }
+    }
+    Stop-Failed 'python is needed for the licences, and no Python 3 answers to that name (the alias of the Store is none)'
+}
+
+# Runs a tool that writes to the screen by itself, and must succeed. -Environment: what it gets differently; nothing takes a
+# variable away. Not by the environment of this process: from PowerShell, what .NET takes for "take it away" arrives as an empty text.
 function Start-Tool {
-    param([string]$Path, [string[]]$Arguments)
+    param([string]$Path, [string[]]$Arguments, [hashtable]$Environment)
     $start = New-Object -TypeName Diagnostics.ProcessStartInfo
     $start.FileName = $Path
     $start.Arguments = ($Arguments | ForEach-Object { ConvertTo-Argument $_ }) -join ' '
     $start.UseShellExecute = $false
     $start.WorkingDirectory = $Checkout
+    foreach ($name in $Environment.Keys) {
+        $start.EnvironmentVariables.Remove($name)
+        if ($null -ne $Environment[$name]) {
+            $start.EnvironmentVariables.Add($name, $Environment[$name])
+        }
+    }
     $process = [Diagnostics.Process]::Start($start)
     $process.WaitForExit()
     if ($process.ExitCode -ne 0) {
@@ -149,70 +173,35 @@ function Get-Printed {
     $lines
 }
 
+# Where cargo builds what is delivered.
+function Get-BuildDirectory {
+    $directory = Join-Path $Checkout 'target'
+    if ($env:CARGO_TARGET_DIR) {
+        $directory = Resolve-File $env:CARGO_TARGET_DIR
+    }
+    Join-Path $directory 'distribution'
+}
+
 # Builds all programs, always all, because features of common dependencies come from all of them; where they are then.
 function Build-Program {
     $cargo = Find-Tool 'cargo' 'to build the programs'
     $rustc = Find-Tool 'rustc' 'to build the programs'
     $sysroot = Get-Printed $rustc @('--print', 'sysroot')
     $commit = (Get-Printed $rustc @('-vV') | Where-Object { $_ -match '\Acommit-hash: ' }) -replace '\Acommit-hash: '
-    $cargoHome = $env:CARGO_HOME
-    if (-not $cargoHome) {
-        $cargoHome = Join-Path $env:USERPROFILE '.cargo'
-    }
-    $directory = Join-Path $Checkout 'target'
-    if ($env:CARGO_TARGET_DIR) {
-        $directory = Resolve-File $env:CARGO_TARGET_DIR
-    }
-    $directory = Join-Path $directory 'distribution'
+    $directory = Get-BuildDirectory
     # The C runtime goes into the programs: a fresh Windows has none of the compiler's. And no path of the builder does; of two
     # that fit, the compiler takes the last.
     $flags = @('-Ctarget-feature=+crt-static', "--remap-path-prefix=$sysroot=/usr/src/rust",
-        "--remap-path-prefix=$(Join-Path $sysroot 'lib\rustlib\src\rust')=/rustc/$commit",
-        "--remap-path-prefix=$cargoHome=/usr/src/cargo", "--remap-path-prefix=$Checkout=/usr/src/task-messenger",
+        "--remap-path-prefix=$(Join-Path $sysroot 'lib/rustlib/src/rust')=/rustc/$commit",
+        "--remap-path-prefix=$(Get-HomeOf 'cargo')=/usr/src/cargo", "--remap-path-prefix=$Checkout=/usr/src/task-messenger",
         "--remap-path-prefix=$directory=/usr/src/task-messenger/target")
-    $wanted = @{
+    # Of an environment that says otherwise, nothing counts. What is stripped would be in a file beside the program, with its path.
+    Start-Tool $cargo @('build', '--release', '--locked', '--target', $Target,
+        '-p', 'task-messenger-cli', '-p', 'task-messenger-manager', '-p', 'task-messenger-worker') -Environment @{
         CARGO_TARGET_DIR = $directory; CARGO_ENCODED_RUSTFLAGS = $flags -join [char]31; CARGO_INCREMENTAL = '0'
-        CARGO_PROFILE_RELEASE_DEBUG = 'none'; RUSTFLAGS = $null
+        CARGO_PROFILE_RELEASE_DEBUG = 'none'; CARGO_PROFILE_RELEASE_STRIP = 'debuginfo'; RUSTFLAGS = $null
     }
-    $before = @{}
-    foreach ($name in $wanted.Keys) {
-        $before[$name] = [Environment]::GetEnvironmentVariable($name)
-        [Environment]::SetEnvironmentVariable($name, $wanted[$name])
-    }
-    try {
-        Start-Tool $cargo @('build', '--release', '--locked', '--target', $Target,
-            '-p', 'task-messenger-cli', '-p', 'task-messenger-manager', '-p', 'task-messenger-worker')
-    }
-    finally {
-        foreach ($name in $before.Keys) {
-            [Environment]::SetEnvironmentVariable($name, $before[$name])
-        }
-    }
-    Join-Path $directory "$Target\release"
-}
-
-# A program for Windows on x64 says so in its header: "PE", and 8664 for the machine.
-function Assert-Program {
-    param([string]$Path)
-    if (-not (Test-Path -LiteralPath $Path -PathType Leaf)) {
-        Stop-Failed "there is no program $Path"
-    }
-    $stream = [IO.File]::OpenRead($Path)
-    try {
-        $header = New-Object -TypeName byte[] -ArgumentList 4096
-        $read = $stream.Read($header, 0, $header.Length)
-    }
-    finally {
-        $stream.Dispose()
-    }
-    $at = 0
-    if ($read -ge 64) {
-        $at = [BitConverter]::ToInt32($header, 60)
-    }
-    if ($at -le 0 -or $at + 6 -gt $read -or [BitConverter]::ToUInt32($header, $at) -ne 0x4550 -or
-        [BitConverter]::ToUInt16($header, $at + 4) -ne 0x8664) {
-        Stop-Failed "$Path is no program for Windows on x64"
-    }
+    Join-Path $directory (Join-Path $Target 'release')
 }
 
 # The version that all programs have, and the source if it was built.
@@ -226,9 +215,10 @@ function Get-Version {
         }
         $version = $Matches[1]
     }
+    $foreign = @(Get-BuilderPath $Checkout (Get-BuildDirectory))
     foreach ($name in ($Entries | Where-Object { $_.Kind -eq 'program' } | ForEach-Object { $_.Source } | Sort-Object -Unique)) {
         $program = Join-Path $Bin "$name.exe"
-        Assert-Program $program
+        Assert-Program $program $foreign
         $its = @(Get-Printed $program @('--version'))[0] -replace '\A.* '
         if ($its -notmatch '\A[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?\z') {
             Stop-Failed "$name has a strange version: $its"
@@ -265,9 +255,8 @@ function Read-Entry {
         }
         'printed' {
             if (-not $Printed.ContainsKey($Entry.Source)) {
-                $python = Find-Tool 'python' "for $($Entry.Source)"
                 # Without this, Python prints in the system's old code page.
-                $script:Printed[$Entry.Source] = Get-Printed $python @('-X', 'utf8', (Join-Path $Checkout $Entry.Source), '--target', $Target)
+                $script:Printed[$Entry.Source] = Get-Printed $Python @('-X', 'utf8', (Join-Path $Checkout $Entry.Source), '--target', $Target)
             }
             $lines = $Printed[$Entry.Source]
         }
@@ -330,6 +319,9 @@ function Build-Distribution {
     $wanted = @($components | ForEach-Object { Select-Entry $entries $_ })
     # Before minutes of building.
     Assert-Source $wanted
+    if ($wanted | Where-Object { $_.Kind -eq 'printed' }) {
+        $script:Python = Find-Python
+    }
     $time = Get-Time
     if ($BinDir) {
         $bin = Resolve-File $BinDir
@@ -346,6 +338,7 @@ function Build-Distribution {
 }
 
 $Printed = @{}
+$Python = ''
 try {
     Assert-Windows 'extras/scripts/build_distribution.sh all --target windows'
     Build-Distribution

@@ -152,10 +152,9 @@ refuse_missing_tools() {
     [ "$TARGET" = linux ] || refuse_missing_windows_tools
 }
 
-# Sets VERSION to what the source says. Programs of --bin-dir may have another, if all have the same.
+# Sets VERSION to what the source says. Programs of --bin-dir may have another, if all have the same; but not those for Windows.
 take_version_of_source() {
     VERSION=""
-    # What programs for Windows say can't be asked here.
     [ -z "$BIN_DIR" ] || [ "$TARGET" = windows ] || return 0
     VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version *= *"\(.*\)"/\1/p' "$CHECKOUT/Cargo.toml")
     [ -n "$VERSION" ] || die "Cargo.toml says no version"

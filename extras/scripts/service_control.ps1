@@ -10,6 +10,9 @@ Controls TaskMessenger's services on this machine.
 
 Without -Component, all that are installed are meant. start, stop, restart and reload need an administrator; status doesn't.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 status is in colour on a screen, unless the variable NO_COLOR is set.
 
 Exit codes: 0 it runs, or it is done; 1 it failed; 3 it is stopped; 4 it is not installed; 64 wrong command line (1 where
@@ -116,7 +119,7 @@ function Switch-Service {
             $arguments = @('reload')
         }
         Invoke-Program -Path (Get-Program $target) -Arguments ($arguments + @(Get-InstanceArgument $target))
-        $script:Worst = [Math]::Max($Worst, $ProgramCode)
+        Add-Code $ProgramCode
     }
 }
 
@@ -124,7 +127,7 @@ function Show-Status {
     param($Targets)
     foreach ($target in $Targets) {
         $state = Read-State -Program (Get-Program $target) -Target $target
-        $script:Worst = [Math]::Max($Worst, $ProgramCode)
+        Add-Code $ProgramCode
         if ($state) {
             Format-Service -Target $target -State $state
         }
@@ -143,7 +146,7 @@ function Show-AllLogs {
             $paths += @(Get-Field $state 'logs')
         }
         else {
-            $script:Worst = [Math]::Max($Worst, $ProgramCode)
+            Add-Code $ProgramCode
             Write-Failure "$($target.Key): $ProgramComplaint"
         }
     }
@@ -151,7 +154,6 @@ function Show-AllLogs {
 }
 
 $Paints = Test-Colour $MyInvocation.Line
-$Worst = 0
 try {
     $Verb = $Verb.ToLowerInvariant()
     $Component = $Component.ToLowerInvariant()

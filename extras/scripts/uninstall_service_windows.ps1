@@ -6,6 +6,9 @@ Removes TaskMessenger's services from this machine.
 Stops and removes services, and the programs with the last service that needs them. Configuration, credentials, state and logs
 stay, unless -Purge is given. As an administrator.
 
+Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
+Set-ExecutionPolicy -Scope Process Bypass
+
 -Component worker is the worker without a name; all is everything that is installed. Nothing is asked: -DryRun shows beforehand
 what would be removed.
 
@@ -19,7 +22,8 @@ What is to be removed: manager, worker or all.
 That worker, and not the one without a name.
 
 .PARAMETER Purge
-Remove also configuration, credentials, state (the queue and its results!) and logs. It can't be taken back.
+Remove also configuration, credentials, state (the queue and its results!) and logs. It can't be taken back. What an earlier
+removal has kept goes too; if its component's program is gone with it, this script has to be run from that component's archive.
 
 .PARAMETER DryRun
 Show each step, change nothing.
@@ -59,16 +63,6 @@ $ErrorActionPreference = 'Stop'
 
 . (Join-Path $PSScriptRoot 'lib/windows.ps1')
 
-# The names of workers that have left anything: a configuration, a new default beside it, state, or logs.
-function Get-KeptName {
-    $data = Get-DataDirectory
-    foreach ($directory in $data, (Join-Path $data 'config'), (Join-Path $data 'logs')) {
-        Get-ChildItem -LiteralPath $directory -ErrorAction Ignore |
-            Where-Object { $_.Name -cmatch '\A(config-)?worker-([a-z0-9][a-z0-9-]{0,31})(\.json(\.new)?)?\z' } |
-            ForEach-Object { $Matches[2] }
-    }
-}
-
 # What is meant, workers first: they report to their manager when they stop.
 function Get-Target {
     if ($Component -ne 'all') {
@@ -76,7 +70,6 @@ function Get-Target {
     }
     $names = @(Get-InstalledTarget | Where-Object { $_.Instance } | ForEach-Object { $_.Instance })
     if ($Purge) {
-        # Also what earlier removals have kept.
         $names += @(Get-KeptName)
     }
     foreach ($name in ($names | Sort-Object -Unique)) {
@@ -86,46 +79,52 @@ function Get-Target {
     New-Target -Component 'manager'
 }
 
-# What a service that was removed has kept.
-function Get-Left {
+# The names of workers of which earlier removals have kept something.
+function Get-KeptName {
+    $data = Get-DataDirectory
+    $found = @(Get-ChildItem -LiteralPath (Join-Path $data 'config') -File -Filter 'config-worker-*' -ErrorAction Ignore)
+    foreach ($directory in $data, (Join-Path $data 'logs')) {
+        $found += @(Get-ChildItem -LiteralPath $directory -Directory -Filter 'worker-*' -ErrorAction Ignore)
+    }
+    foreach ($item in $found) {
+        $name = ($item.Name -replace '\A(config-)?worker-' -replace '\.json(\.new)?\z').ToLowerInvariant()
+        if (Test-InstanceName $name) {
+            $name
+        }
+        else {
+            Write-Warning "$($item.FullName) is left alone: no worker has such a name"
+        }
+    }
+}
+
+# What there is of a service's data.
+function Get-Kept {
     param($Target)
     $name = $Target.Key.Replace('@', '-')
-    foreach ($place in $name, "logs/$name", "config/config-$name.json", "config/config-$name.json.new") {
-        $path = Join-Path (Get-DataDirectory) $place
+    $data = Get-DataDirectory
+    foreach ($place in "config/config-$name.json", "config/config-$name.json.new", $name, "logs/$name") {
+        $path = Join-Path $data $place
         if (Test-Path -LiteralPath $path) {
             $path
         }
     }
 }
 
-# A directory that somebody is in can't be removed.
-function Move-Away {
-    $elsewhere = [IO.Path]::GetPathRoot([Environment]::SystemDirectory)
-    if ($elsewhere) {
-        Set-Location -LiteralPath $elsewhere
-        [Environment]::CurrentDirectory = $elsewhere
+# The program that removes a component's services, or nothing if there is none. An installed one goes with the last service that
+# needs it, and what comes after that needs it too; nor does Windows delete a program that runs. So it is copied beforehand: to
+# where only administrators can write, or somebody could put his own there.
+function Get-Remover {
+    param([string]$Of)
+    $program = Find-Program $Of
+    if (-not $program -or $DryRun -or $program -ne (Get-ProgramInstalled $Of)) {
+        return $program
     }
-}
-
-# Windows doesn't delete a program that runs, so what removes an installation must run from elsewhere; and from where only
-# administrators can write, or somebody could put his own there.
-function Remove-WithCopy {
-    param([string]$Program, [string[]]$Arguments)
-    $programs = Get-ProgramsDirectory
-    $scratch = Join-Path $programs "uninstall-$([Guid]::NewGuid())"
-    $bin = Join-Path $scratch 'bin'
-    $copy = Join-Path $bin (Split-Path -Leaf $Program)
-    $null = [IO.Directory]::CreateDirectory($bin)
-    try {
-        [IO.File]::Copy($Program, $copy)
-        Invoke-Program -Path $copy -Arguments $Arguments
+    if (-not $Scratch) {
+        $script:Scratch = New-Scratch -Parent (Get-ProgramsDirectory) -Prefix $Prefix
     }
-    finally {
-        [IO.Directory]::Delete($scratch, $true)
-        if (-not [IO.Directory]::GetFileSystemEntries($programs)) {
-            [IO.Directory]::Delete($programs)
-        }
-    }
+    $copy = Join-Path $Scratch (Split-Path -Leaf $program)
+    [IO.File]::Copy($program, $copy)
+    $copy
 }
 
 function Remove-Target {
@@ -138,43 +137,88 @@ function Remove-Target {
     if ($DryRun) {
         $arguments += '--dry-run'
     }
-    $program = Find-Program $Target.Component
-    if (-not $program) {
-        if (Get-Service -Name $Target.Service -ErrorAction Ignore) {
-            Stop-Failed ("$($Target.Service) is installed and its program is not. Run this script from an unpacked archive " +
-                "of the $($Target.Component)")
-        }
-        $left = @(Get-Left $Target)
-        if ($Purge -and $left.Count -gt 0) {
-            Stop-Failed ("there is no program to remove $($left -join ', '). Run this script from an unpacked archive of the " +
-                $Target.Component)
-        }
-        Write-Output "$($Target.Key) is not installed."
+    $program = $Removers[$Target.Component]
+    if ($program) {
+        Invoke-Program -Path $program -Arguments $arguments
+        return
     }
-    elseif (-not $DryRun -and $program -eq (Get-ProgramInstalled $Target.Component)) {
-        Remove-WithCopy -Program $program -Arguments $arguments
+    $kept = @()
+    if ($Purge) {
+        $kept = @(Get-Kept $Target)
+    }
+    $archive = "Run this script from the unpacked archive of the $($Target.Component), task-messenger-$($Target.Component)-vVERSION-windows-x64"
+    if (Get-Service -Name $Target.Service -ErrorAction Ignore) {
+        Write-Failure "$($Target.Service) is installed and its program is not. $archive"
+        $script:ProgramCode = 1
+    }
+    elseif ($kept.Count -gt 0) {
+        Write-Failure "$($Target.Key) is not installed, and what it had is still there: $($kept -join ', '). $archive"
+        $script:ProgramCode = 1
     }
     else {
-        Invoke-Program -Path $program -Arguments $arguments
+        Write-Output "$($Target.Key) is not installed."
     }
 }
 
-$worst = 0
+function Remove-All {
+    param($Targets)
+    foreach ($of in @($Targets.Component | Sort-Object -Unique)) {
+        $Removers[$of] = Get-Remover $of
+    }
+    foreach ($target in $Targets) {
+        Remove-Target $target
+        if ($ProgramCode -ne $NotInstalled) {
+            $script:Worst = [Math]::Max($Worst, $ProgramCode)
+        }
+    }
+}
+
+# The same, and nothing of this script itself is left. A directory that somebody is in can't be removed, so the caller waits elsewhere:
+# he and his process, which may be in two.
+function Remove-ForGood {
+    param($Targets)
+    $location = (Get-Location).Path
+    $process = [Environment]::CurrentDirectory
+    $elsewhere = [IO.Path]::GetPathRoot((Get-ProgramsDirectory))
+    try {
+        Set-Location -LiteralPath $elsewhere
+        [Environment]::CurrentDirectory = $elsewhere
+        Remove-Leftover -Parent (Get-ProgramsDirectory) -Prefix $Prefix
+        Remove-All $Targets
+    }
+    finally {
+        if ($Scratch) {
+            Remove-Scratch $Scratch
+        }
+        Remove-Empty (Get-ProgramsDirectory)
+        if (Test-Path -LiteralPath $location) {
+            Set-Location -LiteralPath $location
+        }
+        if ([IO.Directory]::Exists($process)) {
+            [Environment]::CurrentDirectory = $process
+        }
+    }
+}
+
+$Prefix = 'uninstall-'
+$Scratch = ''
+$Removers = @{}
+$Worst = 0
 try {
     $Component = $Component.ToLowerInvariant()
     Assert-Windows 'scripts/uninstall_service_linux.sh'
     Assert-Instance -Component $Component -Instance $Instance
     Assert-Architecture
     Assert-Administrator 'to remove a service'
-    Move-Away
-    foreach ($target in @(Get-Target)) {
-        Remove-Target $target
-        if ($ProgramCode -ne $NotInstalled) {
-            $worst = [Math]::Max($worst, $ProgramCode)
-        }
+    $targets = @(Get-Target)
+    if ($DryRun) {
+        Remove-All $targets
+    }
+    else {
+        Remove-ForGood $targets
     }
 }
 catch {
     Exit-Failed $_
 }
-exit $worst
+exit $Worst

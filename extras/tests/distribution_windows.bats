@@ -35,10 +35,25 @@ setup() {
     LIST=$HERE/extras/distribution/contents-windows
 }
 
-# program NAME [TEXT] [FLAGS...]: makes a program that has a text in it.
+# program NAME [TEXT] [FLAGS...]: makes a program that has a text in it, and says in its file's properties which version it has.
 program() {
     echo 'const char *volatile text = TEXT; int main() { return text[0]; }' |
-        "$COMPILER" -g "-DTEXT=\"${2:-}\"" -x c - -x none "${@:3}" -o "$BIN/$1.exe"
+        "$COMPILER" -g "-DTEXT=\"${2:-}\"" -x c - -x none "$(version_of "${VERSION:-1.2.3}")" "${@:3}" -o "$BIN/$1.exe"
+}
+
+# version_of VERSION: a part of a program that says so, as the programs' build does it.
+version_of() {
+    local part=$BATS_FILE_TMPDIR/version-$1.o
+    [ -e "$part" ] || x86_64-w64-mingw32-windres -o "$part" <<END
+1 VERSIONINFO FILEVERSION 1,2,3,0
+{
+BLOCK "StringFileInfo" { BLOCK "000004b0" { VALUE "FileVersion", "9.9.9\\0"
+    VALUE "ProductName", "TaskMessenger\\0"
+    VALUE "ProductVersion", "$1\\0" } }
+BLOCK "VarFileInfo" { VALUE "Translation", 0x0, 0x04b0 }
+}
+END
+    printf '%s' "$part"
 }
 
 own_programs() {
@@ -171,11 +186,21 @@ END
     # What a program of another compiler may need.
     echo '__declspec(dllexport) int answer(void) { return 42; }' | "$COMPILER" -shared -x c - -o "$BATS_TEST_TMPDIR/libextra.dll"
     echo 'int answer(void); int main() { return answer(); }' |
-        "$COMPILER" -x c - -x none "$BATS_TEST_TMPDIR/libextra.dll" -o "$BIN/task-messenger-worker.exe"
+        "$COMPILER" -x c - -x none "$(version_of 1.2.3)" "$BATS_TEST_TMPDIR/libextra.dll" -o "$BIN/task-messenger-worker.exe"
     refuses "needs what Windows does not bring: libextra.dll" worker
     program task-messenger-worker "at $HERE/crates/worker/src/main.rs:1"
     refuses "paths of the machine that it was built on" worker
     pack worker --allow-builder-paths
+}
+
+@test "programs for Windows of another version than the archive's are refused" {
+    own_programs
+    VERSION=1.2.4 program task-messenger-worker
+    refuses "task-messenger-worker.exe has version 1.2.4, not 1.2.3 as the source" worker
+    pack manager
+    rm -r "$OUT"
+    echo 'int main() { return 0; }' | "$COMPILER" -x c - -o "$BIN/task-messenger.exe"
+    refuses "task-messenger.exe has version unknown, not 1.2.3 as the source" worker
 }
 
 @test "programs for Windows are built with its linker, all of them, and without a path of the builder" {

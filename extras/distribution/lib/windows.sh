@@ -45,7 +45,7 @@ windows_build_directory() {
     printf '%s/%s/release' "$(build_directory)" "$WINDOWS_TARGET"
 }
 
-# take_windows_programs DIR: as take_programs; what they say of themselves can't be asked here.
+# take_windows_programs DIR: as take_programs.
 take_windows_programs() {
     local from=$1 program format libraries
     mkdir -p "$PROGRAMS"
@@ -61,7 +61,15 @@ take_windows_programs() {
         libraries=$("$WINDOWS_TOOLS-objdump" -p "$PROGRAMS/$program" | sed -n 's/.*DLL Name: //p' | grep -iE '^(lib|vcruntime|msvcp)' || true)
         [ -z "$libraries" ] || die "$program.exe needs what Windows does not bring: $libraries"
         refuse_builder_paths "$program"
+        refuse_other_version "$program"
     done
+}
+
+# The version of the archive is that of the source. A program can't be asked for its own here, but its file says it.
+refuse_other_version() {
+    local its
+    its=$(python3 "$CHECKOUT/extras/distribution/program_version.py" "$PROGRAMS/$1") || die "$1.exe can't be read"
+    [ "$its" = "$VERSION" ] || die "$1.exe has version ${its:-unknown}, not $VERSION as the source"
 }
 
 # pack_zip COMPONENT. The same files give the same bytes.

@@ -9,6 +9,18 @@ function Test-Colour {
 
 $Paints = $false
 
+# What the script ends with: of several services the worst. A program has more codes than are promised for the script: any other
+# failure is 1.
+$Worst = 0
+
+function Add-Code {
+    param([int]$Code)
+    if ($Code -notin $Running, $Stopped, $NotInstalled, $UsageError) {
+        $Code = 1
+    }
+    $script:Worst = [Math]::Max($Worst, $Code)
+}
+
 function Format-Colour {
     param([string]$Colour, [string]$Text)
     if ($Paints) {
@@ -234,6 +246,7 @@ function Show-Log {
             }
             catch [UnauthorizedAccessException] {
                 Write-Failure "$path can't be read: try as an administrator"
+                Add-Code 1
                 continue
             }
             $logs += $log
@@ -243,7 +256,7 @@ function Show-Log {
                 $last = $path
             }
         }
-        while ($Follow) {
+        while ($Follow -and $logs.Count -gt 0) {
             Start-Sleep -Milliseconds 500
             foreach ($log in $logs) {
                 $new = @(Read-New $log)

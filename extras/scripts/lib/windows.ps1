@@ -97,6 +97,11 @@ function Assert-Administrator {
     }
 }
 
+function Test-InstanceName {
+    param([string]$Name)
+    $Name -cmatch '\A[a-z0-9][a-z0-9-]{0,31}\z'
+}
+
 # A name goes into names of files and services.
 function Assert-Instance {
     param([string]$Component, [string]$Instance)
@@ -106,7 +111,7 @@ function Assert-Instance {
     if ($Component -ne 'worker') {
         Stop-Misused '-Instance is for workers: it needs -Component worker'
     }
-    if ($Instance -cnotmatch '\A[a-z0-9][a-z0-9-]{0,31}\z') {
+    if (-not (Test-InstanceName $Instance)) {
         Stop-Misused "-Instance wants a-z, 0-9 and -, beginning with a letter or digit, at most 32: '$Instance'"
     }
 }
@@ -251,11 +256,72 @@ function Resolve-File {
 
 function Get-Sha256 {
     param([byte[]]$Bytes)
-    $algorithm = [Security.Cryptography.SHA256]::Create()
+    # What SHA256.Create() gives on older .NET Framework is refused where only certified code may be used.
+    $algorithm = New-Object -TypeName Security.Cryptography.SHA256CryptoServiceProvider
     try {
         [BitConverter]::ToString($algorithm.ComputeHash($Bytes)).Replace('-', '').ToLowerInvariant()
     }
     finally {
         $algorithm.Dispose()
+    }
+}
+
+# Makes a directory for a few files that are only needed while a script runs.
+function New-Scratch {
+    param([string]$Parent, [string]$Prefix)
+    $scratch = Join-Path $Parent "$Prefix$([Guid]::NewGuid())"
+    $null = [IO.Directory]::CreateDirectory($scratch)
+    $scratch
+}
+
+# Removes what earlier runs could not, if it has lain there for so long: a run of now may be using it. No link is followed, because
+# others may be able to write in the parent.
+function Remove-Leftover {
+    param([string]$Parent, [string]$Prefix, [int]$Hours = 0)
+    $before = [DateTime]::UtcNow.AddHours(-$Hours)
+    Get-ChildItem -LiteralPath $Parent -Filter "$Prefix*" -Directory -ErrorAction Ignore | Where-Object {
+        $_.LastWriteTimeUtc -le $before -and -not ($_.Attributes -band [IO.FileAttributes]::ReparsePoint)
+    } | ForEach-Object { $null = Clear-Scratch $_.FullName }
+}
+
+# Removes files and their directory, and nothing below; why that failed, or nothing.
+function Clear-Scratch {
+    param([string]$Path)
+    try {
+        foreach ($file in [IO.Directory]::GetFiles($Path)) {
+            [IO.File]::Delete($file)
+        }
+        [IO.Directory]::Delete($Path)
+    }
+    catch {
+        $_.Exception.Message
+    }
+}
+
+# Never fails: it comes last, and what went before counts. Windows, or what looks for viruses, may hold a file for some seconds after
+# its program has ended.
+function Remove-Scratch {
+    param([string]$Path, [int]$Seconds = 10)
+    $end = [DateTime]::UtcNow.AddSeconds($Seconds)
+    $why = Clear-Scratch $Path
+    while ($why -and [DateTime]::UtcNow -lt $end) {
+        Start-Sleep -Milliseconds 250
+        $why = Clear-Scratch $Path
+    }
+    if ($why) {
+        Write-Warning "$Path could not be removed; the next run tries again: $why"
+    }
+}
+
+# Never fails either.
+function Remove-Empty {
+    param([string]$Path)
+    if ((Test-Path -LiteralPath $Path) -and -not (Get-ChildItem -LiteralPath $Path -Force -ErrorAction Ignore)) {
+        try {
+            [IO.Directory]::Delete($Path)
+        }
+        catch {
+            Write-Warning "$Path is empty, and could not be removed: $($_.Exception.Message)"
+        }
     }
 }

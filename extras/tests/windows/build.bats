@@ -11,23 +11,9 @@ setup_file() {
     export CHECKOUT="$BATS_FILE_TMPDIR/eine Kopie" BIN=$BATS_FILE_TMPDIR/bin
     mkdir "$BIN"
     mv "$BATS_FILE_TMPDIR"/*.exe "$BIN/"
-    local kind source
-    mkdir -p "$CHECKOUT"/extras/{scripts/lib,distribution}
-    cp "$SCRIPTS/build_distribution.ps1" "$CHECKOUT/extras/scripts/"
-    cp "$SCRIPTS"/lib/*.ps1 "$CHECKOUT/extras/scripts/lib/"
+    make_checkout "$CHECKOUT"
     # There is no Python in Wine.
-    sed 's/ printed / file /' "$REPOSITORY/extras/distribution/contents-windows" >"$CHECKOUT/extras/distribution/contents-windows"
-    printf '[package]\nversion = "9"\n[workspace.package]\nedition = "2024"\nversion = "1.2.3"\n' >"$CHECKOUT/Cargo.toml"
-    # What the list names, as it is; or something in its place.
-    while read -r kind source; do
-        [ "$kind" = file ] || continue
-        mkdir -p "$CHECKOUT/$(dirname "$source")"
-        if [ -f "$REPOSITORY/$source" ]; then
-            cp "$REPOSITORY/$source" "$CHECKOUT/$source"
-        elif [[ $source != *\** ]]; then
-            echo something >"$CHECKOUT/$source"
-        fi
-    done < <(awk '!/^#/ { print $3, $4 }' "$CHECKOUT/extras/distribution/contents-windows")
+    sed -i 's/ printed / file /' "$CHECKOUT/extras/distribution/contents-windows"
 }
 
 teardown_file() {
@@ -111,8 +97,34 @@ END
     cp /bin/true "$BIN/task-messenger-worker.exe"
     pack
     expect 1 "task-messenger-worker.exe is no program for Windows on x64"
-    x86_64-w64-mingw32-gcc '-DNAME="x"' '-DVERSION="1.2.4"' -o "$BIN/task-messenger-worker.exe" "$BATS_TEST_DIRNAME/stand_in.c" -lshell32
+    compile task-messenger-worker 1.2.4
     pack
     expect 1 "task-messenger-worker has version 1.2.4, not 1.2.3 as the source or the others"
     [ ! -e "$OUT" ]
+}
+
+# compile NAME VERSION [FLAGS...]: a stand-in in the programs' directory.
+compile() {
+    x86_64-w64-mingw32-gcc -s "-DNAME=\"$1\"" "-DVERSION=\"$2\"" -o "$BIN/$1.exe" "$BATS_TEST_DIRNAME/stand_in.c" "${@:3}" -lshell32
+}
+
+@test "programs that a fresh Windows can't run, or that know where they were built, are refused" {
+    local library path
+    cp -r "$BIN" "$BATS_TEST_TMPDIR/bin"
+    BIN=$BATS_TEST_TMPDIR/bin
+    for library in VCRUNTIME140 msvcp140 libgcc_s_seh-1; do
+        echo '__declspec(dllexport) int answer(void) { return 42; }' | x86_64-w64-mingw32-gcc -shared -x c - -o "$BATS_TEST_TMPDIR/$library.dll"
+        compile task-messenger-worker 1.2.3 -DNEEDS "$BATS_TEST_TMPDIR/$library.dll"
+        pack -Component worker
+        expect 1 "task-messenger-worker.exe needs what Windows does not bring: $library.dll"
+    done
+    for path in "$(windows "$CHECKOUT")/crates/worker/src/main.rs" 'C:/Users/x/.cargo/registry/src/index/ring/lib.rs' \
+        'C:\Users\x\.Rustup\toolchains\stable\lib.rs'; do
+        compile task-messenger-worker 1.2.3 "-DKNOWS=\"${path//\\/\\\\}\""
+        pack -Component worker
+        expect 1 "has paths of the machine that it was built on, such as: "
+    done
+    compile task-messenger-worker 1.2.3 '-DKNOWS="/usr/src/cargo/registry/src/index/ring/lib.rs"'
+    pack -Component worker
+    expect 0
 }

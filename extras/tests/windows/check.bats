@@ -94,8 +94,25 @@ all_found() {
     plant "[IO.Path]::GetRelativePath is not in known.json" <<<'$a = [IO.Path]::GetRelativePath("a", "b")'
     plant "doesn't take 5 arguments" <<<'$a = [IO.File]::ReadAllBytes(1, 2, 3, 4, 5)'
     plant "a method Nonsense is not in known.json" <<<'$a = "".Nonsense()'
+    plant "Join-Path of 5.1 joins only two" <<<'Join-Path $a b c'
+    plant "Join-Path of 5.1 joins only two" <<<'Join-Path -Path $a -Resolve b c'
+    plant "Join-Path of 5.1 joins only two" <<<'Join-Path -ChildPath:b $a c'
+    plant "-Encoding utf8BOM is not in both" <<<'Set-Content -LiteralPath a -Value b -Encoding utf8BOM'
+    plant "-Encoding UTF8NoBOM is not in both" <<<'Get-Content -LiteralPath a -Encoding:"UTF8NoBOM"'
+    plant "-Encoding Byte is not in both" <<<'Get-Content -LiteralPath a -Encoding Byte'
+    plant "no range of characters" <<<"\$a = 'a'..'f'"
+    plant "no range of characters" <<<'$a = [char]65..[char]70'
+    plant "SHA256]::Create: refused" <<<'$a = [Security.Cryptography.SHA256]::Create()'
     plant "has no ArgumentList" <<<'$a.ArgumentList.Add("b")'
     all_found
+}
+
+@test "it finds nothing where there is nothing" {
+    need_powershell
+    printf '%s\n' '$a = Join-Path -Resolve $b c' '$a = Join-Path -Path $b -ChildPath (Join-Path c d)' "\$a = 1..3 + '1'..'3'" \
+        '$a = Get-Content -LiteralPath a -Encoding UTF8 -TotalCount 1' >"$BATS_TEST_TMPDIR/good.ps1"
+    run "$BATS_TEST_DIRNAME/check_powershell" "$BATS_TEST_TMPDIR/good.ps1"
+    expect 0 "no fault"
 }
 
 @test "it finds what only the table shows to be missing in one version" {

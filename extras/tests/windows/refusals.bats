@@ -52,6 +52,7 @@ powershell() {
         run "$PWSH" -NoProfile -NonInteractive -Command "Get-Help '$SCRIPTS/$script.ps1' -Full | Out-String -Width 300"
         [ "$status" = 0 ]
         [[ $output == *"EXAMPLE 2"* ]]
+        [[ $output == *"Set-ExecutionPolicy -Scope Process Bypass"* && $output != *"-ExecutionPolicy Bypass"* ]]
         for name in $wanted; do
             # Its line is followed by one that says something.
             grep -A 1 -E "^ +-$name " <<<"$output" | tail -n 1 | grep -qE '^ {8}[A-Za-z]'
@@ -65,4 +66,16 @@ uninstall_service_windows Component Instance Purge DryRun
 service_control Verb Component Instance Follow
 build_distribution Component NoService Out BinDir
 END
+}
+
+@test "what is to be done in a README begins with what has scripts run at all" {
+    local file
+    for file in "$REPOSITORY"/extras/distribution/README-*-windows.md; do
+        # The blocks that run a script, by their first lines.
+        run awk '/^```powershell/ { first = NR + 1 } NR == first { line = $0 } /^```$/ { first = 0 }
+            first && /\.ps1 / && !shown[first]++ { print line }' "$file"
+        [ "${#lines[@]}" -ge 2 ]
+        [ "$(sort -u <<<"$output")" = "Set-ExecutionPolicy -Scope Process Bypass" ]
+        [ "$(grep -c 'ExecutionPolicy Bypass' "$file")" = 0 ]
+    done
 }

@@ -1,7 +1,7 @@
 /* Stands in for the programs, on Windows and on Linux. Says in the directory $STAND_IN what it was called with (a line in `calls`
  * for each argument, a line of its own for each call), keeps a copy of what --nssm names, and answers as the files VERB.out,
  * VERB.err and VERB.code there want it to; a verb is "service-install" for `service install`. NAME and VERSION are given when
- * it is compiled. */
+ * it is compiled, and maybe NEEDS, for a library that it calls, or KNOWS, for a text that is in it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +45,13 @@ static const char *directory(void) {
 }
 #endif
 
+#ifdef NEEDS
+int answer(void);
+#endif
+#ifdef KNOWS
+const char *volatile known = KNOWS;
+#endif
+
 static FILE *open_answer(const char *verb, const char *kind, const char *mode) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s%s", directory(), verb, kind);
@@ -71,6 +78,9 @@ int main(int count, char **arguments) {
     if (count == 2 && !strcmp(arguments[1], "--version")) return printf("%s %s\n", NAME, VERSION) < 0;
     if (count == 3 && !strcmp(arguments[1], "generate")) return printf("%s of %s\n", arguments[2], NAME) < 0;
     if (!directory() || count < 2) return 64;
+#ifdef NEEDS
+    if (answer() != 42) return 70;
+#endif
     snprintf(verb, sizeof verb, "%s%s%s", arguments[1], strcmp(arguments[1], "service") ? "" : "-",
              strcmp(arguments[1], "service") ? "" : arguments[2]);
     FILE *calls = open_answer("calls", "", "ab");

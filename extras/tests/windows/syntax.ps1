@@ -18,6 +18,30 @@ function Read-Parameter {
     }
 }
 
+# What a command is given, in its order: a parameter's name, or a value, with its text if that is written there.
+function Read-Element {
+    param($Element)
+    if ($Element -isnot [Management.Automation.Language.CommandParameterAst]) {
+        return @{ value = Read-Text $Element }
+    }
+    @{ parameter = $Element.ParameterName }
+    if ($Element.Argument) {
+        @{ value = Read-Text $Element.Argument }
+    }
+}
+
+function Read-Text {
+    param($Node)
+    if ($Node -is [Management.Automation.Language.StringConstantExpressionAst]) { $Node.Value } else { '' }
+}
+
+# Whether 7 makes characters of it in a range, and 5.1 numbers or nothing.
+function Test-Character {
+    param($Node)
+    ($Node -is [Management.Automation.Language.StringConstantExpressionAst] -and $Node.Value -notmatch '\A-?[0-9]+\z') -or
+    ($Node -is [Management.Automation.Language.ConvertExpressionAst] -and "$($Node.Type.TypeName)" -eq 'char')
+}
+
 function Read-Script {
     param([string]$File)
     $tokens = $null
@@ -52,6 +76,7 @@ function Read-Script {
                 $parameters = @($node.CommandElements | Where-Object { $_ -is [Management.Automation.Language.CommandParameterAst] } |
                         ForEach-Object { $_.ParameterName })
                 $found.commands.Add(@{ line = $line; name = $node.GetCommandName(); parameters = $parameters
+                        elements = @($node.CommandElements | Select-Object -Skip 1 | ForEach-Object { Read-Element $_ })
                         operator = "$($node.InvocationOperator)"; what = $node.CommandElements[0].GetType().Name })
                 if ($node.GetCommandName() -eq 'New-Object') {
                     $at = 1
@@ -79,6 +104,9 @@ function Read-Script {
                 $found.faults.Add(@{ line = $line; text = '5.1 makes errors of what a program writes to 2 in 2>&1: Invoke-Program' })
             }
             'BinaryExpressionAst' {
+                if ("$($node.Operator)" -eq 'DotDot' -and ((Test-Character $node.Left) -or (Test-Character $node.Right))) {
+                    $found.faults.Add(@{ line = $line; text = '5.1 has no range of characters' })
+                }
                 if ("$($node.Operator)" -in 'Ireplace', 'Creplace' -and $node.Right -is [Management.Automation.Language.ArrayLiteralAst] -and
                     $node.Right.Elements[1] -is [Management.Automation.Language.ScriptBlockExpressionAst]) {
                     $found.faults.Add(@{ line = $line; text = '5.1 has no -replace with a script block' })

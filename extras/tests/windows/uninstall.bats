@@ -82,7 +82,102 @@ call task-messenger-manager service uninstall --purge" ]
 @test "a service whose program is gone" {
     rm -r "${ARCHIVE:?}/bin"
     TEST_SERVICES=TaskMessengerManager script uninstall_service_windows -Component manager
-    expect 1 "TaskMessengerManager is installed and its program is not. Run this script from an unpacked archive of the manager"
+    expect 1 "TaskMessengerManager is installed and its program is not. Run this script from the unpacked archive of the manager"
+    # The others are removed all the same.
+    install_archive manager
+    mkdir "$TEST_PROGRAMS/manager/bin"
+    cp "$BATS_FILE_TMPDIR/task-messenger-manager.exe" "$TEST_PROGRAMS/manager/bin/"
+    TEST_SERVICES="TaskMessengerManager TaskMessengerWorker" script uninstall_service_windows -Component all
+    expect 1 "TaskMessengerWorker is installed and its program is not."
+    [ "$(said)" = "call task-messenger-manager service uninstall" ]
+}
+
+# removing_program COMPONENT: an installed program that removes its tree, as it does with its component's last service, and says
+# where it ran.
+removing_program() {
+    cat >"$TEST_PROGRAMS/$1/bin/task-messenger-$1.exe" <<END
+#!/bin/sh
+echo "\$0 \$*" >>"\$STAND_IN/calls"
+rm -rf "\$TEST_PROGRAMS/$1"
+END
+}
+
+@test "all with -Purge: what was installed removes all of it, though it goes with the first" {
+    install_archive worker
+    install_archive manager
+    rm -r "${ARCHIVE:?}/bin"
+    removing_program worker
+    removing_program manager
+    export TEST_SERVICES="TaskMessengerManager TaskMessengerWorker-a"
+    mkdir -p "$TEST_DATA/config" "$TEST_DATA/worker-kept" "$TEST_DATA/logs/worker-logged"
+    touch "$TEST_DATA/config/config-worker-old.json.new"
+    ARCHIVE=$TEST_PROGRAMS/worker script uninstall_service_windows -Component all -Purge
+    expect 0
+    [ "$(calls | sed "s,^$TEST_PROGRAMS/uninstall-[0-9a-f-]*/,," )" = "task-messenger-worker.exe service uninstall --instance a --purge
+task-messenger-worker.exe service uninstall --instance kept --purge
+task-messenger-worker.exe service uninstall --instance logged --purge
+task-messenger-worker.exe service uninstall --instance old --purge
+task-messenger-worker.exe service uninstall --purge
+task-messenger-manager.exe service uninstall --purge" ]
+    [ ! -e "$TEST_PROGRAMS" ]
+}
+
+@test "-Purge where there is data and no program: it is said, with the archive to take" {
+    rm "$ARCHIVE/bin/task-messenger-worker.exe"
+    mkdir -p "$TEST_DATA/config" "$TEST_DATA/logs/worker"
+    touch "$TEST_DATA/config/config-worker-old.json"
+    script uninstall_service_windows -Component all -Purge
+    expect 1 "worker@old is not installed, and what it had is still there: $TEST_DATA/config/config-worker-old.json." \
+        "worker is not installed, and what it had is still there: $TEST_DATA/logs/worker." \
+        "from the unpacked archive of the worker, task-messenger-worker-vVERSION-windows-x64"
+    [ "$(said)" = "call task-messenger-manager service uninstall --purge" ]
+    script uninstall_service_windows -Component worker -Purge -DryRun
+    expect 1 "what it had is still there"
+    script uninstall_service_windows -Component worker
+    expect 0 "worker is not installed."
+}
+
+@test "all with -Purge: what has no worker's name is left alone, and that is said" {
+    mkdir -p "$TEST_DATA/config" "$TEST_DATA/worker-b"
+    touch "$TEST_DATA/config/config-worker-"{a.json,.json,a_b.json,c.json.bak}
+    script uninstall_service_windows -Component all -Purge
+    expect 0 "config-worker-a_b.json is left alone: no worker has such a name" "config-worker-.json is left alone" "c.json.bak is left alone"
+    [[ $(said) == *"uninstall --instance a --purge call task-messenger-worker service uninstall --instance b --purge call task-messenger-worker service uninstall --purge "* ]]
+    [ "$(calls | grep -c call)" = 4 ]
+}
+
+@test "what an earlier run has left beside the programs is removed" {
+    mkdir -p "$TEST_PROGRAMS/uninstall-old"
+    touch "$TEST_PROGRAMS/uninstall-old/task-messenger-worker.exe"
+    script uninstall_service_windows -Component manager -DryRun
+    [ -e "$TEST_PROGRAMS/uninstall-old" ]
+    script uninstall_service_windows -Component manager
+    expect 0
+    [ ! -e "$TEST_PROGRAMS" ]
+}
+
+# place_after DIRECTORY ARGUMENTS: where the caller, and his process, are afterwards.
+place_after() {
+    run "$PWSH" -NoProfile -NonInteractive -WorkingDirectory "$1" -Command \
+        "[Environment]::CurrentDirectory = '$1'; & '$ARCHIVE/scripts/uninstall_service_windows.ps1' $2 | Out-Null; \"\$PWD \$([Environment]::CurrentDirectory)\""
+}
+
+@test "the caller stays where he is, unless that is removed" {
+    mkdir -p "$TEST_DATA/config" "$TEST_PROGRAMS-other"
+    install_archive manager
+    removing_program manager
+    place_after "$TEST_PROGRAMS-other" "-Component manager -Purge"
+    [ "$output" = "$TEST_PROGRAMS-other $TEST_PROGRAMS-other" ]
+    place_after "$TEST_DATA/config" "-Component manager"
+    [ "$output" = "$TEST_DATA/config $TEST_DATA/config" ]
+    place_after "$TEST_DATA/config" "-Component manager -Purge"
+    [ "$output" = "$TEST_DATA/config $TEST_DATA/config" ]
+    install_archive manager
+    place_after "$TEST_PROGRAMS/manager/bin" "-Component manager -DryRun"
+    [ "$output" = "$TEST_PROGRAMS/manager/bin $TEST_PROGRAMS/manager/bin" ]
+    removing_program manager
+    place_after "$TEST_PROGRAMS/manager/bin" "-Component manager"
+    [ "$output" = "/ /" ]
 }
 
 @test "what is to be purged, and there is no program to do it" {
@@ -98,16 +193,11 @@ call task-messenger-manager service uninstall --purge" ]
 
 @test "an installed program removes itself by a copy, of which nothing is left" {
     install_archive manager
-    # It removes what it finds where programs are installed: here, at least its own file.
-    cat >"$TEST_PROGRAMS/manager/bin/task-messenger-manager.exe" <<'END'
-#!/bin/sh
-echo "$0 $*" >>"$STAND_IN/calls"
-rm -r "$TEST_PROGRAMS/manager"
-END
+    removing_program manager
     cd "$TEST_PROGRAMS/manager/scripts"
     script uninstall_service_windows -Component manager
     expect 0
-    [[ $(calls) == "$TEST_PROGRAMS/uninstall-"*"/bin/task-messenger-manager.exe service uninstall" ]]
+    [[ $(calls) == "$TEST_PROGRAMS/uninstall-"*"/task-messenger-manager.exe service uninstall" ]]
     [ ! -e "$TEST_PROGRAMS" ]
 }
 
@@ -117,8 +207,8 @@ END
     script uninstall_service_windows -Component manager
     expect 0
     [ "$(ls "$TEST_PROGRAMS")" = $'manager\nworker' ]
-    chmod a-w "$TEST_PROGRAMS"
+    removing_program manager
     script uninstall_service_windows -Component manager -DryRun
     expect 0
-    [ "$(said)" = "call task-messenger-manager service uninstall call task-messenger-manager service uninstall --dry-run" ]
+    [ "$(calls | tail -n 1)" = "$TEST_PROGRAMS/manager/bin/task-messenger-manager.exe service uninstall --dry-run" ]
 }

@@ -28,8 +28,8 @@ planted() {
 
 @test "it finds what is wrong in one" {
     planted 'property "modes" is not defined' 'matrix.mode }}' 'matrix.modes }}'
-    planted 'job "builds" which does not exist' 'needs: build' 'needs: builds'
-    planted 'unexpected key "shells"' 'shell: powershell$' 'shells: powershell'
+    planted 'job "builds" which does not exist' 'needs: .build,' 'needs: [builds,'
+    planted 'unexpected key "timeout-minute"' 'timeout-minutes: 10' 'timeout-minute: 10'
     planted 'label "windows-lastest" is unknown' 'windows-latest' 'windows-lastest'
 }
 
@@ -41,4 +41,22 @@ planted() {
     run env PATH="$BATS_TEST_TMPDIR/empty" "$checker"
     [ "$status" = 77 ]
     [[ $output == "SKIPPED: no actionlint "* ]]
+}
+
+@test "git for Windows changes no end of a line" {
+    local repository=$BATS_TEST_DIRNAME/../../..
+    [ -e "$repository/.git" ] || skip "SKIPPED: no checkout"
+    git -C "$repository" ls-files | git -C "$repository" check-attr --stdin text >"$BATS_TEST_TMPDIR/attributes"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/attributes")" -gt 100 ]
+    run grep -v ': text: unset$' "$BATS_TEST_TMPDIR/attributes"
+    echo "$output"
+    [ "$status" = 1 ]
+}
+
+@test "clippy, which a pinned toolchain doesn't bring, is installed before it is used" {
+    run awk 'FNR == 1 { is_there = 0 } /rustup component add clippy/ { is_there = 1 } /cargo clippy/ && !is_there { print FILENAME ":" FNR }' \
+        "$BATS_TEST_DIRNAME"/../../../.github/workflows/*.yml
+    echo "$output"
+    [ "$status" = 0 ]
+    [ -z "$output" ]
 }
