@@ -180,17 +180,6 @@ place_after() {
     [ "$output" = "/ /" ]
 }
 
-@test "what is to be purged, and there is no program to do it" {
-    rm -r "${ARCHIVE:?}/bin"
-    mkdir -p "$TEST_DATA/manager" "$TEST_DATA/logs/worker"
-    script uninstall_service_windows -Component manager
-    expect 0 "manager is not installed."
-    script uninstall_service_windows -Component manager -Purge
-    expect 1 "there is no program to remove" "TaskMessenger/manager. Run this script from an unpacked archive of the manager"
-    script uninstall_service_windows -Component worker -Instance gpu -Purge
-    expect 0 "worker@gpu is not installed."
-}
-
 @test "an installed program removes itself by a copy, of which nothing is left" {
     install_archive manager
     removing_program manager
