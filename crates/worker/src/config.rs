@@ -15,7 +15,7 @@ use task_messenger_protocol::token::check_address;
 /// The port for HTTP when nothing else is said.
 const HTTP_PORT: u16 = 7481;
 /// The most slots of a worker.
-const MOST_SLOTS: u32 = 65_536;
+pub(crate) const MOST_SLOTS: u32 = 65_536;
 /// The longest name, in bytes.
 const LONGEST_NAME: usize = 255;
 /// The most that is prefetched.
@@ -49,7 +49,8 @@ pub struct WorkerConfig {
     pub limits: Limits,
     /// How it stops.
     pub shutdown: ShutdownConfig,
-    /// How long a program that is asked to end (a timeout, a cancel, a stop) may take before it is killed.
+    /// How long a program that is asked to end (a timeout, a cancel, a stop) may take before it is killed. On Windows it is
+    /// ended at once, as nothing there asks programs to end.
     #[schemars(transform = Allowed::times(Duration::ZERO, DAY))]
     pub kill_after: ConfigDuration,
     /// How far ahead it asks for tasks.
