@@ -17,6 +17,10 @@ use tokio::{
 /// How long a process may take to end after it was asked to.
 const END: Duration = Duration::from_secs(90);
 
+/// `CREATE_NEW_PROCESS_GROUP`: Ctrl-C on the console doesn't reach it.
+#[cfg(windows)]
+const NEW_PROCESS_GROUP: u32 = 0x0200;
+
 /// A process that can be started again. It is killed when this is dropped.
 pub struct Service {
     name: String,
@@ -123,6 +127,8 @@ impl Service {
         // A Ctrl-C on the terminal is for whoever started this program, which then stops them in order.
         #[cfg(unix)]
         command.process_group(0);
+        #[cfg(windows)]
+        command.creation_flags(NEW_PROCESS_GROUP);
         Ok(command)
     }
 
