@@ -47,6 +47,7 @@ fn make_writable(path: &Path) {
 #[cfg(test)]
 mod tests {
     use std::{
+        io::Read,
         process::{Command, Stdio},
         thread,
     };
@@ -86,7 +87,9 @@ mod tests {
         let path = scratch.create(1).unwrap();
         let file = path.join("file");
         let mut process =
-            Command::new("cmd").current_dir(&path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            Command::new("cmd").current_dir(&path).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It has its current directory once it says something.
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let begun = remove(&path).unwrap_err();
         assert!(is_in_use(&begun), "{begun}");
         fs::write(&file, "").unwrap();
