@@ -1,18 +1,30 @@
 //! Being asked to stop.
 
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::{io, sync::OnceLock};
 
 use tokio::sync::watch;
 
+#[cfg(unix)]
+use self::unix::Signals;
+#[cfg(windows)]
+use self::windows::Signals;
 use crate::exit;
 
 /// Who asks for a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// SIGTERM, or Windows closing or shutting down.
+    /// SIGTERM, or the service control manager of Windows.
     Terminate,
     /// SIGINT: Ctrl-C, on Windows also Ctrl-Break.
     Interrupt,
+    /// Windows, which ends the process in about five seconds whatever it does: its console is closed, or the system shuts
+    /// down.
+    Closing,
     /// The program itself.
     Program,
 }
@@ -21,7 +33,7 @@ impl Cause {
     /// What a program that is asked a second time exits with.
     fn exit_code(self) -> u8 {
         match self {
-            Self::Terminate => exit::TERMINATED,
+            Self::Terminate | Self::Closing => exit::TERMINATED,
             Self::Interrupt => exit::INTERRUPTED,
             Self::Program => exit::FAILURE,
         }
@@ -41,12 +53,14 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// Asks for a stop; a second time changes nothing.
+    /// Asks for a stop. A second time changes nothing, unless there is no time left now.
     pub fn request(&self, cause: Cause) {
         self.cause.send_if_modified(|current| {
-            let first = current.is_none();
-            current.get_or_insert(cause);
-            first
+            let is_news = current.is_none() || (cause == Cause::Closing && *current != Some(cause));
+            if is_news {
+                *current = Some(cause);
+            }
+            is_news
         });
     }
 }
@@ -76,7 +90,13 @@ impl Shutdown {
 
     /// Waits until a stop is asked for, and says by whom. Cancel-safe; returns at once when it was asked for before.
     pub async fn requested(&mut self) -> Cause {
-        match self.cause.wait_for(Option::is_some).await {
+        self.requested_beyond(None).await
+    }
+
+    /// The same for whoever has heard of a stop already: waits until there is another cause, which is then
+    /// [`Cause::Closing`].
+    pub async fn requested_beyond(&mut self, heard: Option<Cause>) -> Cause {
+        match self.cause.wait_for(|cause| cause.is_some() && *cause != heard).await {
             Ok(cause) => cause.unwrap_or(Cause::Program),
             // Nobody is left who could ask.
             Err(_) => std::future::pending().await,
@@ -98,11 +118,15 @@ pub fn from_outside() -> Trigger {
     OUTSIDE.get_or_init(Shutdown::manual).1.clone()
 }
 
+/// That there is little time left is no second request: it has the stop that is under way go faster.
 async fn watch_signals(mut signals: Signals, trigger: Trigger) {
-    let first = signals.next().await;
-    trigger.request(first);
-    let second = signals.next().await;
-    end_process(second);
+    trigger.request(signals.next().await);
+    loop {
+        match signals.next().await {
+            Cause::Closing => trigger.request(Cause::Closing),
+            second => end_process(second),
+        }
+    }
 }
 
 #[expect(clippy::exit, reason = "asked twice: nothing is to be waited for")]
@@ -110,56 +134,5 @@ fn end_process(cause: Cause) {
     std::process::exit(i32::from(cause.exit_code()));
 }
 
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> Cause {
-        tokio::select! {
-            _ = self.terminate.recv() => Cause::Terminate,
-            _ = self.interrupt.recv() => Cause::Interrupt,
-        }
-    }
-}
-
-#[cfg(windows)]
-struct Signals {
-    ctrl_c: tokio::signal::windows::CtrlC,
-    ctrl_break: tokio::signal::windows::CtrlBreak,
-    close: tokio::signal::windows::CtrlClose,
-    shutdown: tokio::signal::windows::CtrlShutdown,
-}
-
-#[cfg(windows)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::windows;
-        Ok(Self {
-            ctrl_c: windows::ctrl_c()?,
-            ctrl_break: windows::ctrl_break()?,
-            close: windows::ctrl_close()?,
-            shutdown: windows::ctrl_shutdown()?,
-        })
-    }
-
-    async fn next(&mut self) -> Cause {
-        tokio::select! {
-            _ = self.ctrl_c.recv() => Cause::Interrupt,
-            _ = self.ctrl_break.recv() => Cause::Interrupt,
-            _ = self.close.recv() => Cause::Terminate,
-            _ = self.shutdown.recv() => Cause::Terminate,
-        }
-    }
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

@@ -47,7 +47,8 @@ pub struct WorkerConfig {
     pub limits: Limits,
     /// How it stops.
     pub shutdown: ShutdownConfig,
-    /// How long a program that is asked to end (a timeout, a cancel, a stop) may take before it is killed.
+    /// How long a program that is asked to end (a timeout, a cancel, a stop) may take before it is killed. On Windows it is
+    /// ended at once, as nothing there asks programs to end.
     #[schemars(transform = Allowed::times(Duration::ZERO, DAY))]
     pub kill_after: ConfigDuration,
     /// How far ahead it asks for tasks.

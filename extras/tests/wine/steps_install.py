@@ -149,8 +149,8 @@ def same_in_registry(fleet, service, key, wanted):
 
 
 def grace_of(service):
-    """How long a stop may take, in milliseconds: the manager's time for a last snapshot, the worker's for its tasks."""
-    return "600000" if service.component == "manager" else "65000"
+    """How long a stop may take, in milliseconds: the manager's time for a last snapshot, the worker's for its tasks and last words."""
+    return "600000" if service.component == "manager" else "87000"
 
 
 def data_of(fleet, service):

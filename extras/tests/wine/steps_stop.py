@@ -7,6 +7,8 @@ from report import want, want_text
 from steps_tasks import LOG, is_ready
 
 GRACE_SECONDS = 2
+# What Windows leaves a process whose console is closed.
+CLOSING_SECONDS = 5
 
 
 def stop_drains(fleet):
@@ -32,22 +34,38 @@ def stop_drains(fleet):
 
 
 def console_events_drain(fleet):
-    """Ctrl-Break, a console that is closed and the end of Windows let a task that runs finish; the service then stays stopped."""
+    """Ctrl-Break lets a task that runs finish; when the console is closed it is given back uncharged, before Windows would end
+    the process. The service then stays stopped."""
+    client, worker = fleet.linux_client, fleet.worker
+    task, drained = stopped_by(fleet, "break", "3")
+    shown = client.show(task)
+    want((shown["state"], shown["attempts"]) == ("succeeded", 1), f"break: {shown}")
+    task, closed = stopped_by(fleet, "close", "60")
+    shown = client.show(task)
+    want((shown["state"], shown["failures"]) == ("queued", 0), f"close: {shown}")
+    want(closed < CLOSING_SECONDS, f"close: it took {closed:.1f} s")
+    client.call("cancel", task)
+    worker.start()
+    client.connected(1)
+    return f"break {drained:.1f} s, close {closed:.1f} s"
+
+
+def stopped_by(fleet, event, seconds):
+    """A task that takes so long, and how long the worker ran on after an event of its console. It is not started again by itself."""
     machine, client, worker = fleet.machine, fleet.linux_client, fleet.worker
-    tool, took = machine.windows(machine.tools.path("console.exe")), []
-    for event in ("break", "close", "shutdown"):
-        running = client.submit(TASK, "wait", "3", "done", options=("--max-attempts", "1"))
-        client.await_state(running, "running")
-        begin = time.monotonic()
-        machine.run(tool, event, str(worker.pid()))
-        status = worker.wait_for("stopped")
-        took.append(f"{event} {time.monotonic() - begin:.1f} s")
-        want(status["exit_code"] is None, f"{event}: {status}")
-        shown = client.show(running)
-        want((shown["state"], shown["attempts"]) == ("succeeded", 1), f"{event}: {shown}")
+    if worker.status()["state"] != "running":
         worker.start()
         client.connected(1)
-    return ", ".join(took)
+    task = client.submit(TASK, "wait", seconds, "done", options=("--max-attempts", "1"))
+    client.await_state(task, "running")
+    program = f"{worker.component}\\bin\\{worker.program}"
+    begin = time.monotonic()
+    machine.run(machine.windows(machine.tools.path("console.exe")), event, str(worker.pid()))
+    machine.wait("the worker's end", lambda: not machine.processes(program), 30)
+    took = time.monotonic() - begin
+    status = worker.wait_for("stopped")
+    want(status["exit_code"] is None, f"{event}: {status}")
+    return task, took
 
 
 def others_start(fleet):

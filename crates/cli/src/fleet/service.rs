@@ -17,6 +17,10 @@ use tokio::{
 /// How long a process may take to end after it was asked to.
 const END: Duration = Duration::from_secs(90);
 
+/// `CREATE_NEW_PROCESS_GROUP`: Ctrl-C on the console doesn't reach it.
+#[cfg(windows)]
+const NEW_PROCESS_GROUP: u32 = 0x0200;
+
 /// A process that can be started again. It is killed when this is dropped.
 pub struct Service {
     name: String,
@@ -93,8 +97,11 @@ impl Service {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
                 .with_context(|| format!("{} could not be asked to stop", self.name))?;
         }
-        #[cfg(not(unix))]
-        child.start_kill()?;
+        #[cfg(windows)]
+        if child.id().is_none_or(|group| !break_group(group)) {
+            // It has no console to be asked by.
+            child.start_kill()?;
+        }
         Ok(())
     }
 
@@ -123,6 +130,8 @@ impl Service {
         // A Ctrl-C on the terminal is for whoever started this program, which then stops them in order.
         #[cfg(unix)]
         command.process_group(0);
+        #[cfg(windows)]
+        command.creation_flags(NEW_PROCESS_GROUP);
         Ok(command)
     }
 
@@ -134,4 +143,13 @@ impl Service {
     fn cannot_start(&self) -> String {
         format!("{} could not be started from {}", self.name, self.program.display())
     }
+}
+
+/// Has Ctrl-Break reach a process group on this program's console; whether that could be done.
+#[cfg(windows)]
+fn break_group(group: u32) -> bool {
+    use windows::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+    #[expect(unsafe_code, reason = "the system's own function")]
+    // SAFETY: it takes two numbers.
+    unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, group) }.is_ok()
 }

@@ -14,7 +14,7 @@ use task_messenger_protocol::{
     token::{Token, read_text},
 };
 
-use super::{Failure, Join, place::Place, runtime};
+use super::{Failure, Join, block_on, place::Place};
 use crate::{
     config::WorkerConfig,
     enrolment::{Enrolment, EnrolmentError},
@@ -44,14 +44,13 @@ pub(super) fn join(config: &WorkerConfig, place: &Place, join: &Join) -> Result<
     // Once the manager has enrolled it, the worker must be able to keep what it got.
     private_file::check_place(&path)?;
     let enrolment = Enrolment::new(token, &config.managers, &config.joining_name())?;
-    let credential = runtime()?
-        .block_on(async {
-            if !join.wait {
-                return enrolment.attempt().await;
-            }
-            enrolment.insist(|text| say(format_args!("waiting for the manager: {text}"))).await
-        })
-        .map_err(refused)?;
+    let credential = block_on(async {
+        if !join.wait {
+            return enrolment.attempt().await;
+        }
+        enrolment.insist(|text| say(format_args!("waiting for the manager: {text}"))).await
+    })?
+    .map_err(refused)?;
     credential.save(&path)?;
     tell(format_args!(
         "joined as worker {} ({:?}); its credential is {}",

@@ -7,9 +7,10 @@ mod run;
 use std::{
     borrow::Cow,
     ffi::OsString,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -24,6 +25,7 @@ use task_messenger_daemon::{
     reload::ask,
     say::{say, tell},
 };
+use task_messenger_protocol::template::MOST_SLOTS;
 
 #[cfg(windows)]
 use task_messenger_daemon::{
@@ -34,7 +36,12 @@ use task_messenger_daemon::{
 
 use self::place::Place;
 pub(crate) use self::run::set_level;
-use crate::{config::WorkerConfig, runners::skill::SkillRegistry};
+#[cfg(windows)]
+use crate::worker::longest_stop;
+use crate::{
+    config::WorkerConfig,
+    runners::{command, skill::SkillRegistry},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -236,7 +243,7 @@ fn service(cli: &Cli, command: &ServiceCommand) -> Result<u8, Failure> {
     let of = windows_service::Of {
         component: "worker",
         instance,
-        stop: config.shutdown.grace.0 + config.kill_after.0,
+        stop: longest_stop(config.shutdown.grace.0, config.kill_after.0),
         state: Some(config.state_directory.clone()),
         http: config.http.as_ref().filter(|http| http.tls.is_none()).map(|http| http.listen),
         run: |words| exit_code(words, SkillRegistry::with_built_in()),
@@ -256,7 +263,7 @@ fn reload(sources: &Sources, instance: Option<&str>) -> Result<(), Failure> {
         }
         loaded => loaded?,
     };
-    match runtime()?.block_on(ask(&config.state_directory, "worker")) {
+    match block_on(ask(&config.state_directory, "worker"))? {
         Ok(changes) => tell(changes),
         #[cfg(windows)]
         Err(error @ AskError::Local(LocalError::NotRunning { .. })) => {
@@ -294,9 +301,19 @@ fn sources(cli: &Cli) -> Result<Sources, NoHome> {
     Ok(sources)
 }
 
-/// The runtime of everything here: one thread.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// How many threads may wait at once for what can't be waited for otherwise. They are made when they are needed, and the number
+/// of slots may change while the worker runs.
+const BLOCKING_THREADS: usize = command::THREADS * MOST_SLOTS as usize + 64;
+/// How long the end may wait for those threads. One that reads what nobody closes never ends.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
+/// Does something on the runtime of everything here, which has one thread.
+fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let done = runtime.block_on(future);
+    runtime.shutdown_timeout(LAST_THREADS);
+    Ok(done)
 }
 
 #[cfg(test)]

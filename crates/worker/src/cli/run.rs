@@ -26,9 +26,8 @@ use task_messenger_protocol::{
 };
 
 use super::{
-    Failure, join,
+    Failure, block_on, join,
     place::{Place, handed_credential},
-    runtime,
 };
 use crate::{
     config::WorkerConfig,
@@ -87,7 +86,7 @@ fn work(
     }
     let mut reloader = Reloader::new(sources, config.clone(), &watch.health);
     let mut config = config.clone();
-    runtime()?.block_on(async {
+    block_on(async {
         let local = LocalListener::bind(&config.state_directory, "worker").await?;
         let mut hangups = Hangups::listen(Some(local)).context("signals can't be listened to")?;
         let mut enrolment = None;
@@ -118,7 +117,7 @@ fn work(
         // With or without a manager: no outage of something remote is a failed start.
         service.ready();
         Ok(worker.run().await)
-    })
+    })?
 }
 
 /// Whether this program knows the formats of what is in the state directory.

@@ -4,7 +4,10 @@ use std::{
     fs,
     net::TcpListener,
     path::Path,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc, Barrier, Mutex,
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::Duration,
 };
@@ -35,7 +38,7 @@ fn manager(listener: TcpListener, identity: &Identity) -> Receiver<Heard> {
     let tls = identity.server_config().unwrap();
     listener.set_nonblocking(true).unwrap();
     thread::spawn(move || {
-        runtime().unwrap().block_on(async {
+        block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -62,7 +65,8 @@ fn manager(listener: TcpListener, identity: &Identity) -> Receiver<Heard> {
                 }
                 writer.close().await.unwrap();
             }
-        });
+        })
+        .unwrap();
     });
     hears
 }
@@ -159,4 +163,28 @@ fn exit_codes_say_what_is_wrong() {
     assert_eq!(program(&state, &["--check-state"]), 78);
     assert_eq!(program(&state, &["--version"]), 0);
     assert!(!state.join("worker.credential").exists());
+}
+
+#[test]
+fn threads_that_wait_are_as_many_as_there_are_pipes_and_the_end_waits_for_none() {
+    // More than the runtime has when nothing is said.
+    const PIPES: usize = 600;
+    let (go, gone) = channel::<()>();
+    let gone = Arc::new(Mutex::new(gone));
+    let waiting = Arc::new(Barrier::new(PIPES + 1));
+    let all = async move {
+        for _ in 0..PIPES {
+            let (waiting, gone) = (Arc::clone(&waiting), Arc::clone(&gone));
+            tokio::task::spawn_blocking(move || {
+                waiting.wait();
+                // For ever.
+                _ = gone.lock().unwrap().recv();
+            });
+        }
+        tokio::task::spawn_blocking(move || waiting.wait()).await.unwrap();
+    };
+    let (tell, told) = channel();
+    thread::spawn(move || tell.send(block_on(async { tokio::time::timeout(LIMIT, all).await })));
+    told.recv_timeout(3 * LIMIT).expect("the end waits").unwrap().expect("all wait at once");
+    drop(go);
 }

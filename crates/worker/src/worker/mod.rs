@@ -17,7 +17,11 @@ mod watching;
 
 use std::{io, sync::Arc, time::Duration};
 
-use task_messenger_daemon::{health::waiting_for_disk, shutdown::Shutdown};
+use task_messenger_daemon::{
+    exit,
+    health::waiting_for_disk,
+    shutdown::{Cause, Shutdown},
+};
 use task_messenger_protocol::secret::random_bytes;
 use tokio::{
     sync::mpsc,
@@ -25,6 +29,8 @@ use tokio::{
 };
 
 pub use self::link::Connector;
+#[cfg(windows)]
+pub(crate) use self::stop::longest_stop;
 use self::{
     claims::Claims,
     link::{Event, Link},
@@ -103,6 +109,8 @@ pub struct Worker {
     watching: Watching,
     reloading: Option<Reloading>,
     shutdown: Shutdown,
+    /// Who has asked for a stop.
+    asked_by: Option<Cause>,
     stop: Option<Stop>,
 }
 
@@ -157,6 +165,7 @@ impl Worker {
             reloading,
             watching,
             shutdown,
+            asked_by: None,
             stop: None,
         })
     }
@@ -164,7 +173,7 @@ impl Worker {
     /// Runs until a stop is asked for or the worker can't go on; the exit code. Must run on a runtime of one thread.
     pub async fn run(mut self) -> u8 {
         loop {
-            if let Some(exit) = self.turn().await {
+            if let Some(code) = self.turn().await {
                 self.save_outbox();
                 if self.outbox_failures > 0 {
                     tracing::error!(
@@ -175,7 +184,7 @@ impl Worker {
                 if let Link::Up(session) = &mut self.link {
                     _ = timeout(CLOSING, session.writer.close()).await;
                 }
-                return exit;
+                return code;
             }
             let wake = self.next_wake();
             tokio::select! {
@@ -188,9 +197,13 @@ impl Worker {
                     // Whoever asked may have gone.
                     _ = asking.send(self.sample());
                 }
-                cause = self.shutdown.requested(), if self.stop.is_none() => {
+                cause = self.shutdown.requested_beyond(self.asked_by) => {
                     tracing::info!(?cause, "stopping");
-                    self.begin_stop(task_messenger_daemon::exit::SUCCESS, self.grace);
+                    self.asked_by = Some(cause);
+                    match cause {
+                        Cause::Closing => self.begin_hasty_stop(exit::SUCCESS),
+                        _ => self.begin_stop(exit::SUCCESS, self.grace),
+                    }
                 }
             }
         }

@@ -7,6 +7,8 @@ use task_messenger_daemon::exit;
 use task_messenger_protocol::messages::{Outcome, outcome::Ending};
 use tokio::time::Instant;
 
+#[cfg(any(windows, test))]
+use super::watching::EXTENSION;
 use super::{Worker, link::Link, told};
 use crate::tasks::{Stage, StopReason, Stopping};
 
@@ -14,6 +16,8 @@ use crate::tasks::{Stage, StopReason, Stopping};
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the manager may take to acknowledge what was reported last.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long each phase of a stop may take when the system ends the process in five seconds.
+const HASTE: Duration = Duration::from_millis(1_250);
 /// What waits in a lane behind a task that runs for longer goes to other lanes.
 const LANE_PATIENCE: Duration = Duration::from_millis(20);
 /// What waits for longer than this was asked for because its tasks were thought to be shorter than they are.
@@ -26,6 +30,16 @@ pub(super) struct Stop {
     phase: Phase,
     /// When the phase ends at the latest.
     deadline: Instant,
+    /// Whether the system ends the process soon.
+    hasty: bool,
+}
+
+impl Stop {
+    /// Goes on to a phase, which takes this long at most.
+    fn enter(&mut self, phase: Phase, longest: Duration, now: Instant) {
+        self.phase = phase;
+        self.deadline = now + if self.hasty { longest.min(HASTE) } else { longest };
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +50,13 @@ enum Phase {
     Ending,
     /// What was reported last is acknowledged.
     Farewell,
+}
+
+/// How long a stop may take, for service managers that are not told of it while it goes on. What comes after the last turn has
+/// as long as those have then that are told.
+#[cfg(any(windows, test))]
+pub(crate) fn longest_stop(grace: Duration, kill_after: Duration) -> Duration {
+    grace + kill_after + LAST_PATIENCE + FAREWELL + EXTENSION
 }
 
 impl Worker {
@@ -49,27 +70,34 @@ impl Worker {
                     stop.deadline = stop.deadline.min(deadline);
                 }
             }
-            None => self.stop = Some(Stop { exit, phase: Phase::Finishing, deadline }),
+            None => self.stop = Some(Stop { exit, phase: Phase::Finishing, deadline, hasty: false }),
         }
         self.withdraw(|_| true);
         self.given_back.extend(self.tasks.shed(0));
         self.next_tick = Instant::now();
     }
 
+    /// The same when the system ends the process soon: all is said to the manager before. Hastens a stop that goes on.
+    pub(super) fn begin_hasty_stop(&mut self, exit: u8) {
+        self.begin_stop(exit, HASTE);
+        if let Some(stop) = &mut self.stop {
+            stop.hasty = true;
+            stop.deadline = stop.deadline.min(Instant::now() + HASTE);
+        }
+    }
+
     /// Moves a stop on; the exit code at its end.
     pub(super) fn advance_stop(&mut self, now: Instant) -> Option<u8> {
         let stop = self.stop.as_mut()?;
         if stop.phase == Phase::Finishing && !self.tasks.is_empty() && now >= stop.deadline {
-            stop.phase = Phase::Ending;
-            stop.deadline = now + self.kill_after + LAST_PATIENCE;
+            stop.enter(Phase::Ending, self.kill_after + LAST_PATIENCE, now);
             self.end_running(now);
         }
         let stop = self.stop.as_mut()?;
         if stop.phase != Phase::Farewell
             && (self.tasks.is_empty() || (stop.phase == Phase::Ending && now >= stop.deadline))
         {
-            stop.phase = Phase::Farewell;
-            stop.deadline = now + FAREWELL;
+            stop.enter(Phase::Farewell, FAREWELL, now);
             // These never stopped: with the process they do.
             let left: Vec<u64> = self.tasks.iter().map(|(lease, _)| lease).collect();
             for lease in left {

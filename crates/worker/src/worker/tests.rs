@@ -4,6 +4,7 @@ mod absence;
 mod cancelling;
 mod claims;
 mod harness;
+mod stopping;
 mod waiting;
 
 use std::{

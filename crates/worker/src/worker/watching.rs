@@ -23,7 +23,7 @@ pub(super) const BEAT: Duration = Duration::from_secs(1);
 const QUESTIONS: usize = 16;
 
 /// While it stops, the service manager is to wait for so much longer than the last word of it.
-const EXTENSION: Duration = Duration::from_secs(15);
+pub(super) const EXTENSION: Duration = Duration::from_secs(15);
 
 /// Whoever asks how things are.
 pub(super) type Asking = oneshot::Sender<Sample>;

@@ -1,5 +1,4 @@
-/* console EVENT PID: has an event of its console reach a process: break (Ctrl-Break), close (the console is closed), shutdown
- * (Windows shuts down).
+/* console EVENT PID: has an event of its console reach a process: break (Ctrl-Break), close (the console is closed).
  *
  * Windows makes each by a thread in the process that begins in CtrlRoutine with the event's number, and so does this. Only Ctrl-C
  * and Ctrl-Break could be asked for (GenerateConsoleCtrlEvent). */
@@ -9,7 +8,7 @@
 #include <windows.h>
 
 static const struct { const char *name; DWORD number; } EVENTS[] = {
-    {"break", CTRL_BREAK_EVENT}, {"close", CTRL_CLOSE_EVENT}, {"shutdown", CTRL_SHUTDOWN_EVENT},
+    {"break", CTRL_BREAK_EVENT}, {"close", CTRL_CLOSE_EVENT},
 };
 
 static int make(DWORD event, DWORD number) {
@@ -30,6 +29,6 @@ int main(int count, char **words) {
             return make(EVENTS[i].number, strtoul(words[2], NULL, 10));
         }
     }
-    fprintf(stderr, "console: break, close or shutdown, and a process\n");
+    fprintf(stderr, "console: break or close, and a process\n");
     return 2;
 }

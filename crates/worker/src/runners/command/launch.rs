@@ -32,6 +32,9 @@ const INHERITED: [&str; 12] = [
 #[cfg(not(windows))]
 const INHERITED: [&str; 0] = [];
 
+/// What programs call their home, which is the scratch directory.
+const HOMES: &[&str] = if cfg!(windows) { &["HOME", "USERPROFILE"] } else { &["HOME"] };
+
 /// Where programs are looked for when the worker has no PATH of its own.
 #[cfg(unix)]
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -91,15 +94,13 @@ impl<'a> Launch<'a> {
             .env_clear()
             .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .env("PATH", &self.path)
-            .env("HOME", directory)
+            .envs(HOMES.iter().map(|name| (name, directory)))
             .env("LANG", "C.UTF-8")
             .env("TASK_MESSENGER_TASK", self.name.to_string())
             .envs(&self.command.environment)
             .stdin(if self.has_input { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        #[cfg(windows)]
-        command.env("USERPROFILE", directory);
         command
     }
 }
@@ -200,4 +201,65 @@ fn is_executable(place: &Path) -> bool {
 #[cfg(windows)]
 fn is_executable(place: &Path) -> bool {
     place.is_file()
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use std::{collections::BTreeMap, ffi::OsStr};
+
+    use super::*;
+
+    const NAME: TaskName = TaskName { job: 12, index: 345 };
+
+    fn command(program: &str) -> Command {
+        Command { program: program.to_owned(), ..Command::default() }
+    }
+
+    fn environment(command: &Command) -> BTreeMap<OsString, OsString> {
+        let launch = Launch::prepare(command, NAME, Bytes::new()).unwrap();
+        let started = launch.command(Path::new(r"C:\scratch"));
+        started.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect()
+    }
+
+    #[test]
+    fn the_environment_is_clean_but_for_what_programs_for_windows_need() {
+        let mut command = command("cmd");
+        let found = environment(&command);
+        let known = ["PATH", "HOME", "USERPROFILE", "LANG", "TASK_MESSENGER_TASK"];
+        let others: Vec<_> = found.keys().filter(|name| !known.iter().any(|known| name == known)).collect();
+        assert!(others.iter().all(|name| INHERITED.iter().any(|known| name.eq_ignore_ascii_case(known))), "{others:?}");
+        for name in ["SystemRoot", "ComSpec", "TEMP"] {
+            assert_eq!(found.get(OsStr::new(name)), env::var_os(name).as_ref(), "{name}");
+            assert!(found.contains_key(OsStr::new(name)), "{name}");
+        }
+        assert_eq!(found[OsStr::new("HOME")], r"C:\scratch");
+        assert_eq!(found[OsStr::new("USERPROFILE")], r"C:\scratch");
+
+        // The template's word is the last.
+        for name in ["HOME", "USERPROFILE", "TEMP"] {
+            command.environment.insert(name.to_owned(), r"D:\own".to_owned());
+        }
+        let found = environment(&command);
+        for name in ["HOME", "USERPROFILE", "TEMP"] {
+            assert_eq!(found[OsStr::new(name)], r"D:\own", "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_completed_by_the_endings_of_programs() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["both.exe", "both.cmd", "script.cmd", "data.txt", "dotted.name.bat"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let found = |name: &str| {
+            let found = find(name, &directory.path().into())?;
+            Ok::<_, String>(found.file_name().unwrap().to_ascii_lowercase())
+        };
+        assert_eq!(found("both").unwrap(), "both.exe", "the first of them");
+        assert_eq!(found("both.cmd").unwrap(), "both.cmd");
+        assert_eq!(found("script").unwrap(), "script.cmd");
+        assert_eq!(found("dotted.name").unwrap(), "dotted.name.bat");
+        assert_eq!(found("data.txt").unwrap(), "data.txt", "a whole name is taken as it is");
+        assert!(found("data").unwrap_err().contains("is not in the worker's PATH"));
+    }
 }

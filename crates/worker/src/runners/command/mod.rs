@@ -44,6 +44,12 @@ use super::{TaskName, milliseconds};
 const LINGER: Duration = Duration::from_millis(500);
 /// How often a task that runs for long looks after what it has left behind already.
 const TIDY: Duration = Duration::from_secs(1);
+/// Who is late by more than this has been stopped for a while, with all that runs.
+const STALL: Duration = Duration::from_secs(5);
+
+/// How many threads that wait a command has at most: on Windows one for each of its pipes, on Linux without process descriptors
+/// one for its end.
+pub(crate) const THREADS: usize = 3;
 
 /// Ends what an earlier start of the worker with this state directory has left running because it was killed. The caller is
 /// the only worker of the directory, by its lock. Waits for their end, for at most ten seconds.
@@ -230,10 +236,16 @@ impl Running {
     }
 }
 
+/// Ends when the worker has run for so long from now on. What it slept through with its machine doesn't count: on Windows the
+/// clock goes on meanwhile, but the task does not.
 async fn after(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => sleep(limit).await,
-        None => pending().await,
+    let Some(mut left) = limit else { return pending().await };
+    while !left.is_zero() {
+        let step = left.min(TIDY);
+        let begin = tokio::time::Instant::now();
+        sleep(step).await;
+        let passed = begin.elapsed();
+        left = left.saturating_sub(if passed < step + STALL { passed } else { step });
     }
 }
 
@@ -261,5 +273,22 @@ fn exited(status: ExitStatus) -> Outcome {
     Outcome { ending: Ending::Exited.into(), code: status.code().unwrap_or(-1), ..Outcome::default() }
 }
 
+#[cfg(test)]
+#[tokio::test]
+async fn what_a_machine_slept_through_is_not_the_time_of_a_task() {
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let over = after(Some(Duration::from_mins(1)));
+    tokio::pin!(over);
+    assert!(timeout(Duration::from_secs(10), &mut over).await.is_err());
+    let asleep = Duration::from_hours(8);
+    tokio::time::advance(asleep).await;
+    over.await;
+    let passed = begin.elapsed().checked_sub(asleep).unwrap();
+    assert!((Duration::from_secs(59)..Duration::from_secs(62)).contains(&passed), "{passed:?}");
+}
+
 #[cfg(all(test, unix))]
 mod tests;
+#[cfg(all(test, windows))]
+mod windows_tests;

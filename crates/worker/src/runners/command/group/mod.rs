@@ -1,5 +1,7 @@
 //! A program with everything that it starts: a process group and a mark on Unix, a job object on Windows.
 
+#[cfg(windows)]
+mod job;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

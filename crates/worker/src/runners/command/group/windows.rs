@@ -1,19 +1,30 @@
-//! Job objects, which no process leaves. When the last handle to one is closed, as it is when the worker dies, Windows ends
-//! all processes in it: so there is nothing to look for at a start.
+//! Job objects. What a process in one starts is in it too, and stays there: it gets out only through others that start it, as
+//! a service, the task scheduler and WMI do when a task asks them to. When the last handle to a job is closed, as it is when
+//! the worker dies, Windows ends all processes in it: so there is nothing to look for at a start.
 
 use std::{
     io,
+    os::windows::io::BorrowedHandle,
     path::Path,
     process::{Command, ExitStatus},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use process_wrap::tokio::{ChildWrapper, CommandWrap, CreationFlags, JobObject, KillOnDrop};
-use windows::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, PROCESS_CREATION_FLAGS};
+use tokio::{process::Child, time::sleep};
+use windows::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_SUSPENDED};
 
-use super::Pipes;
+use super::{
+    Pipes,
+    job::{Job, resume},
+};
 
-const ALONE: PROCESS_CREATION_FLAGS = PROCESS_CREATION_FLAGS(CREATE_NEW_PROCESS_GROUP.0 | CREATE_NO_WINDOW.0);
+/// It has a console of its own, which nobody sees, and so a Ctrl-C for the worker, also NSSM's, doesn't reach it.
+const ALONE: u32 = CREATE_NEW_PROCESS_GROUP.0 | CREATE_NO_WINDOW.0;
+/// How long ended processes are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether they are gone.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// What all jobs of a worker share: nothing.
 #[derive(Debug)]
@@ -31,28 +42,35 @@ impl Family {
     pub(in super::super) fn tidy(&self) {}
 }
 
-/// A job object.
+/// A program in a job object of its own.
 #[derive(Debug)]
 pub(in super::super) struct Group {
-    leader: Box<dyn ChildWrapper>,
+    leader: Child,
+    job: Job,
     status: Option<ExitStatus>,
 }
 
 impl Group {
-    /// Starts a program in a job object of its own. `KillOnDrop` is what makes the job end with its last handle. It has a
-    /// console of its own, which nobody sees, and so a Ctrl-C for the worker, also NSSM's, doesn't reach it.
+    /// Starts a program, which runs only once it is in its job.
     pub(in super::super) fn spawn(command: Command, _family: &Arc<Family>) -> io::Result<(Self, Pipes)> {
-        let mut command = CommandWrap::from(tokio::process::Command::from(command));
-        let mut leader = command.wrap(KillOnDrop).wrap(CreationFlags(ALONE)).wrap(JobObject).spawn()?;
-        let pipes =
-            Pipes { stdin: leader.stdin().take(), stdout: leader.stdout().take(), stderr: leader.stderr().take() };
-        Ok((Self { leader, status: None }, pipes))
+        let job = Job::new()?;
+        let mut command = tokio::process::Command::from(command);
+        // Until it is in the job only this ends it when something fails.
+        let mut leader = command.creation_flags(ALONE | CREATE_SUSPENDED.0).kill_on_drop(true).spawn()?;
+        let pipes = Pipes { stdin: leader.stdin.take(), stdout: leader.stdout.take(), stderr: leader.stderr.take() };
+        if let (Some(handle), Some(id)) = (leader.raw_handle(), leader.id()) {
+            #[expect(unsafe_code, reason = "it has only a raw handle")]
+            // SAFETY: the handle is open as long as the leader has not been waited for.
+            job.take(unsafe { BorrowedHandle::borrow_raw(handle) })?;
+            resume(id)?;
+        }
+        Ok((Self { leader, job, status: None }, pipes))
     }
 
     /// Waits for the first process's exit. May be dropped and called again.
     pub(in super::super) async fn exited(&mut self) -> io::Result<()> {
         if self.status.is_none() {
-            self.status = Some(self.leader.inner_mut().wait().await?);
+            self.status = Some(self.leader.wait().await?);
         }
         Ok(())
     }
@@ -69,13 +87,25 @@ impl Group {
 
     /// Ends all processes of the job.
     pub(in super::super) fn kill(&mut self) {
-        _ = self.leader.start_kill();
+        _ = self.job.terminate();
     }
 
-    /// Ends all processes of the job; the first one's exit, after [`Group::exited`].
-    #[expect(clippy::unused_async, reason = "the same as on Unix")]
+    /// How many processes of the job have not ended.
+    pub(in super::super) fn members(&self) -> u32 {
+        self.job.members().unwrap_or_default()
+    }
+
+    /// Ends all processes of the job, and waits until they are gone; the first one's exit, after [`Group::exited`].
     pub(in super::super) async fn end(&mut self) -> io::Result<ExitStatus> {
         self.kill();
+        let deadline = Instant::now() + PATIENCE;
+        while self.members() > 0 {
+            if Instant::now() >= deadline {
+                tracing::warn!(seconds = PATIENCE.as_secs(), "processes of a task were ended and are still there");
+                break;
+            }
+            sleep(LOOK).await;
+        }
         self.status.ok_or_else(|| io::Error::other("the program has not ended"))
     }
 }
