@@ -164,9 +164,9 @@ class Prefix:
             raise Failure(f"ended with {code}: {' '.join(command)}\n{text}")
         return Result(code, text)
 
-    def start(self, *command, output=subprocess.DEVNULL):
+    def start(self, *command, output=subprocess.DEVNULL, environment=None):
         """Starts a program of this machine's, which ends with the test."""
-        process = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
+        process = subprocess.Popen(command, env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True)
         self.started.append(process)
         return process

@@ -122,6 +122,37 @@ def events_have_texts(fleet):
             want(said == f"{text}: Größe 5", f"event {number} of {service.name}: {said}")
 
 
+def events_are_told(fleet):
+    """What the program gives to the Event Log: Wine keeps nothing of it, but says what it was given."""
+    machine, manager = fleet.machine, fleet.manager
+    program = f"{PROGRAMS}\\{manager.component}\\bin\\{manager.program}"
+    run = (program, "run", "--config", manager.configuration)
+    environment = {"WINEDEBUG": "+eventlog", "TASK_MESSENGER_SERVICE": manager.name}
+    good = machine.read(manager.configuration)
+    manager.configure(retain="soon")
+    done = machine.run(*run, check=False, environment=environment)
+    want(done.code == 78 and events_in(done.text) == ["0xc0000010"], f"exit code {done.code}\n{done.text}")
+    manager.configure()
+    path = os.path.join(machine.directory, "events")
+    with open(path, "wb") as output:
+        process = machine.start("wine", *run, output=output, environment=environment)
+    machine.wait("the event of a start", lambda: told(path) == ["0x40000001"], 30)
+    machine.run(machine.windows(machine.tools.path("console.exe")), "break", manager.program)
+    want(process.wait(30) == 0, f"exit code {process.returncode}")
+    want(told(path) == ["0x40000001", "0x40000002"], f"events: {told(path)}")
+    machine.write(manager.configuration, good)
+
+
+def told(path):
+    with open(path, "rb") as file:
+        return events_in(file.read().decode("utf-8", "replace"))
+
+
+def events_in(text):
+    """The numbers of the events that Wine was given (`trace:eventlog:ReportEventW (handle,type,category,number,…)`)."""
+    return re.findall(r"ReportEventW \(\S+?,0x\w+,0x\w+,(0x\w+),", text)
+
+
 def settings_are_in_the_registry(fleet):
     for service in fleet.services:
         service_is_in_the_registry(fleet, service)
