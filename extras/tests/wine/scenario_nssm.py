@@ -42,9 +42,9 @@ class NssmScenario:
             return False
         self.step("the registry has each setting", install.settings_are_in_the_registry)
         self.step("events have texts", install.events_have_texts)
-        self.step("events are told", install.events_are_told)
         self.settings()
         self.step("installed again, nothing changes", install.again_changes_nothing)
+        self.step("events are told", install.events_are_told)
         self.fails()
         return self.needed("manager and worker are ready", tasks.all_are_ready)
 
