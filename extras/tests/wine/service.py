@@ -113,3 +113,8 @@ class Service:
         directory = self.machine.place(self.logs)
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
         return "".join(self.machine.read(f"{self.logs}\\{name}") for name in names)
+
+    def remove_logs(self):
+        """Later steps look into them for what it does when it can run."""
+        for name in os.listdir(self.machine.place(self.logs)):
+            os.remove(self.machine.place(f"{self.logs}\\{name}"))

@@ -1,6 +1,5 @@
 """Services that end by themselves: what no restart can mend stays stopped, all else is tried again."""
 
-import os
 import re
 import time
 from datetime import datetime
@@ -69,7 +68,7 @@ def waits_grow(fleet):
     want(status["next_try"], str(status))
     service.stop()
     want(service.status()["state"] == "stopped", str(service.status()))
-    remove_logs(service)
+    service.remove_logs()
     return ", ".join(f"{pause:.1f} s" for pause in pauses)
 
 
@@ -90,13 +89,7 @@ def one_that_fails_says_no_word(fleet):
     done = machine.run("sc", "query", service.name)
     want(re.search(r"STATE .*START_PENDING", done.text), done.text)
     want(REASON in (service.status()["last_error"] or ""), str(service.status()))
-    remove_logs(service)
-
-
-def remove_logs(service):
-    """Later steps look into them for what it does when it can run."""
-    for name in os.listdir(service.machine.place(service.logs)):
-        os.remove(service.machine.place(f"{service.logs}\\{name}"))
+    service.remove_logs()
 
 
 def can_not_run(service):

@@ -141,6 +141,7 @@ def events_are_told(fleet):
     want(process.wait(30) == 0, f"exit code {process.returncode}")
     want(told(path) == ["0x40000001", "0x40000002"], f"events: {told(path)}")
     machine.write(manager.configuration, good)
+    manager.remove_logs()
 
 
 def told(path):

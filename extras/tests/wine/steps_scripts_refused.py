@@ -96,9 +96,9 @@ def machines(scripted):
     """What the program itself refuses is passed on: directories of others, an account that isn't there, a wrong configuration."""
     machine, scripts, manager = scripted.machine, scripted.scripts, scripted.manager
 
-    def refuses(*says):
+    def refuses(*says, code=1):
         # If it isn't refused, nothing may come of it.
-        scripts.install(manager, "-Native", "-DryRun", code=1, says=says)
+        scripts.install(manager, "-Native", "-DryRun", code=code, says=says)
 
     for directory, make, says in UNSAFE:
         with unsafe(machine, directory, make):
@@ -108,7 +108,7 @@ def machines(scripted):
     # Kept by an earlier installation.
     machine.write(manager.configuration, json.dumps({"no such key": 1}))
     try:
-        refuses("no such key")
+        refuses("no such key", code=78)
     finally:
         shutil.rmtree(machine.place(DATA))
     return NOT_TRIED
