@@ -14,6 +14,8 @@ DATA = "C:\\ProgramData\\TaskMessenger"
 TOKEN = "C:\\a token.txt"
 # Where archives are unpacked: a path with a blank and letters beyond ASCII.
 DOWNLOADS = "C:\\Größe und Maß"
+# Once in thousands of times a program that Wine 8 starts is dead before it begins (`NtCreateUserProcess` says an internal error).
+STILLBORN = "(os error 1359)"
 NSSM = f"{PROGRAMS}\\nssm\\nssm.exe"
 NAMES = {"manager": "TaskMessengerManager", "worker": "TaskMessengerWorker"}
 
@@ -61,8 +63,14 @@ class Service:
         """Installs from the unpacked archive, or another one, `top`. Wine has no other account than LocalSystem."""
         mode = ["--native"] if self.mode == "native" else ["--nssm", self.machine.windows(self.machine.tools.nssm)]
         path = f"{top or self.archive}\\bin\\{program or self.program}"
-        return self.machine.run(path, "service", "install", *self.instance, *mode, "--account", "LocalSystem", *options,
-                                check=check)
+        words = (path, "service", "install", *self.instance, *mode, "--account", "LocalSystem", *options)
+        done = self.machine.run(*words, check=False)
+        if STILLBORN in done.text:
+            # All was undone then; so it can be done again.
+            done = self.machine.run(*words, check=False)
+        if check and done.code != 0:
+            raise Failure(f"ended with {done.code}: {' '.join(words)}\n{done.text}")
+        return done
 
     def call(self, *words, check=True, timeout=120, top=None):
         """The installed program, as an administrator calls it, or that of an archive, `top`."""

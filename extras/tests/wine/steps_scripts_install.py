@@ -110,7 +110,7 @@ def refused_upgrade(scripted):
     right, readme = machine.read(worker.configuration), machine.read(f"{PROGRAMS}\\worker\\README.md")
     machine.write(worker.configuration, json.dumps({"no such key": 1}))
     try:
-        scripted.scripts.install(worker, code=1, says=["no such key"])
+        scripted.scripts.install(worker, code=78, says=["no such key"])
     finally:
         machine.write(worker.configuration, right)
     want(machine.read(f"{PROGRAMS}\\worker\\README.md") == readme, "something was replaced")
