@@ -19,7 +19,8 @@ take_lock() {
     while :; do
         # Readable by nobody else, who could lock it too then, and in a directory to which nobody else writes.
         (umask 077 && : >>"$path") && exec {descriptor}<>"$path" || die "the lock can't be opened: $path"
-        flock -n "$descriptor" || die "another installation or removal is running (it holds $path)"
+        # One that was killed leaves a command that it ran for a moment, which still holds it.
+        flock -w 2 "$descriptor" || die "another installation or removal is running (it holds $path)"
         # Whoever held it before may have removed it.
         [ "$path" -ef "/proc/self/fd/$descriptor" ] && break
         exec {descriptor}>&-
