@@ -8,7 +8,7 @@ them, by the list of contents in extras\distribution\contents-windows, as
 dist\task-messenger-COMPONENT-vVERSION-windows-x64.zip with a .sha256 of it. The programs need nothing but Windows itself.
 
 Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
-Set-ExecutionPolicy -Scope Process Bypass
+Set-ExecutionPolicy -Scope Process Bypass -Force
 
 On Linux, `extras/scripts/build_distribution.sh --target windows` makes the same from the same list, with another compiler.
 
@@ -133,7 +133,13 @@ function Find-Tool {
 # Windows has an alias of this name that only opens its Store.
 function Find-Python {
     foreach ($tool in @(Get-Command -Name 'python' -CommandType Application -All -ErrorAction Ignore)) {
-        $answer = @(Invoke-Program -Path $tool.Path -Arguments @('--version') -Quiet)
+        try {
+            $answer = @(Invoke-Program -Path $tool.Path -Arguments @('--version') -Quiet)
+        }
+        catch {
+            # Not even started: for some accounts the alias can't be.
+            continue
+        }
         if ($ProgramCode -eq 0 -and "$answer" -match '\APython 3\.') {
             return $tool.Path
         }

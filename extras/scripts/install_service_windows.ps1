@@ -7,7 +7,7 @@ Run it in an unpacked archive, as an administrator. It gets NSSM (the service wr
 itself: `task-messenger-COMPONENT.exe service install`, which does the rest and says what it did and how to go on.
 
 Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
-Set-ExecutionPolicy -Scope Process Bypass
+Set-ExecutionPolicy -Scope Process Bypass -Force
 
 Run again it changes nothing; from the archive of another version it is an upgrade: what runs is stopped, replaced and started
 again, and configuration and state stay. A step that fails has the earlier ones undone.
@@ -307,7 +307,6 @@ function Install-Component {
     }
     $temporary = [IO.Path]::GetTempPath()
     $prefix = 'task-messenger-install-'
-    Remove-Leftover -Parent $temporary -Prefix $prefix -Hours 1
     $scratch = New-Scratch -Parent $temporary -Prefix $prefix
     try {
         Invoke-Program -Path $program -Arguments (Get-InstallArgument -Scratch $scratch)

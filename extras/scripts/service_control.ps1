@@ -11,7 +11,7 @@ Controls TaskMessenger's services on this machine.
 Without -Component, all that are installed are meant. start, stop, restart and reload need an administrator; status doesn't.
 
 Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
-Set-ExecutionPolicy -Scope Process Bypass
+Set-ExecutionPolicy -Scope Process Bypass -Force
 
 status is in colour on a screen, unless the variable NO_COLOR is set.
 

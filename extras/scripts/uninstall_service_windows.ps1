@@ -7,7 +7,7 @@ Stops and removes services, and the programs with the last service that needs th
 stay, unless -Purge is given. As an administrator.
 
 Where scripts are not allowed to run, as on Windows for clients, say first, in each PowerShell anew:
-Set-ExecutionPolicy -Scope Process Bypass
+Set-ExecutionPolicy -Scope Process Bypass -Force
 
 -Component worker is the worker without a name; all is everything that is installed. Nothing is asked: -DryRun shows beforehand
 what would be removed.
@@ -183,7 +183,7 @@ function Remove-ForGood {
     try {
         Set-Location -LiteralPath $elsewhere
         [Environment]::CurrentDirectory = $elsewhere
-        Remove-Leftover -Parent (Get-ProgramsDirectory) -Prefix $Prefix
+        Remove-Leftover -Parent (Get-ProgramsDirectory) -Prefix $Prefix -Hours 1
         Remove-All $Targets
     }
     finally {

@@ -164,8 +164,9 @@ mod system {
 
     /// Without it a directory can't be opened (fileapi.h, `CreateFileW`).
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
-    /// `ERROR_INVALID_FUNCTION`, `ERROR_ACCESS_DENIED`, `ERROR_NOT_SUPPORTED`, `ERROR_INVALID_PARAMETER`.
-    const CAN_NOT: [i32; 4] = [1, 5, 50, 87];
+    /// `ERROR_INVALID_FUNCTION`, `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION` (somebody reads it), `ERROR_NOT_SUPPORTED`,
+    /// `ERROR_INVALID_PARAMETER`.
+    const CAN_NOT: [i32; 5] = [1, 5, 32, 50, 87];
 
     pub(super) fn create_directory(path: &Path) -> io::Result<()> {
         create(path, &private_directory(&user()?))

@@ -120,7 +120,9 @@ impl List {
 
     /// Whether `user` gets in only as an administrator, if at all.
     fn is_closed_for_others(&self, user: &str) -> bool {
-        let lets_in = |who: &String| who == user || (is_many(who) && who != ADMINISTRATORS);
+        // Or the directory is the user's: what is made in it is too, and its owner may be let in under no other name.
+        let is_owner = |who: &str| who.starts_with("S-1-3-");
+        let lets_in = |who: &String| who == user || is_owner(who) || (is_many(who) && who != ADMINISTRATORS);
         self.protected && !self.whom(READING).iter().any(lets_in)
     }
 
@@ -207,7 +209,7 @@ pub fn changers(descriptor: &str) -> Vec<String> {
 }
 
 /// Whether whoever owns something is one whom a directory is meant for: the system, administrators, `user`, and whom it lets
-/// change it, a service for one.
+/// change it, a service for one. (Its own owner is too.)
 pub fn may_serve(owner: &str, directory: &str, user: &str) -> bool {
     let is_meant = || !is_many(owner) && changers(directory).iter().any(|who| who == owner);
     [SYSTEM, ADMINISTRATORS, user].contains(&owner) || is_meant()

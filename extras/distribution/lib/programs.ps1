@@ -46,8 +46,8 @@ function Assert-Program {
         Stop-Failed "$Path needs what Windows does not bring: $($libraries -join ', ')"
     }
     $text = $Latin.GetString($program).Replace('/', '\')
-    foreach ($path in $Foreign) {
-        $written = $Latin.GetString([Text.Encoding]::UTF8.GetBytes($path.Replace('/', '\')))
+    foreach ($place in $Foreign) {
+        $written = $Latin.GetString([Text.Encoding]::UTF8.GetBytes($place.Replace('/', '\')))
         $at = $text.IndexOf($written, [StringComparison]::OrdinalIgnoreCase)
         if ($at -ge 0) {
             $end = [Math]::Min($text.Length - $at, $written.Length + 80)

@@ -274,14 +274,14 @@ function New-Scratch {
     $scratch
 }
 
-# Removes what earlier runs could not, if it has lain there for so long: a run of now may be using it. No link is followed, because
-# others may be able to write in the parent.
+# Removes what earlier runs could not, if it has lain there for so long: a run of now may be using it. Only where nobody but
+# administrators writes: elsewhere somebody could have it remove other things.
 function Remove-Leftover {
-    param([string]$Parent, [string]$Prefix, [int]$Hours = 0)
+    param([string]$Parent, [string]$Prefix, [int]$Hours)
     $before = [DateTime]::UtcNow.AddHours(-$Hours)
-    Get-ChildItem -LiteralPath $Parent -Filter "$Prefix*" -Directory -ErrorAction Ignore | Where-Object {
-        $_.LastWriteTimeUtc -le $before -and -not ($_.Attributes -band [IO.FileAttributes]::ReparsePoint)
-    } | ForEach-Object { $null = Clear-Scratch $_.FullName }
+    Get-ChildItem -LiteralPath $Parent -Filter "$Prefix*" -Directory -ErrorAction Ignore |
+        Where-Object { $_.LastWriteTimeUtc -le $before } |
+        ForEach-Object { $null = Clear-Scratch $_.FullName }
 }
 
 # Removes files and their directory, and nothing below; why that failed, or nothing.
@@ -309,7 +309,7 @@ function Remove-Scratch {
         $why = Clear-Scratch $Path
     }
     if ($why) {
-        Write-Warning "$Path could not be removed; the next run tries again: $why"
+        Write-Warning "$Path could not be removed: $why"
     }
 }
 

@@ -122,7 +122,7 @@ compile() {
         'C:\Users\x\.Rustup\toolchains\stable\lib.rs'; do
         compile task-messenger-worker 1.2.3 "-DKNOWS=\"${path//\\/\\\\}\""
         pack -Component worker
-        expect 1 "has paths of the machine that it was built on, such as: "
+        expect 1 "task-messenger-worker.exe has paths of the machine that it was built on, such as: "
     done
     compile task-messenger-worker 1.2.3 '-DKNOWS="/usr/src/cargo/registry/src/index/ring/lib.rs"'
     pack -Component worker

@@ -6,7 +6,7 @@
 load helper
 
 setup_file() {
-    [ -z "${PWSH:-$(command -v pwsh)}" ] || has_compilers || return 0
+    { [ -n "${PWSH:-$(command -v pwsh)}" ] && has_compilers; } || return 0
     export CHECKOUT=$BATS_FILE_TMPDIR/checkout PROGRAMS=$BATS_FILE_TMPDIR/programs
     mkdir "$PROGRAMS"
     # What is packed is for Windows, and what is asked is the same for Linux.

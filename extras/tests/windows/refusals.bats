@@ -52,7 +52,7 @@ powershell() {
         run "$PWSH" -NoProfile -NonInteractive -Command "Get-Help '$SCRIPTS/$script.ps1' -Full | Out-String -Width 300"
         [ "$status" = 0 ]
         [[ $output == *"EXAMPLE 2"* ]]
-        [[ $output == *"Set-ExecutionPolicy -Scope Process Bypass"* && $output != *"-ExecutionPolicy Bypass"* ]]
+        [[ $output == *"Set-ExecutionPolicy -Scope Process Bypass -Force"* && $output != *"-ExecutionPolicy Bypass"* ]]
         for name in $wanted; do
             # Its line is followed by one that says something.
             grep -A 1 -E "^ +-$name " <<<"$output" | tail -n 1 | grep -qE '^ {8}[A-Za-z]'
@@ -75,7 +75,7 @@ END
         run awk '/^```powershell/ { first = NR + 1 } NR == first { line = $0 } /^```$/ { first = 0 }
             first && /\.ps1 / && !shown[first]++ { print line }' "$file"
         [ "${#lines[@]}" -ge 2 ]
-        [ "$(sort -u <<<"$output")" = "Set-ExecutionPolicy -Scope Process Bypass" ]
+        [ "$(sort -u <<<"$output")" = "Set-ExecutionPolicy -Scope Process Bypass -Force" ]
         [ "$(grep -c 'ExecutionPolicy Bypass' "$file")" = 0 ]
     done
 }

@@ -14,6 +14,15 @@ setup() {
     [ "$status" = 0 ] || { [ "$status" = 77 ] && skip "SKIPPED: no actionlint"; }
 }
 
+# GitHub refuses such a file, and actionlint does not see it.
+@test "no step has a shell that is looked up" {
+    # That of a job's defaults stands right below `run:`.
+    run awk '/^ *run:$/ { defaults = NR } /shell: \$\{\{/ && NR != defaults + 1 { print FILENAME ":" NR ": " $0; found = 1 } END { exit !found }' \
+        "$BATS_TEST_DIRNAME"/../../../.github/workflows/*.yml
+    echo "$output"
+    [ "$status" = 1 ]
+}
+
 # planted TEXT OLD NEW: with a line changed, it must find a fault that it describes so.
 planted() {
     local file=$BATS_TEST_TMPDIR/planted.yml

@@ -7,8 +7,8 @@ from report import want, want_text
 from steps_tasks import LOG, is_ready
 
 GRACE_SECONDS = 2
-# What Windows leaves a process whose console is closed.
-CLOSING_SECONDS = 5
+# Windows leaves a process whose console is closed five seconds; so does the worker, and here it takes some to close it too.
+CLOSING_SECONDS = 15
 
 
 def stop_drains(fleet):

@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use task_messenger_protocol::{
     link::Stream,
-    windows_access::{access, maker, may_serve, owner_of_pipe, private_pipe, user, with_access},
+    windows_access::{access, maker, may_serve, owner as owner_of, owner_of_pipe, private_pipe, user, with_access},
 };
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 
@@ -72,7 +72,8 @@ pub(super) async fn connect(directory: &Path, component: &str) -> io::Result<Str
     // Whoever comes first gets the name, and it can be known: nobody is told anything before it is clear who listens.
     let owner = owner_of_pipe(pipe.as_handle())?;
     // What this user's own processes make need not be the user's: administrators' is their group's.
-    if owner != maker()? && !may_serve(&owner, &access(directory)?, &user()?) {
+    let is_own = owner == maker()? || owner == owner_of(directory)?;
+    if !is_own && !may_serve(&owner, &access(directory)?, &user()?) {
         let text = format!("somebody else listens in the {component}'s place ({owner}, at {name})");
         return Err(io::Error::other(text));
     }

@@ -16,8 +16,9 @@ use super::{
 /// How long another one is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(200);
-/// `ERROR_SHARING_VIOLATION`, and `ERROR_DELETE_PENDING` of one that has just ended.
-const TAKEN: [i32; 2] = [32, 303];
+/// `ERROR_SHARING_VIOLATION`, and `ERROR_ACCESS_DENIED` or `ERROR_DELETE_PENDING` of one that has just ended. (Whoever comes here may
+/// make it: only administrators could open the service manager before.)
+const TAKEN: [i32; 3] = [5, 32, 303];
 /// It goes with the process, however that ends (fileapi.h, `FILE_FLAG_DELETE_ON_CLOSE`).
 const DELETE_ON_CLOSE: u32 = 0x0400_0000;
 

@@ -81,21 +81,26 @@ pub(super) fn install(layout: &Layout, wanted: &Wanted, stop: Duration) -> Resul
         && ran
         && (tree_changes || nssm.is_some() || is_another(found))
     {
-        restarted.push(Restarted { layout, stop, loops: found.crash_loops() });
+        restarted.push(Restarted::of(layout, stop, found));
     }
     let concerned = others.iter().filter(|other| other.found.runs() && is_concerned(other));
-    restarted.extend(concerned.map(|other| Restarted {
-        layout: &other.layout,
-        stop: Other::stop(stop),
-        loops: other.found.crash_loops(),
-    }));
+    restarted.extend(concerned.map(|other| Restarted::of(&other.layout, Other::stop(stop), &other.found)));
+    for one in &restarted {
+        if one.is_disabled {
+            let service = one.layout.service();
+            return Err(ServiceError::Refused(format!(
+                "{service} runs, and is disabled: it could not be started again. Stop it, or let it be started (sc.exe config \
+                 {service} start= demand)"
+            )));
+        }
+    }
     for one in &restarted {
         // Also when it stops too late for this.
         let (place, loops) = (one.layout.clone(), one.loops);
         steps.or(format!("{} is started", one.layout.service()), move || start_again(&place, loops));
         steps.take(format!("stop {}", one.layout.service()), || services.stop(one.layout, one.stop + AROUND))?;
     }
-    if tree_changes {
+    if tree_changes && layout.program().is_file() {
         // By the program and the NSSM that will be back then: what is to be undone first comes later.
         let itself = found.clone().map(|found| Other { layout: layout.clone(), found });
         for one in mates.iter().copied().chain(&itself) {
@@ -150,6 +155,13 @@ struct Restarted<'a> {
     stop: Duration,
     /// It has not stayed up before either.
     loops: bool,
+    is_disabled: bool,
+}
+
+impl<'a> Restarted<'a> {
+    fn of(layout: &'a Layout, stop: Duration, found: &Found) -> Self {
+        Self { layout, stop, loops: found.crash_loops(), is_disabled: found.startup_type == StartupType::Disabled }
+    }
 }
 
 /// Starts a service, and sees that it stays up; of one that has not done so before that is not expected.
@@ -255,9 +267,10 @@ fn set_up(
     let kind =
         serde_json::to_value(startup_type).ok().and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default();
     if let Some(found) = found {
-        let (place, settings, before) = (layout.clone(), settings.clone(), found.clone());
+        let (place, settings, before, given) = (layout.clone(), settings.clone(), found.clone(), account.clone());
         steps.or(format!("{service} is configured as before"), move || {
-            let account = Account::parse(&before.account).map_err(ServiceError::Refused)?;
+            // One with a password can't be given back.
+            let account = Account::parse(&before.account).unwrap_or(given);
             let told = Told::new(&place, &settings, &account, before.startup_type, before.mode, stop);
             Services::change()?.configure(told)
         });

@@ -68,11 +68,14 @@ fn purge_data(layout: &Layout, steps: &mut Steps) -> Result<(), ServiceError> {
     for directory in [layout.state(), layout.logs()].iter().filter(|directory| directory.exists()) {
         steps.take(format!("remove {}", directory.display()), || tree::remove(directory))?;
     }
-    steps.take(format!("remove the profile of {}, if it has one", layout.service()), || profile::remove(layout))?;
     let file = layout.configuration();
     for file in [file.clone(), file.with_added_extension("new")].iter().filter(|file| file.exists()) {
         steps.take(format!("remove {}", file.display()), || kept::remove(file))?;
     }
+    steps.take(format!("remove the profile of {}, if it has one", layout.service()), || {
+        profile::remove(layout);
+        Ok(())
+    })?;
     if !steps.is_dry() {
         for directory in [layout.data_below("logs"), layout.configurations(), layout.all_data().to_owned()] {
             tree::remove_if_empty(&directory);

@@ -64,7 +64,10 @@ fn what_an_administrator_writes_for_a_service_is_the_services() {
     assert_eq!(strangers(&private, &directory, WORKER), [""; 0]);
     assert_eq!(strangers(&format!("{private}(A;;FA;;;{ANN})"), &directory, WORKER), [ANN]);
     // One that is the user's own, or everybody's, is closed for nobody else.
-    for open in [private_directory(ANN), format!("{directory}(A;OICI;FR;;;WD)"), directory.replace("D:P", "D:AI")] {
+    let owners = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;OW)".to_owned();
+    for open in
+        [private_directory(ANN), format!("{directory}(A;OICI;FR;;;WD)"), directory.replace("D:P", "D:AI"), owners]
+    {
         assert!(private_file(&file, &open, ANN).contains(ANN), "{open}");
     }
 }

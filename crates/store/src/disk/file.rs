@@ -120,8 +120,9 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     use std::os::windows::fs::OpenOptionsExt;
     /// Without it a directory can't be opened (fileapi.h, `CreateFileW`).
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
-    /// `ERROR_INVALID_FUNCTION`, `ERROR_ACCESS_DENIED`, `ERROR_NOT_SUPPORTED`, `ERROR_INVALID_PARAMETER`.
-    const CAN_NOT: [i32; 4] = [1, 5, 50, 87];
+    /// `ERROR_INVALID_FUNCTION`, `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION` (somebody reads it), `ERROR_NOT_SUPPORTED`,
+    /// `ERROR_INVALID_PARAMETER`.
+    const CAN_NOT: [i32; 5] = [1, 5, 32, 50, 87];
     let directory = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path);
     match directory.and_then(|directory| directory.sync_all()) {
         Err(error) if error.raw_os_error().is_some_and(|code| CAN_NOT.contains(&code)) => Ok(()),

@@ -78,18 +78,19 @@ pub(super) fn resume(process: u32) -> io::Result<()> {
     unsafe {
         let all = OwnedHandle::from_raw_handle(CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0)?.0);
         let mut more = Thread32First(HANDLE(all.as_raw_handle()), &raw mut entry);
+        let mut resumed = false;
         while more.is_ok() {
             if entry.th32OwnerProcessID == process {
-                // It has only this one.
+                // Its first one, and those that a scanner may have put into it.
                 let thread = OpenThread(THREAD_SUSPEND_RESUME, false, entry.th32ThreadID)?;
                 let thread = OwnedHandle::from_raw_handle(thread.0);
-                return match ResumeThread(HANDLE(thread.as_raw_handle())) {
-                    u32::MAX => Err(io::Error::last_os_error()),
-                    _ => Ok(()),
-                };
+                match ResumeThread(HANDLE(thread.as_raw_handle())) {
+                    u32::MAX => return Err(io::Error::last_os_error()),
+                    suspended => resumed |= suspended > 0,
+                }
             }
             more = Thread32Next(HANDLE(all.as_raw_handle()), &raw mut entry);
         }
+        if resumed { Ok(()) } else { Err(io::Error::other("a program that was started has no thread that waits")) }
     }
-    Err(io::Error::other("a program that was started has no thread"))
 }
