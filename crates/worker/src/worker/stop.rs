@@ -18,7 +18,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long each phase of a stop may take when the system ends the process in five seconds.
 const HASTE: Duration = Duration::from_millis(1_250);
-/// What waits in a lane behind a task that runs for longer goes to other lanes.
+/// What is not begun in a lane that has worked for longer than this goes to other lanes. Counted from the first task that the
+/// lane was given, not from the one that runs: else tasks that take about a tick could each look young at every tick.
 const LANE_PATIENCE: Duration = Duration::from_millis(20);
 /// What waits for longer than this was asked for because its tasks were thought to be shorter than they are.
 const WAITING_PATIENCE: Duration = Duration::from_millis(200);
@@ -203,7 +204,7 @@ impl Worker {
     pub(super) fn look_at_running(&mut self, now: Instant) {
         for lane in 0..self.pool.lanes() {
             let Some(running) = self.pool.running(lane) else { continue };
-            if running.queued > 0 && Instant::from_std(running.since) + LANE_PATIENCE < now {
+            if running.queued > 0 && Instant::from_std(running.lane_since) + LANE_PATIENCE < now {
                 let queue = self.pool.take_back(lane);
                 for task in &queue {
                     if let Some(held) = self.tasks.get_mut(task.lease) {

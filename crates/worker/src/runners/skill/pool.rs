@@ -77,10 +77,10 @@ pub struct LaneReport {
 pub struct RunningSkill {
     /// The hand-out.
     pub lease: u64,
-    /// When it began.
-    pub since: Instant,
     /// When its time is over, if it has a timeout.
     pub deadline: Option<Instant>,
+    /// When the lane began with the first of the tasks that it was given together.
+    pub lane_since: Instant,
     /// How many tasks are behind it in the lane.
     pub queued: usize,
 }
@@ -103,6 +103,8 @@ struct Lane {
 struct State {
     queue: VecDeque<SkillTask>,
     running: Option<Running>,
+    /// When it began with what it was given together.
+    since: Option<Instant>,
     leases: Vec<u64>,
     statuses: Vec<u8>,
     outcomes: ValuesBuilder,
@@ -115,7 +117,6 @@ struct State {
 #[derive(Clone, Copy)]
 struct Running {
     lease: u64,
-    since: Instant,
     deadline: Option<Instant>,
 }
 
@@ -142,6 +143,7 @@ impl SkillPool {
         let lane = &self.lanes[at];
         let mut state = lane.lock();
         state.queue = tasks;
+        state.since = None;
         state.assigned = true;
         drop(state);
         lane.wake.notify_one();
@@ -202,7 +204,8 @@ impl SkillPool {
     pub fn running(&self, lane: usize) -> Option<RunningSkill> {
         let state = self.lanes[lane].lock();
         let queued = state.queue.len();
-        state.running.map(|Running { lease, since, deadline }| RunningSkill { lease, since, deadline, queued })
+        let Running { lease, deadline } = state.running?;
+        Some(RunningSkill { lease, deadline, lane_since: state.since?, queued })
     }
 
     fn start_lane(&mut self) -> Option<usize> {
@@ -260,7 +263,8 @@ impl Lane {
             };
             let started = Instant::now();
             let deadline = task.timeout.map(|timeout| started + timeout);
-            state.running = Some(Running { lease: task.lease, since: started, deadline });
+            state.since.get_or_insert(started);
+            state.running = Some(Running { lease: task.lease, deadline });
             self.stop.store(false, Ordering::Relaxed);
             drop(state);
 

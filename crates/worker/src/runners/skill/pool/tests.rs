@@ -108,6 +108,36 @@ async fn what_a_lane_has_not_begun_can_be_taken_back_and_what_runs_can_be_stoppe
 }
 
 #[tokio::test]
+async fn a_lane_works_since_it_began_with_what_it_was_given_together() {
+    let mut pool = SkillPool::new(1, 8);
+    let (begin, begun) = mpsc::channel();
+    let begin = Mutex::new(begin);
+    let until_stopped = skill(move |_, context| {
+        begin.lock().unwrap().send(Instant::now()).unwrap();
+        while !context.expired() {
+            thread::yield_now();
+        }
+        Ok(Vec::new())
+    });
+    let runs_since = |lease: u64, tasks: &[u64], pool: &mut SkillPool| {
+        if !tasks.is_empty() {
+            pool.submit(tasks.iter().map(|lease| task(&until_stopped, *lease, b"")).collect()).ok().unwrap();
+        }
+        let began = begun.recv().unwrap();
+        let running = pool.running(0).unwrap();
+        assert_eq!(running.lease, lease);
+        pool.stop(0, lease);
+        (running.lane_since, began)
+    };
+    let (first, began) = runs_since(1, &[1, 2], &mut pool);
+    assert!(first <= began);
+    assert_eq!(runs_since(2, &[], &mut pool).0, first, "not since the one that runs began");
+    finish(&mut pool, 1).await;
+    assert!(runs_since(3, &[3], &mut pool).0 > began);
+    finish(&mut pool, 1).await;
+}
+
+#[tokio::test]
 async fn every_one_of_many_short_tasks_comes_back_once() {
     let mut pool = SkillPool::new(3, 8);
     let nothing = skill(|_, _| Ok(Vec::new()));
