@@ -127,7 +127,7 @@ fn a_worker_joins_once_keeps_no_token_and_runs_until_it_is_revoked() {
     // As in an image: the first start enrols.
     let state = directory.path().join("image");
     let config = directory.path().join("config.json");
-    fs::write(&config, format!(r#"{{"join_token_file": {file:?}, "name": "image"}}"#)).unwrap();
+    fs::write(&config, format!(r#"{{"join_token_file": {file:?}, "name": "image", "http": null}}"#)).unwrap();
     assert_eq!(program(&state, &["run", "--config", config.to_str().unwrap()]), 78);
     let Ok(Heard::Enrol(enrol, _)) = heard.recv_timeout(LIMIT) else { panic!("it enrols") };
     assert_eq!(enrol.name, "image");

@@ -36,7 +36,7 @@ use self::{
     link::{Event, Link},
     reload::hung_up,
     running::CommandEnded,
-    stop::Stop,
+    stop::{Stop, WAITING_PATIENCE},
     watching::Watching,
 };
 pub(crate) use self::{link::Addresses, reload::Reloading, watching::Watch};
@@ -89,6 +89,7 @@ pub struct Worker {
     turnaround: Turnaround,
     /// When a task last began or ended, for noticing that the measure no longer holds.
     last_progress: Instant,
+    waiting_patience: Duration,
     outbox: Outbox,
     /// How often the outbox's file could not be written in a row.
     outbox_failures: u64,
@@ -150,6 +151,7 @@ impl Worker {
             measure: Measure::default(),
             turnaround: Turnaround::default(),
             last_progress: now,
+            waiting_patience: WAITING_PATIENCE,
             outbox: Outbox::open(&config.state_directory.join(OUTBOX), identity.store, identity.worker)?,
             outbox_failures: 0,
             claims: Claims::default(),

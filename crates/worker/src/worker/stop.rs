@@ -22,7 +22,7 @@ const HASTE: Duration = Duration::from_millis(1_250);
 /// lane was given, not from the one that runs: else tasks that take about a tick could each look young at every tick.
 const LANE_PATIENCE: Duration = Duration::from_millis(20);
 /// What waits for longer than this was asked for because its tasks were thought to be shorter than they are.
-const WAITING_PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const WAITING_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A stop under way.
 #[derive(Debug)]
@@ -241,11 +241,11 @@ impl Worker {
     fn look_at_waiting(&mut self, now: Instant) {
         let Some(resumed) = self.link.resumed() else { return };
         let Some(since) = self.tasks.waiting_since() else { return };
-        if now < since.max(resumed) + WAITING_PATIENCE {
+        if now < since.max(resumed) + self.waiting_patience {
             return;
         }
         let stalled = now - self.last_progress;
-        if stalled >= WAITING_PATIENCE && self.tasks.used_slots() > 0 {
+        if stalled >= self.waiting_patience && self.tasks.used_slots() > 0 {
             // What runs has taken that long already.
             self.measure.record(1, stalled);
         }

@@ -41,6 +41,9 @@ pub(super) struct Place {
     pub(super) link_bytes: usize,
     /// How long the worker may run.
     pub(super) patience: Duration,
+    /// How long a task may wait. So long that none is given back for it, however slow the machine is, unless a test is about
+    /// that.
+    pub(super) waiting_patience: Duration,
 }
 
 impl Place {
@@ -53,7 +56,13 @@ impl Place {
             kill_after: ConfigDuration(Duration::from_millis(200)),
             ..WorkerConfig::default()
         };
-        Self { directory, config, link_bytes: 1 << 20, patience: 3 * DEADLINE }
+        Self {
+            directory,
+            config,
+            link_bytes: 1 << 20,
+            patience: 3 * DEADLINE,
+            waiting_patience: Duration::from_hours(1),
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -93,7 +102,9 @@ impl Place {
                 link::greet(Box::new(near), &link::hello("test", &STORE, Credential::Worker(proof))).await
             })
         });
-        let worker = Worker::new(&self.config, IDENTITY, connector, skills, shutdown, Watch::start().unwrap()).unwrap();
+        let mut worker =
+            Worker::new(&self.config, IDENTITY, connector, skills, shutdown, Watch::start().unwrap()).unwrap();
+        worker.waiting_patience = self.waiting_patience;
         let manager = Manager { arriving, silence: Duration::from_secs(30), message_bytes: 4 << 20 };
         let both = async { tokio::join!(worker.run(), test(manager, trigger)).0 };
         timeout(self.patience, both).await.expect("the worker ends")

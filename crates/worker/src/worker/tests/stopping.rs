@@ -1,6 +1,6 @@
 //! How long a stop takes when nothing of it goes well.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use task_messenger_daemon::{
     config::ConfigDuration,
@@ -11,7 +11,7 @@ use tokio::time::{Instant, pause, resume};
 
 use super::{
     super::{stop::longest_stop, watching::EXTENSION},
-    harness::{Place, skills},
+    harness::{Place, exists, skills, text},
 };
 
 /// The default.
@@ -29,10 +29,12 @@ async fn stop(ask: impl AsyncFnOnce(&Trigger)) -> Duration {
         if payload == b"end" {
             return Ok(Vec::new());
         }
+        fs::write(str::from_utf8(payload).unwrap(), "").unwrap();
         loop {
             std::thread::park();
         }
     });
+    let hangs = place.path("hangs");
     let mut took = Duration::ZERO;
     let exit = place
         .work(work, async |mut manager, trigger| {
@@ -42,8 +44,9 @@ async fn stop(ask: impl AsyncFnOnce(&Trigger)) -> Duration {
             peer.assign(1, 1, &["end"]).await;
             peer.started().await;
             peer.outcomes().await;
-            peer.assign(1, 2, &["hang"]).await;
+            peer.assign(1, 2, &[text(&hangs)]).await;
             peer.started().await;
+            exists(&hangs).await;
             pause();
             let begin = Instant::now();
             ask(&trigger).await;

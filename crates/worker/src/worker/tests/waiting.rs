@@ -11,7 +11,7 @@ use task_messenger_protocol::messages::{TakeBack, Template, from_peer::Message};
 use super::harness::{Manager, Peer, Place, decode, exists, go, skills, text};
 use crate::{
     runners::skill::{SkillContext, SkillError, SkillRegistry},
-    worker::TICK,
+    worker::{TICK, stop::WAITING_PATIENCE},
 };
 
 /// Hands out quick tasks of template 1 until the worker wants many; the next lease.
@@ -26,13 +26,17 @@ async fn hand_out_quick_ones(peer: &mut Peer) -> u64 {
     lease
 }
 
-/// Takes so many outcomes.
+/// Takes the outcomes of so many, but for those that come back because the machine is slow.
 async fn take_ends(peer: &mut Peer, count: usize) {
     let mut left = count;
     while left > 0 {
-        if let Message::Outcomes(outcomes) = peer.next_word().await {
-            left -= outcomes.leases.len();
-            peer.take(outcomes.number).await;
+        match peer.next_word().await {
+            Message::Outcomes(outcomes) => {
+                left -= outcomes.leases.len();
+                peer.take(outcomes.number).await;
+            }
+            Message::GivenBack(given) => left -= given.leases.len(),
+            _ => (),
         }
     }
 }
@@ -41,6 +45,7 @@ async fn take_ends(peer: &mut Peer, count: usize) {
 async fn changes_its_mind(work: fn(&[u8], &SkillContext) -> Result<Vec<u8>, SkillError>, next: &str) {
     let mut place = Place::new(2);
     place.config.shutdown.grace = ConfigDuration(Duration::ZERO);
+    place.waiting_patience = WAITING_PATIENCE;
     let exit = place
         .work(skills(work), async |mut manager: Manager, trigger: Trigger| {
             let mut peer = manager.resume(&[]).await;
@@ -96,7 +101,8 @@ async fn what_waits_for_too_long_is_given_back_though_tasks_end_all_the_while() 
 
 #[tokio::test]
 async fn commands_that_come_after_quick_skills_do_not_wait_here() {
-    let place = Place::new(2);
+    let mut place = Place::new(2);
+    place.waiting_patience = WAITING_PATIENCE;
     let exit = place
         .work(skills(|_, _| Ok(Vec::new())), async |mut manager, trigger| {
             let mut peer = manager.resume(&[]).await;

@@ -127,15 +127,17 @@ mod tests {
         let mut unmarked = Command::new("sleep").arg("1000").spawn().unwrap();
 
         let killed = Family::found(own.path()).unwrap();
-        let told = own.path().join("told");
+        let [inner, outer] = ["inner", "outer"].map(|name| own.path().join(name));
         let script = format!(
-            "trap '' TERM HUP; (env -i PATH=\"$PATH\" setsid sh -c 'cd /; sleep 1000 & echo > {0}; wait' &) ; sleep 1000",
-            told.display()
+            "trap '' TERM HUP; (env -i PATH=\"$PATH\" setsid sh -c 'cd /; sleep 1000 & echo > {}; wait' &)\n\
+             sleep 1000 & echo > {}; wait",
+            inner.display(),
+            outer.display()
         );
         let mut left = start(&killed, &script);
-        waits_for(|| told.exists());
+        // Two shells, and what each has started.
+        waits_for(|| inner.exists() && outer.exists() && killed.members().len() == 4);
         let members = killed.members();
-        assert!(members.len() >= 4, "{members:?}");
 
         // A copy of the directory is another worker's.
         fs::copy(file(own.path()), file(copy.path())).unwrap();
