@@ -172,16 +172,20 @@ fn joining_waits_for_the_manager_when_it_is_told_to_and_happens_by_itself_with_a
 
 #[test]
 fn a_second_worker_or_manager_on_the_same_state_directory_is_refused() {
-    let mut site = Site::start();
+    let site = Site::start();
     let worker = site.worker("one");
     wait_until("the worker runs", || worker.log().contains("runs"));
-    // Their ports may be a real one's.
-    site.set_variable("TASK_MESSENGER_HTTP", "null");
+    let run = |arguments: &[&str]| {
+        let mut command = site.program(arguments);
+        // Its port may be a real one's.
+        command.env("TASK_MESSENGER_HTTP", "null");
+        site.invoke_command(command, None).wait()
+    };
     let state = worker.state().to_str().unwrap();
-    site.run(&["worker", "run", "--state-dir", state]).ended_with(1).saying(&["another worker", state]);
+    run(&["worker", "run", "--state-dir", state]).ended_with(1).saying(&["another worker", state]);
     let state = site.path("manager");
     let second = ["manager", "run", "--listen", "127.0.0.1:0", "--state-dir", state.to_str().unwrap()];
-    site.run(&second).ended_with(1).saying(&["a manager runs on this state directory already"]);
+    run(&second).ended_with(1).saying(&["a manager runs on this state directory already"]);
     // Which harmed neither.
     site.log_in();
     let held = Held::new(&site.path("held"));

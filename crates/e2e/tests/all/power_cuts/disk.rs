@@ -84,7 +84,9 @@ impl Disk {
         }
     }
 
-    /// Begins a call. Calls are numbered in the order in which they begin. What it changes may be there from now on.
+    /// Begins a call. Calls are numbered in the order in which they begin. What it changes may be there from now on. One that
+    /// its process was killed in may be one that would have failed, and changes nothing then; had it changed something after
+    /// all, what the process has left would show it.
     pub(super) fn begin(&mut self, call: usize, operation: &Operation) {
         self.under_way.insert(call);
         match operation {
@@ -119,15 +121,19 @@ impl Disk {
                 let (directory, from) = split(from);
                 let (other, to) = split(to);
                 assert_eq!(directory, other, "names change within their directory");
-                let node = self.find_below(directory, from);
-                assert!(node.is_some(), "{from} in {directory} is renamed and not there");
-                self.change(call, directory, vec![(from.to_owned(), None), (to.to_owned(), node)]);
+                if let Some(node) = self.find_below(directory, from) {
+                    self.change(call, directory, vec![(from.to_owned(), None), (to.to_owned(), Some(node))]);
+                }
             }
             Operation::Remove { path } => {
                 let (directory, name) = split(path);
                 self.change(call, directory, vec![(name.to_owned(), None)]);
             }
-            Operation::MakeDirectory { path } => self.make(call, path, Node::Directory(Names::default())),
+            Operation::MakeDirectory { path } => {
+                if self.find(path).is_none() {
+                    self.make(call, path, Node::Directory(Names::default()));
+                }
+            }
             Operation::MakeSocket { path } => self.make(call, path, Node::Socket),
             Operation::Sync { .. } => drop(self.before_syncs.insert(call, self.under_way.clone())),
         }
@@ -319,7 +325,7 @@ impl Disk {
     }
 
     fn change(&mut self, call: usize, directory: &str, names: Vec<(String, Option<Number>)>) {
-        let number = self.find(directory).unwrap_or_else(|| panic!("{directory} is not there"));
+        let Some(number) = self.find(directory) else { return };
         let Node::Directory(directory) = &mut self.nodes[number] else { panic!("{directory} is no directory") };
         let names: Vec<_> = names
             .into_iter()
@@ -336,7 +342,7 @@ impl Disk {
 
     /// Takes back a change of names that never happened.
     fn take_back_names(&mut self, call: usize, directory: &str) {
-        let number = self.find(directory).unwrap();
+        let Some(number) = self.find(directory) else { return };
         let Node::Directory(directory) = &mut self.nodes[number] else { return };
         if let Some(place) = directory.changes.iter().position(|change| change.call == call) {
             for (name, before, _) in directory.changes.remove(place).names {

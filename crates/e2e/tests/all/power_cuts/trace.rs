@@ -115,6 +115,8 @@ struct Parser {
     root_in_hexadecimal: String,
     /// By thread: the call's place among the operations, and its text so far.
     unfinished: HashMap<u32, (usize, String)>,
+    /// By thread: the call's place and its text, if it is the last that the thread has made.
+    returned: HashMap<u32, (usize, String)>,
     /// What is nothing to the state directory, or failed, stays `None`.
     operations: Vec<Option<Operation>>,
     steps: Vec<Step>,
@@ -128,10 +130,16 @@ impl Parser {
         let (time, text) = words.next().and_then(|rest| rest.trim_start().split_once(' ')).unwrap();
         let time = microseconds(time);
         let text = text.trim_start();
+        let returned = self.returned.remove(&thread);
+        if let Some((operation, call)) = returned
+            && text.starts_with("+++ killed")
+        {
+            self.doubt(operation, &call);
+        }
         if let Some(resumed) = text.strip_prefix("<... ") {
             if let Some((operation, mut call)) = self.unfinished.remove(&thread) {
                 call.push_str(resumed.split_once(" resumed>").unwrap().1);
-                self.end(operation, &call, time);
+                self.end(thread, operation, &call, time);
             }
             return;
         }
@@ -148,12 +156,12 @@ impl Parser {
         self.steps.push(Step { time, operation, ends: false });
         match text.strip_suffix("<unfinished ...>") {
             Some(call) => drop(self.unfinished.insert(thread, (operation, call.to_owned()))),
-            None => self.end(operation, text, time + duration(text)),
+            None => self.end(thread, operation, text, time + duration(text)),
         }
     }
 
     /// Takes in a whole call with its result.
-    fn end(&mut self, operation: usize, text: &str, time: u64) {
+    fn end(&mut self, thread: u32, operation: usize, text: &str, time: u64) {
         let (call, result) = text.rsplit_once(" = ").unwrap_or_else(|| panic!("a call without a result: {text:.200}"));
         let call = call.trim_end().strip_suffix(')').unwrap();
         let result = result.split([' ', '<']).next().unwrap();
@@ -162,9 +170,26 @@ impl Parser {
             return;
         }
         let result = if result.starts_with("0x") { 0 } else { result.parse().unwrap() };
+        self.returned.insert(thread, (operation, call.to_owned()));
         if result >= 0 {
             self.operations[operation] = self.parse(call, Some(result));
             self.steps.push(Step { time, operation, ends: true });
+        }
+    }
+
+    /// The last call of a thread that was killed. If it was killed in that, strace may give it the result that another call had
+    /// just before. A write of all its bytes and a sync can well have returned, and somebody may have been told on account of
+    /// them; of others it is as well not known, as nobody was.
+    fn doubt(&mut self, operation: usize, call: &str) {
+        let doubted = self.parse(call, None);
+        match (&doubted, &self.operations[operation]) {
+            (Some(Operation::Write { data: all, .. }), Some(Operation::Write { data, .. }))
+                if data.len() == all.len() => {}
+            (None | Some(Operation::Sync { .. } | Operation::Close { .. } | Operation::Duplicate { .. }), _) => {}
+            _ => {
+                self.operations[operation] = doubted;
+                self.steps.retain(|step| step.operation != operation || !step.ends);
+            }
         }
     }
 
