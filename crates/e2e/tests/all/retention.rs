@@ -50,6 +50,30 @@ fn purging_forgets_what_is_over_and_nothing_else() {
 }
 
 #[test]
+fn what_is_purged_on_its_way_to_the_archive_stays_forgotten() {
+    let mut site = Site::start_with(json!({"retain": null}));
+    let _worker = site.worker("one");
+    site.log_in();
+    // Another program holds the archive's lock: what goes there has left, and doesn't arrive.
+    let archive = rusqlite::Connection::open(site.path("manager/store/archive.sqlite")).unwrap();
+    archive.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let job = site.run(&["submit", "--", "true"]).ended_with(0).text().trim().to_owned();
+    site.run(&["wait", &job]).ended_with(0);
+    site.wait_for_log(&["the archive can't be written"]);
+
+    let mut purge = site.invoke(&["purge", "--older-than", "0s"], None);
+    wait_until("the manager has forgotten it", || site.run(&["show", &job]).code() != 0);
+    // Whatever was to be answered without the archive is answered before this.
+    site.run(&["status"]).ended_with(0);
+    assert!(!purge.has_ended(), "it will be in the archive, and then be removed");
+    archive.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(purge.wait().ended_with(0).text(), "1 task forgotten\n");
+    site.kill_manager();
+    site.start_manager();
+    assert_eq!(site.run(&["list", "--json"]).ended_with(0).json(), json!([]));
+}
+
+#[test]
 fn what_is_forgotten_leaves_the_disk_while_the_manager_runs_and_a_start_reads_what_came_last() {
     let config = json!({"retain": null, "journal": {"segment": "2MiB"}, "disk": {"reserve": "16MiB"}});
     let mut site = Site::start_with(config);

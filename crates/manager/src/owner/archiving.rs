@@ -69,6 +69,8 @@ pub(crate) struct Archiving {
     retained: Option<Duration>,
     /// What is on its way.
     departures: Vec<Departure>,
+    /// How often something has arrived.
+    arrivals: u64,
     /// What is left of it, and the record by which all of it was over.
     pieces: VecDeque<Piece>,
     over_by: RecordNumber,
@@ -78,9 +80,11 @@ pub(crate) struct Archiving {
     writing: bool,
     /// To be brought with the next batch.
     rest: Batch,
-    /// Jobs to be removed there, and who waits for that.
+    /// Jobs to be removed there.
     purged: Vec<JobNumber>,
-    purgers: Vec<Purger>,
+    /// Who waits for removals, each with the number of arrivals to wait for: what is on its way may hold jobs that were
+    /// purged meanwhile, and those would be back after a crash.
+    purgers: Vec<(u64, Purger)>,
     /// Whether nothing new goes there.
     closed: bool,
     /// When something went on its way last.
@@ -125,8 +129,8 @@ pub(crate) struct Done {
     pub(super) archived: Vec<Departure>,
     /// Files of large values that nobody needs.
     pub(super) files: Vec<u64>,
-    /// Who is to hear that what was purged is removed.
-    pub(super) purgers: Vec<Purger>,
+    /// Whether a batch is durable.
+    pub(super) durable: bool,
 }
 
 impl Archiving {
@@ -155,6 +159,7 @@ impl Archiving {
             bounds,
             retained: None,
             departures: Vec::new(),
+            arrivals: 0,
             pieces: VecDeque::new(),
             over_by: RecordNumber(0),
             reading: None,
@@ -237,7 +242,7 @@ impl Archiving {
             self.thread.retain(Retention { older_than, tasks, bytes });
         }
         self.sample(now, front);
-        if self.busy && engine.archive_lag() < PATIENCE && self.purged.is_empty() {
+        if self.busy && engine.archive_lag() < PATIENCE && self.purged.is_empty() && self.purgers.is_empty() {
             return;
         }
         if self.departures.is_empty() && self.counting.is_none() && !self.writing {
@@ -314,8 +319,22 @@ impl Archiving {
 
     /// Jobs are to be removed from the archive.
     pub(super) fn purge(&mut self, jobs: Vec<JobNumber>, purger: Option<Purger>) {
+        let arrivals = self.arrivals + u64::from(!self.departures.is_empty());
         self.purged.extend(jobs);
-        self.purgers.extend(purger);
+        self.purgers.extend(purger.map(|purger| (arrivals, purger)));
+    }
+
+    /// Whether nothing comes to the archive or is removed from it.
+    pub(super) fn is_still(&self) -> bool {
+        self.departures.is_empty() && self.purged.is_empty() && self.rest.purged.is_empty() && !self.writing
+    }
+
+    /// Who is to hear, after a batch was durable, that all that was purged is removed.
+    pub(super) fn served(&mut self) -> Vec<Purger> {
+        if !self.purged.is_empty() || !self.rest.purged.is_empty() {
+            return Vec::new();
+        }
+        self.purgers.extract_if(.., |(arrivals, _)| *arrivals <= self.arrivals).map(|(_, purger)| purger).collect()
     }
 
     fn hand_over(&mut self, batch: Batch) {
@@ -372,11 +391,10 @@ impl Archiving {
             Event::Durable { watermark, .. } => {
                 debug!(record = watermark.0, "the archive has come further");
                 self.writing = false;
-                if self.purged.is_empty() && self.rest.purged.is_empty() {
-                    done.purgers = std::mem::take(&mut self.purgers);
-                }
-                if self.pieces.is_empty() && self.unread.is_none() {
+                done.durable = true;
+                if self.pieces.is_empty() && self.unread.is_none() && !self.departures.is_empty() {
                     done.archived = std::mem::take(&mut self.departures);
+                    self.arrivals += 1;
                 }
             }
             Event::Removed { removed, .. } => {

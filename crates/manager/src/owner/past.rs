@@ -97,14 +97,16 @@ impl Owner {
     }
 
     /// The archive has come further.
-    pub(super) fn archived(&mut self, Done { archived, files, purgers }: Done) {
+    pub(super) fn archived(&mut self, Done { archived, files, durable }: Done) {
         let now = self.now();
         if !archived.is_empty() {
             self.past.archiving.let_go(now, archived, &mut self.engine, &mut self.front);
         }
         self.shrinking.remove_files(files);
-        for Purger { session, request, tasks } in purgers {
-            self.answer(session, request, messages::Changed { request, tasks, running: 0 });
+        if durable {
+            for Purger { session, request, tasks } in self.past.archiving.served() {
+                self.answer(session, request, messages::Changed { request, tasks, running: 0 });
+            }
         }
     }
 
@@ -125,7 +127,7 @@ impl Owner {
 
     pub(super) fn purge_found(&mut self, FoundPurge { session, request, tasks, found }: FoundPurge) {
         match found {
-            Ok((jobs, _)) if jobs.is_empty() => {
+            Ok((jobs, _)) if jobs.is_empty() && self.past.archiving.is_still() => {
                 self.answer(session, request, messages::Changed { request, tasks, running: 0 });
             }
             Ok((jobs, more)) => {
