@@ -368,7 +368,7 @@ impl Owner {
                 if let Input::Resume { session, worker, resume } = &input {
                     self.introduce(*session, *worker, resume);
                 }
-                self.past.note(&input);
+                self.past.note(now, &input);
                 if let Some(input) = self.weigh(now, input) {
                     self.engine.handle(now, input, &mut self.front);
                 }

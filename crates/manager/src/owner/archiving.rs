@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, error::Error, time::Duration};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use task_messenger_core::{
     engine::{Departure, Engine},
     ids::{JobNumber, OwnerNumber, RecordNumber, SessionNumber},
@@ -36,10 +36,10 @@ const TASKS: u32 = 4_096;
 /// When fewer tasks wait, they gather for so long: each batch costs a sync.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// While the journal grows by more bytes a second than this, the archive keeps out of the way,
+/// While the journal grows by more bytes a second than this, the archive keeps out of the way, unless a purge waits for it,
 const BUSY: u64 = 2 << 20;
 
-/// unless more tasks than this wait for it: about 110 MB of memory.
+/// or more tasks than this do: about 110 MB of memory.
 const PATIENCE: u64 = 2_000_000;
 
 /// How often it is looked how much the journal grows.
@@ -65,6 +65,8 @@ pub(crate) struct Archiving {
     counting: Option<JoinHandle<Counted>>,
     /// Whether something was removed since it was counted.
     stale: bool,
+    /// Whether it could not be counted. It is tried again when it is seen to what is too old.
+    uncounted: bool,
     bounds: Bounds,
     retained: Option<Duration>,
     /// What is on its way.
@@ -82,9 +84,8 @@ pub(crate) struct Archiving {
     rest: Batch,
     /// Jobs to be removed there.
     purged: Vec<JobNumber>,
-    /// Who waits for removals, each with the number of arrivals to wait for: what is on its way may hold jobs that were
-    /// purged meanwhile, and those would be back after a crash.
-    purgers: Vec<(u64, Purger)>,
+    removals: Removals,
+    purgers: Vec<(Until, Purger)>,
     /// Whether nothing new goes there.
     closed: bool,
     /// When something went on its way last.
@@ -114,6 +115,24 @@ fn sum(kept: &[(OwnerNumber, Totals)]) -> Amounts {
     })
 }
 
+/// How many jobs were to be removed from the archive, ever. They go in the order in which they came.
+#[derive(Default)]
+struct Removals {
+    wanted: u64,
+    /// Of those, in the batch that is being written.
+    writing: u64,
+    done: u64,
+}
+
+/// What the answer to a purge waits for.
+enum Until {
+    /// That so many departures have arrived: a job that was purged in one of them is forgotten, but would be back after a
+    /// crash between its arrival and its removal.
+    Arrived(u64),
+    /// That so many jobs are removed.
+    Removed(u64),
+}
+
 /// Somebody who waits until jobs are removed from the archive.
 pub(crate) struct Purger {
     pub(super) session: SessionNumber,
@@ -129,8 +148,6 @@ pub(crate) struct Done {
     pub(super) archived: Vec<Departure>,
     /// Files of large values that nobody needs.
     pub(super) files: Vec<u64>,
-    /// Whether a batch is durable.
-    pub(super) durable: bool,
 }
 
 impl Archiving {
@@ -156,6 +173,7 @@ impl Archiving {
             kept: kept.into_iter().collect(),
             counting: None,
             stale: false,
+            uncounted: false,
             bounds,
             retained: None,
             departures: Vec::new(),
@@ -167,6 +185,7 @@ impl Archiving {
             writing: false,
             rest: Batch::default(),
             purged: Vec::new(),
+            removals: Removals::default(),
             purgers: Vec::new(),
             closed,
             departed: Duration::ZERO,
@@ -237,6 +256,7 @@ impl Archiving {
         let pause = if self.is_full() { RETAIN_FULL } else { RETAIN };
         if self.retained.is_none_or(|at| at + pause <= now.monotonic) {
             self.retained = Some(now.monotonic);
+            self.stale |= std::mem::take(&mut self.uncounted);
             let Bounds { retain, tasks, bytes } = self.bounds;
             let older_than = retain.map(|retain| now.wall.minus(retain));
             self.thread.retain(Retention { older_than, tasks, bytes });
@@ -317,31 +337,51 @@ impl Archiving {
         }
     }
 
-    /// Jobs are to be removed from the archive.
-    pub(super) fn purge(&mut self, jobs: Vec<JobNumber>, purger: Option<Purger>) {
-        let arrivals = self.arrivals + u64::from(!self.departures.is_empty());
+    /// Jobs are to be removed from the archive, on behalf of somebody whose other jobs are forgotten already.
+    pub(super) fn purge(&mut self, jobs: Vec<JobNumber>, purger: Purger, engine: &Engine) {
+        self.remove(jobs);
+        let until = match self.forgotten_on_the_way(engine).next() {
+            Some(_) => Until::Arrived(self.arrivals + 1),
+            None => Until::Removed(self.removals.wanted),
+        };
+        self.purgers.push((until, purger));
+    }
+
+    /// The jobs that are or come into the archive only to be removed.
+    pub(super) fn leaving(&self, engine: &Engine) -> FxHashSet<JobNumber> {
+        let removed = self.purged.iter().chain(&self.rest.purged).copied();
+        self.forgotten_on_the_way(engine).chain(removed).collect()
+    }
+
+    fn forgotten_on_the_way(&self, engine: &Engine) -> impl Iterator<Item = JobNumber> {
+        self.departures.iter().map(|one| one.job).filter(|job| engine.state().jobs.position(*job).is_none())
+    }
+
+    fn remove(&mut self, jobs: Vec<JobNumber>) {
+        self.removals.wanted += jobs.len() as u64;
         self.purged.extend(jobs);
-        self.purgers.extend(purger.map(|purger| (arrivals, purger)));
     }
 
-    /// Whether nothing comes to the archive or is removed from it.
-    pub(super) fn is_still(&self) -> bool {
-        self.departures.is_empty() && self.purged.is_empty() && self.rest.purged.is_empty() && !self.writing
-    }
-
-    /// Who is to hear, after a batch was durable, that all that was purged is removed.
+    /// Who needs to wait no longer.
     pub(super) fn served(&mut self) -> Vec<Purger> {
-        if !self.purged.is_empty() || !self.rest.purged.is_empty() {
-            return Vec::new();
-        }
-        self.purgers.extract_if(.., |(arrivals, _)| *arrivals <= self.arrivals).map(|(_, purger)| purger).collect()
+        let is_served = |(until, _): &mut (Until, Purger)| {
+            if let Until::Arrived(arrivals) = until
+                && *arrivals <= self.arrivals
+            {
+                *until = Until::Removed(self.removals.wanted);
+            }
+            matches!(until, Until::Removed(removals) if *removals <= self.removals.done)
+        };
+        self.purgers.extract_if(.., is_served).map(|(_, purger)| purger).collect()
     }
 
     fn hand_over(&mut self, batch: Batch) {
         let coming: u64 = batch.tasks.iter().map(ArchivedTask::kept_bytes).sum();
+        let removals = batch.purged.len() as u64;
         match self.thread.append(batch) {
             Ok(()) => {
                 self.writing = true;
+                self.removals.writing = removals;
                 self.coming += coming;
             }
             Err(AppendError::Busy { batch }) => {
@@ -376,7 +416,7 @@ impl Archiving {
                     }
                     Err(error) => {
                         warn!(error = chain(&error), "what is in the archive can't be counted");
-                        self.stale = true;
+                        self.uncounted = true;
                     }
                 }
             }
@@ -391,7 +431,7 @@ impl Archiving {
             Event::Durable { watermark, .. } => {
                 debug!(record = watermark.0, "the archive has come further");
                 self.writing = false;
-                done.durable = true;
+                self.removals.done += std::mem::take(&mut self.removals.writing);
                 if self.pieces.is_empty() && self.unread.is_none() && !self.departures.is_empty() {
                     done.archived = std::mem::take(&mut self.departures);
                     self.arrivals += 1;
@@ -428,7 +468,7 @@ impl Archiving {
             }
         }
         self.total.bytes += std::mem::take(&mut self.coming);
-        self.purge(purged, None);
+        self.remove(purged);
     }
 
     /// Ends the thread, which finishes what it has. What fails now, the journal still has.

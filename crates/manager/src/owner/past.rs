@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use task_messenger_core::{
     effect::ArchiveQuestion,
     ids::{JobNumber, SessionNumber},
@@ -10,7 +10,7 @@ use task_messenger_core::{
     query::{JobFilter, PAGE},
     record::Caller,
     task::TaskState,
-    time::WallTime,
+    time::{Now, WallTime},
 };
 use task_messenger_daemon::exit::chain;
 use task_messenger_protocol::messages::{self, Code};
@@ -33,7 +33,7 @@ pub(crate) struct Past {
     /// Finds of purges come back this way.
     events: mpsc::Sender<Event>,
     /// Purges whose jobs here are being forgotten: on whose behalf, and what was over by when.
-    purges: FxHashMap<(SessionNumber, u64), (Caller, std::time::Duration)>,
+    purges: FxHashMap<(SessionNumber, u64), (Caller, WallTime)>,
 }
 
 /// The jobs of a purge that are in the archive.
@@ -63,12 +63,13 @@ impl Past {
     }
 
     /// Takes note of an input that is about the archive too.
-    pub(super) fn note(&mut self, input: &Input) {
+    pub(super) fn note(&mut self, now: Now, input: &Input) {
         match input {
             Input::FollowCredit { session, request, more } => self.history.credit(*session, *request, *more),
             Input::Unfollow { session, request } => self.history.unfollow(*session, *request),
             Input::Purge { session, request, caller, older_than } => {
-                self.purges.insert((*session, *request), (*caller, *older_than));
+                // The same time as for what is here: what is over later has not been asked about.
+                self.purges.insert((*session, *request), (*caller, now.wall.minus(*older_than)));
             }
             _ => {}
         }
@@ -97,28 +98,30 @@ impl Owner {
     }
 
     /// The archive has come further.
-    pub(super) fn archived(&mut self, Done { archived, files, durable }: Done) {
+    pub(super) fn archived(&mut self, Done { archived, files }: Done) {
         let now = self.now();
         if !archived.is_empty() {
             self.past.archiving.let_go(now, archived, &mut self.engine, &mut self.front);
         }
         self.shrinking.remove_files(files);
-        if durable {
-            for Purger { session, request, tasks } in self.past.archiving.served() {
-                self.answer(session, request, messages::Changed { request, tasks, running: 0 });
-            }
+        self.answer_purgers();
+    }
+
+    fn answer_purgers(&mut self) {
+        for Purger { session, request, tasks } in self.past.archiving.served() {
+            self.answer(session, request, messages::Changed { request, tasks, running: 0 });
         }
     }
 
     /// A cancel, a retry or a purge is durable. A purge goes on in the archive.
     pub(super) fn changed(&mut self, session: SessionNumber, request: u64, tasks: u64, running: u64) {
-        let Some((caller, older_than)) = self.past.purges.remove(&(session, request)) else {
+        let Some((caller, before)) = self.past.purges.remove(&(session, request)) else {
             return self.answer(session, request, messages::Changed { request, tasks, running });
         };
-        let before = self.now().wall.minus(older_than);
         let (reader, events) = (self.past.reader.clone(), self.past.events.clone());
+        let counted = self.past.archiving.leaving(&self.engine);
         tokio::task::spawn_local(async move {
-            let found = tokio::task::spawn_blocking(move || jobs_over_by(&reader, caller, before)).await;
+            let found = tokio::task::spawn_blocking(move || jobs_over_by(&reader, caller, before, &counted)).await;
             let found = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
             // Nobody listens when the manager stops.
             let _ = events.send(Event::PurgeFound(FoundPurge { session, request, tasks, found })).await;
@@ -127,23 +130,28 @@ impl Owner {
 
     pub(super) fn purge_found(&mut self, FoundPurge { session, request, tasks, found }: FoundPurge) {
         match found {
-            Ok((jobs, _)) if jobs.is_empty() && self.past.archiving.is_still() => {
-                self.answer(session, request, messages::Changed { request, tasks, running: 0 });
-            }
             Ok((jobs, more)) => {
-                self.past.archiving.purge(jobs, Some(Purger { session, request, tasks: tasks + more }));
+                self.past.archiving.purge(jobs, Purger { session, request, tasks: tasks + more }, &self.engine);
+                self.answer_purgers();
             }
             Err(error) => {
                 warn!(error = chain(&error), "what is to be purged in the archive can't be found");
-                let text = format!("{tasks} tasks were forgotten, but the archive can't be read now: {error}");
+                let text =
+                    format!("the archive can't be read now, so only some may be forgotten; purge again: {error}");
                 self.refuse(session, request, Code::FailedPrecondition, text);
             }
         }
     }
 }
 
-/// The jobs that were over by a time, of those that the caller sees, and how many tasks they have there.
-fn jobs_over_by(reader: &Reader, caller: Caller, time: WallTime) -> Result<(Vec<JobNumber>, u64), ArchiveError> {
+/// The jobs that were over by a time, of those that the caller sees, and how many tasks they have there, without those that
+/// were counted when they were forgotten here.
+fn jobs_over_by(
+    reader: &Reader,
+    caller: Caller,
+    time: WallTime,
+    counted: &FxHashSet<JobNumber>,
+) -> Result<(Vec<JobNumber>, u64), ArchiveError> {
     let owner = (!caller.admin).then_some(caller.owner);
     let (mut jobs, mut tasks) = (Vec::new(), 0);
     let mut before = None;
@@ -152,7 +160,9 @@ fn jobs_over_by(reader: &Reader, caller: Caller, time: WallTime) -> Result<(Vec<
         let page = reader.jobs(&JobQuestion { owner, before, name_contains: None, filter, limit: PAGE })?;
         for kept in page.jobs.iter().filter(|kept| kept.job.ended.is_some_and(|ended| ended <= time)) {
             jobs.push(kept.job.number);
-            tasks += kept.kept;
+            if !counted.contains(&kept.job.number) {
+                tasks += kept.kept;
+            }
         }
         before = page.next;
         if before.is_none() {

@@ -109,14 +109,27 @@ impl Trace {
     }
 }
 
+/// How long before the end of a killed thread its last call may have returned and still be the one that it was killed in.
+const LAST_RESULTS: u64 = 1_000_000;
+
+/// A call that has returned.
+struct Returned {
+    /// Its place among the operations.
+    operation: usize,
+    call: String,
+    result: i64,
+    /// When.
+    time: u64,
+}
+
 #[derive(Default)]
 struct Parser {
     root: String,
     root_in_hexadecimal: String,
     /// By thread: the call's place among the operations, and its text so far.
     unfinished: HashMap<u32, (usize, String)>,
-    /// By thread: the call's place and its text, if it is the last that the thread has made.
-    returned: HashMap<u32, (usize, String)>,
+    /// By thread: the call that the thread has made last.
+    returned: HashMap<u32, Returned>,
     /// What is nothing to the state directory, or failed, stays `None`.
     operations: Vec<Option<Operation>>,
     steps: Vec<Step>,
@@ -130,11 +143,11 @@ impl Parser {
         let (time, text) = words.next().and_then(|rest| rest.trim_start().split_once(' ')).unwrap();
         let time = microseconds(time);
         let text = text.trim_start();
-        let returned = self.returned.remove(&thread);
-        if let Some((operation, call)) = returned
+        if let Some(returned) = self.returned.remove(&thread)
             && text.starts_with("+++ killed")
+            && time < returned.time + LAST_RESULTS
         {
-            self.doubt(operation, &call);
+            self.doubt(&returned);
         }
         if let Some(resumed) = text.strip_prefix("<... ") {
             if let Some((operation, mut call)) = self.unfinished.remove(&thread) {
@@ -170,7 +183,7 @@ impl Parser {
             return;
         }
         let result = if result.starts_with("0x") { 0 } else { result.parse().unwrap() };
-        self.returned.insert(thread, (operation, call.to_owned()));
+        self.returned.insert(thread, Returned { operation, call: call.to_owned(), result, time });
         if result >= 0 {
             self.operations[operation] = self.parse(call, Some(result));
             self.steps.push(Step { time, operation, ends: true });
@@ -180,16 +193,16 @@ impl Parser {
     /// The last call of a thread that was killed. If it was killed in that, strace may give it the result that another call had
     /// just before. A write of all its bytes and a sync can well have returned, and somebody may have been told on account of
     /// them; of others it is as well not known, as nobody was.
-    fn doubt(&mut self, operation: usize, call: &str) {
-        let doubted = self.parse(call, None);
-        match (&doubted, &self.operations[operation]) {
-            (Some(Operation::Write { data: all, .. }), Some(Operation::Write { data, .. }))
-                if data.len() == all.len() => {}
-            (None | Some(Operation::Sync { .. } | Operation::Close { .. } | Operation::Duplicate { .. }), _) => {}
-            _ => {
-                self.operations[operation] = doubted;
-                self.steps.retain(|step| step.operation != operation || !step.ends);
-            }
+    fn doubt(&mut self, returned: &Returned) {
+        let operation = self.parse(&returned.call, None);
+        let is_believed = match &operation {
+            Some(Operation::Write { data, .. }) => usize::try_from(returned.result) == Ok(data.len()),
+            Some(Operation::Sync { .. }) => returned.result == 0,
+            other => other.is_none(),
+        };
+        if !is_believed {
+            self.operations[returned.operation] = operation;
+            self.steps.retain(|step| step.operation != returned.operation || !step.ends);
         }
     }
 
