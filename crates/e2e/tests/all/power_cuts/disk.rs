@@ -173,6 +173,17 @@ impl Disk {
                     Node::Socket => {}
                 }
             }
+            Operation::Rename { from: path, .. }
+            | Operation::Remove { path }
+            | Operation::MakeDirectory { path }
+            | Operation::MakeSocket { path } => {
+                let names = self.find(split(path).0).map(|directory| &self.nodes[directory]);
+                let changes = |node: &Node| match node {
+                    Node::Directory(names) => names.changes.iter().any(|change| change.call == call),
+                    _ => false,
+                };
+                assert!(names.is_some_and(changes), "{operation:?} has succeeded, and can't have here");
+            }
             _ => {}
         }
     }
